@@ -1,0 +1,60 @@
+"""One logging set-up for every program: everything to the rule's log, our own lines to the terminal as well."""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure_logging(log_path: str | Path | None) -> None:
+    """Send all records and uncaught exceptions to `log_path`, and those of `warmstart` to stderr too.
+
+    Libraries (NeMo, Lightning, Lhotse) are verbose: their records go to the file only, from INFO up.
+    """
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    formatter = logging.Formatter(_FORMAT, datefmt="%H:%M:%S")
+    if log_path is not None:
+        Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+        file_handler = logging.FileHandler(log_path, mode="w", encoding="utf-8")
+        file_handler.setFormatter(formatter)
+        root.addHandler(file_handler)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(formatter)
+    terminal.addFilter(lambda record: record.name.startswith("warmstart") or record.levelno >= logging.ERROR)
+    root.addHandler(terminal)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+
+
+def route_nemo_logs() -> None:
+    """Take NeMo's and Lightning's own handlers away, so that their records reach the root logger only. Call after importing NeMo."""
+    for name in ("nemo_logger", "lightning", "lightning.pytorch", "lightning.fabric"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+
+
+def _log_uncaught(kind, value, trace) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, value, trace)
+        return
+    logging.getLogger("warmstart").critical("uncaught exception", exc_info=(kind, value, trace))
+
+
+class MinuteTicker:
+    """Say `due()` once per `interval_s`: long loops write one line a minute to their log."""
+
+    def __init__(self, interval_s: float = 60.0):
+        self._interval_s = interval_s
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """True at most once per interval, never before the first interval is over."""
+        now = time.monotonic()
+        if now - self._last < self._interval_s:
+            return False
+        self._last = now
+        return True
