@@ -1,0 +1,187 @@
+"""prepare_manifest: every reader's utterances become checked Lhotse cuts, 16 kHz mono on load."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from lhotse import CutSet, Recording
+from speech import encode, recordings, samples
+
+import prepare_manifest
+from warmstart import files, manifests
+from warmstart.corpora import open_corpus
+from warmstart.corpora.base import read_table
+from warmstart.errors import UserError
+
+
+def prepare(tmp_path, settings, split="train", lang="it", name="own", directory=None):
+    """Run the program; returns (cuts, report)."""
+    output, report = tmp_path / "out" / f"{split}.jsonl.gz", tmp_path / "out" / f"{split}.qc.json"
+    arguments = ["--corpus", name, "--lang", lang, "--split", split, "--settings", json.dumps(settings)]
+    paths = ["--directory", directory or tmp_path / "unused", "--output", output, "--report", report, "--threads", 2]
+    prepare_manifest.main([*arguments, *map(str, paths)])
+    return list(CutSet.from_file(output)), files.read_json(report)
+
+
+def folder(tmp_path, rows, header="path\ttext\tspeaker", name="metadata-train.tsv"):
+    """A local corpus with the given table; returns its settings."""
+    where = tmp_path / "own"
+    where.mkdir(exist_ok=True)
+    (where / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return {"kind": "local", "directory": str(where)}
+
+
+def test_cuts_hold_what_the_table_says(tmp_path):
+    (one, text, seconds), *_ = recordings()
+    encode(samples(one), tmp_path / "own" / "a" / "one.flac")
+    cuts, report = prepare(tmp_path, folder(tmp_path, [f"a/one.flac\t{text}\tcarlo"]))
+    (cut,) = cuts
+    assert cut.id == "own-it-train-a/one"
+    assert cut.custom == {"block": "carlo", "corpus": "own"}
+    (supervision,) = cut.supervisions
+    assert (supervision.text, supervision.language, supervision.speaker) == (text, "it", "carlo")
+    assert cut.duration == pytest.approx(seconds)
+    np.testing.assert_allclose(cut.load_audio()[0], samples(one), atol=1e-4)
+    assert report["kept"] == {"cuts": 1, "hours": pytest.approx(seconds / 3600), "speakers": 1, "blocks": 1}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate"), [(".flac", 16000), (".wav", 8000), (".mp3", 48000), (".mp3", 32000), (".ogg", 16000), (".opus", 48000)]
+)
+def test_audio_of_every_format_is_16_khz_mono_on_load(tmp_path, suffix, rate):
+    path, text, seconds = recordings()[0]
+    encode(samples(path, rate), tmp_path / "own" / f"x{suffix}", rate)
+    (cut,), report = prepare(tmp_path, folder(tmp_path, [f"x{suffix}\t{text}\tcarlo"]))
+    audio = cut.load_audio()
+    assert cut.sampling_rate == 16000
+    assert audio.shape == (1, cut.num_samples)
+    assert cut.duration == pytest.approx(seconds, abs=0.05)
+    # The same speech, not only the same length: correlated with the source where the codec keeps the phase.
+    source = samples(path)[: audio.shape[1]]
+    assert np.corrcoef(source, audio[0, : len(source)])[0, 1] > 0.9
+    assert report["source_sample_rates"] == {str(rate): 1}
+
+
+def test_stereo_is_read_on_its_first_channel(tmp_path):
+    path, text, _ = recordings()[0]
+    left = samples(path)
+    encode(np.stack([left, np.zeros_like(left)], axis=1), tmp_path / "own" / "x.wav")
+    (cut,), _ = prepare(tmp_path, folder(tmp_path, [f"x.wav\t{text}\tc"]))
+    np.testing.assert_allclose(cut.load_audio(), left[None], atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_recording_is_the_one_lhotse_would_make(tmp_path, rate):
+    path = encode(samples(recordings()[0][0], rate), tmp_path / "x.wav", rate)
+    lhotse = Recording.from_file(path, recording_id="x")
+    if rate != 16000:
+        lhotse = lhotse.resample(16000)
+    ours = Recording.from_dict(manifests.recording("x", path, manifests.probe(path)))
+    assert ours.to_dict() == lhotse.to_dict()
+    np.testing.assert_array_equal(ours.load_audio(), lhotse.load_audio())
+
+
+def test_unusable_audio_is_dropped_and_counted_by_reason(tmp_path):
+    own = tmp_path / "own"
+    good = samples(recordings()[0][0])
+    encode(good, own / "good.flac")
+    (own / "noise.flac").write_bytes(b"this is no audio")
+    (own / "empty.flac").write_bytes(b"")
+    encode(good[:0], own / "none.wav")
+    encode(np.zeros(16000), own / "silent.flac")
+    whole = encode(good, own / "cut.flac").read_bytes()
+    (own / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(own / "nan.wav", np.where(np.arange(16000) == 9000, np.nan, 0.1).astype("float32"), 16000, subtype="FLOAT")
+    names = ["good.flac", "noise.flac", "empty.flac", "none.wav", "silent.flac", "cut.flac", "nan.wav", "gone.flac"]
+    settings = folder(tmp_path, [f"{name}\tuno due tre\tc" for name in names]) | {"max_drop_fraction": 0.9}
+    cuts, report = prepare(tmp_path, settings)
+    assert [cut.id for cut in cuts] == ["own-it-train-good"]
+    reasons = {entry["id"]: entry["reason"] for entry in report["dropped_ids"]}
+    assert reasons.pop("cut") in ("truncated", "undecodable")
+    assert reasons == {
+        "noise": "undecodable",
+        "empty": "undecodable",
+        "none": "zero_length",
+        "silent": "silent",
+        "nan": "not_finite",
+        "gone": "missing_file",
+    }
+    assert sum(entry["cuts"] for entry in report["dropped"].values()) == 7
+
+
+def test_too_many_drops_stop_with_the_first_offenders_and_no_manifest(tmp_path):
+    encode(samples(recordings()[0][0]), tmp_path / "own" / "good.flac")
+    settings = folder(tmp_path, ["good.flac\tuno\tc", "gone.flac\tdue\tc"])
+    with pytest.raises(UserError, match=r"1 of 2 utterances.*missing_file 1.*max_drop_fraction = 0.05.*gone.flac"):
+        prepare(tmp_path, settings)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.qc.json"]
+
+
+def test_empty_transcripts_and_repeated_ids_are_dropped(tmp_path):
+    audio = samples(recordings()[0][0])
+    for name in ("a.flac", "b.flac"):
+        encode(audio, tmp_path / "own" / name)
+    settings = folder(tmp_path, ["a.flac\tuno\tc", "a.flac\tdue\tc", "b.flac\t \tc"]) | {"max_drop_fraction": 1}
+    cuts, report = prepare(tmp_path, settings)
+    assert [cut.supervisions[0].text for cut in cuts] == ["uno"]
+    assert {reason: entry["cuts"] for reason, entry in report["dropped"].items()} == {"duplicate_id": 1, "empty_text": 1}
+
+
+def test_a_split_nobody_has_is_named(tmp_path):
+    settings = folder(tmp_path, ["a.flac\tuno\tc\ttrain"], header="path\ttext\tspeaker\tsplit", name="metadata.tsv")
+    with pytest.raises(UserError, match="own/it/test: no utterance"):
+        prepare(tmp_path, settings, split="test")
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "problem"),
+    [
+        ("path\tsentence", ["a.flac\tuno"], "no column text"),
+        ("path\ttext\tspeaker", ["a.flac\tuno\tc\tmore"], "4 fields, 3 columns"),
+        ("path\ttext\tspeaker", ["a.flac\tuno\t"], "has no speaker"),
+    ],
+)
+def test_a_malformed_table_is_named_with_its_remedy(tmp_path, header, rows, problem):
+    with pytest.raises(UserError, match=problem):
+        prepare(tmp_path, folder(tmp_path, rows, header=header))
+
+
+def test_tables_with_quotes_bom_and_crlf_are_read_as_they_are(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_bytes('\ufeffpath\ttext\r\na\t"Ciao, disse\u2028lei\r\nb\tperche\u0301\r\nc\r\n'.encode())
+    rows = list(read_table(path, required=("path", "text")))
+    assert rows == [
+        {"path": "a", "text": '"Ciao, disse\u2028lei'},
+        {"path": "b", "text": "perche\u0301"},
+        {"path": "c", "text": ""},
+    ]
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_bytes("path\ttext\na\tperché\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        list(read_table(path))
+
+
+def test_the_same_corpus_gives_the_same_bytes(tmp_path):
+    settings = {"kind": "local", "directory": str(recordings()[0][0].parent), "max_drop_fraction": 0.0}
+    first = prepare(tmp_path / "1", settings, split="test")
+    digests = [files.digest(tmp_path / run / "out" / "test.jsonl.gz") for run in ("1", "1")]
+    prepare(tmp_path / "2", settings, split="test")
+    assert digests[0] == files.digest(tmp_path / "2" / "out" / "test.jsonl.gz")
+    assert first[1]["kept"]["cuts"] > 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"kind": "lokal"}, "unknown kind 'lokal'; kinds: .*local"),
+        ({"kind": "local", "directry": "x"}, "unknown key directry; keys of this kind: .*directory"),
+        ({"kind": "local", "block": "word"}, "block: 'word'; allowed: speaker, sentence, utterance"),
+    ],
+)
+def test_wrong_settings_are_named(settings, problem):
+    with pytest.raises(UserError, match=problem):
+        open_corpus("own", "it", settings)

@@ -1,0 +1,39 @@
+"""One module per kind of corpus, behind the interface of `corpora.base.Corpus`."""
+
+import importlib
+from typing import Any
+
+from warmstart.corpora.base import Corpus, Utterance
+from warmstart.errors import UserError
+
+# Kind as in the config -> module with a class `Reader`, imported when asked for: one corpus needs no other's libraries.
+KINDS = {
+    "commonvoice": "warmstart.corpora.commonvoice",
+    "fleurs": "warmstart.corpora.fleurs",
+    "granary": "warmstart.corpora.granary",
+    "local": "warmstart.corpora.local",
+    "mls": "warmstart.corpora.mls",
+    "synthetic": "warmstart.corpora.spoken",
+    "voxpopuli": "warmstart.corpora.voxpopuli",
+}
+
+
+def open_corpus(name: str, lang: str, settings: dict[str, Any]) -> Corpus:
+    """The reader for one corpus in one language.
+
+    Args:
+        name: the corpus's name in the config and in paths.
+        lang: ISO 639-1 code of the study.
+        settings: the corpus's block of the config; `kind` defaults to `name`, `code` (the corpus's own
+            language code) to `lang`.
+
+    Raises:
+        UserError: unknown kind, or a key that this kind does not know.
+    """
+    kind = settings.get("kind", name)
+    if kind not in KINDS:
+        raise UserError(f"corpus {name}: unknown kind {kind!r}; kinds: {', '.join(sorted(KINDS))}")
+    return importlib.import_module(KINDS[kind]).Reader(name, lang, settings)
+
+
+__all__ = ["KINDS", "Corpus", "Utterance", "open_corpus"]
