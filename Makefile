@@ -1,0 +1,72 @@
+# `make demo` and `make test` do everything on a bare machine with Python 3.11, make and a C compiler; `make help` lists the rest.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CORES  ?= $(shell nproc 2>/dev/null || echo 2)
+
+# One thread a process: two small jobs side by side use two cores better than one job on both.
+export OMP_NUM_THREADS := 1
+# Nothing of the demo or the tests comes from a hub.
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo test lint format inits plan lock clean
+
+help:
+	@echo "make demo   create $(VENV), run the demo study, print its headline table"
+	@echo "make test   create $(VENV), run the tests"
+	@echo "make lint   ruff, snakefmt, snakemake --lint"
+	@echo "make plan   dry run of the full study (config.yaml)"
+	@echo "make inits  pretrain the demo's two encoders again (about 20 minutes)"
+	@echo "make lock   resolve requirements*.in into requirements*.lock"
+	@echo "make clean  remove what the demo made; keeps $(VENV)"
+
+# A stamp per lock file: an edited lock installs again, an unchanged one costs nothing.
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)'; name yours with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11, which the pins were tried with"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: requirements.lock $(VENV)/.python
+	@echo "Installing the environment into $(VENV): about 6 GB, 3 to 5 minutes."
+	$(BIN)/pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/snakemake --configfile demo.yaml --workflow-profile profiles/demo --cores $(CORES)
+	@$(BIN)/python workflow/scripts/print_headline.py --tables results/tables --report results/report.html
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile demo.yaml
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+inits: $(VENV)/.installed
+	$(BIN)/snakemake --configfile demo.yaml --workflow-profile profiles/demo --cores $(CORES) all_pretrained
+	cp resources/pretrained/*.nemo demo/inits/
+	@echo "demo/inits/ is new; put these digests into demo.yaml:"; sha256sum demo/inits/*.nemo
+
+plan: $(VENV)/.installed
+	$(BIN)/snakemake --dry-run --quiet rules
+
+lock: $(VENV)/.python
+	$(BIN)/pip install --disable-pip-version-check --quiet uv
+	$(BIN)/uv pip compile requirements.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile requirements-dev.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
+
+clean:
+	rm -rf results resources logs .snakemake

@@ -1,0 +1,122 @@
+"""Fixtures that cost time, made once a session: a scratch copy of the checkout, and the smoke study run in it for real."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Checkout:
+    """A scratch copy of this checkout in which real Snakemake runs."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def write_config(self, config: dict, name: str = "smoke.yaml") -> None:
+        (self.folder / name).write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+    def read_config(self, name: str = "smoke.yaml") -> dict:
+        return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
+
+    def snakemake(
+        self, *arguments: str, check: bool = True, config: str | None = "smoke.yaml"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake here; stdout and stderr come back as one text."""
+        chosen = ["--configfile", config] if config else []
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", *chosen, *arguments],
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """rule -> number of jobs that a dry run would do; empty when there is nothing to be done."""
+        output = self.snakemake("--dry-run", "--quiet", "rules", *arguments).stdout
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].splitlines()[3:]
+        jobs = {}
+        for line in table:
+            fields = line.split()
+            if len(fields) != 2 or not fields[1].isdigit():
+                break
+            jobs[fields[0]] = int(fields[1])
+        jobs.pop("total", None)
+        jobs.pop("all", None)
+        return jobs
+
+    def planned_outputs(self, *arguments: str) -> list[str]:
+        """Output files that a dry run would make."""
+        lines = self.snakemake("--dry-run", *arguments).stdout.splitlines()
+        return [
+            path for line in lines if line.startswith("    output: ") for path in line.removeprefix("    output: ").split(", ")
+        ]
+
+    def copy(self, folder: Path) -> "Checkout":
+        """A copy with everything made so far, times and Snakemake's own records included."""
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=shutil.copy2)
+        return Checkout(folder)
+
+
+def _tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [Path(name) for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The files that a clone would have, and nothing that was made."""
+    folder = tmp_path_factory.mktemp("checkout") / "warmstart"
+    for name in _tracked_files():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    return Checkout(folder)
+
+
+def smoke_config() -> dict:
+    """demo.yaml with the smallest grid that has every axis: the demo's own rules, a few steps."""
+    config = yaml.safe_load((ROOT / "demo.yaml").read_text(encoding="utf-8"))
+    config["study"] = {"name": "smoke", "title": "Smoke study"}
+    config["languages"] = {"it": {**config["languages"]["it"], "budgets_hours": [0.004, 0.02]}}
+    config["corpora"]["spoken"]["hours"] = {"train": 0.03, "dev": 0.003}
+    config["corpora"]["spoken"]["utterances"] = {"same_voices": 6, "new_voices": 4}
+    config["corpora"]["spoken"]["voices"] = 4
+    config["corpora"]["spoken"]["new_voices"] = 2
+    config["tiers"] = {name: config["tiers"][name] for name in ("560ms", "offline")}
+    config["statistics"]["reference_tier"] = "560ms"
+    config["statistics"]["replicates"] = 200
+    config["training"]["steps"] = {"fixed": 6}
+    config["training"]["schedule"]["warmup_steps"] = 2
+    config["training"]["checkpoint_every_steps"] = 3
+    config["training"]["validate_every_steps"] = 6
+    return config
+
+
+@pytest.fixture(scope="session")
+def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The smoke study, run from nothing to the report. Tests that change it take a `copy`."""
+    study = checkout.copy(tmp_path_factory.mktemp("smoke") / "warmstart")
+    study.write_config(smoke_config())
+    study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo")
+    return study

@@ -1,0 +1,153 @@
+"""The grid that follows from a configuration, and the faults a dry run must stop at."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from warmstart import study as grid
+from warmstart.errors import UserError
+from warmstart.resources import available_hours, format_hours
+
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+def make(config: dict) -> grid.Study:
+    config = copy.deepcopy(config)
+    grid.validate(config, SCHEMA)
+    return grid.Study(config, ROOT)
+
+
+@pytest.fixture
+def full() -> dict:
+    return grid.load_config(ROOT / "config.yaml")
+
+
+def test_full_study_has_the_budgets_that_open_speech_reaches(full):
+    study = make(full)
+    # FACTS: only German reaches 2500 h; 5 + 4 + 4 + 3 + 4 + 2 + 2 + 1 budgets, two inits, one seed.
+    assert [len(study.budgets(lang)) for lang in study.languages] == [5, 4, 4, 3, 4, 2, 2, 1]
+    assert len(study.runs()) == 50
+    # de: 10 runs x (4 tiers full + 1 tier int4) x 4 test sets; cs: 2 runs x 5 x 3 test sets.
+    assert len(study.hypotheses("de")) == 10 * 5 * 4
+    assert len(study.hypotheses("cs")) == 2 * 5 * 3
+
+
+def test_lookahead_counts_the_current_frame():
+    assert [grid.Tier("t", 70, right).lookahead_ms for right in (0, 1, 6, 13)] == [80, 160, 560, 1120]
+
+
+@pytest.mark.parametrize(("hours", "text"), [(100, "100"), (2500.0, "2500"), (0.02, "0.02"), (1.5, "1.5"), (0.0001, "0.0001")])
+def test_budgets_stand_in_paths_without_exponent_or_trailing_zeros(hours, text):
+    assert format_hours(hours) == text
+
+
+def test_scoring_one_more_test_set_leaves_the_leak_guard_alone(full):
+    fewer = copy.deepcopy(full)
+    fewer["languages"]["de"]["test_sets"] = ["fleurs"]
+    assert make(fewer).guard_manifests("de") == make(full).guard_manifests("de")
+
+
+def test_a_language_is_guarded_only_against_test_sets_it_has(full):
+    assert list(make(full).guard_manifests("pt")) == ["fleurs", "mls", "commonvoice"]
+
+
+def test_available_hours_are_the_publishers():
+    assert available_hours({"kind": "mls", "train_split": "train"}, "de") == 1966.51
+    assert available_hours({"kind": "mls", "train_split": "train"}, "cs") is None
+    assert available_hours({"kind": "synthetic", "train_split": "train", "hours": {"train": 0.4}}, "it") == 0.4
+
+
+def _set(config: dict, path: str, value) -> dict:
+    *parents, last = path.split(".")
+    node = config
+    for part in parents:
+        node = node[part]
+    node[last] = value
+    return config
+
+
+FAULTS = {
+    "unknown key": ("training.warm_up", 3, ["'warm_up'", "training", "allowed keys"]),
+    "misspelt key": ("decoding.batchsize", 3, ["'batchsize'", "did you mean 'batch_size'"]),
+    "wrong type": ("seeds", ["one"], ["seeds.0", "'one'"]),
+    "budget over the pool": (
+        "languages.fr.budgets_hours",
+        [100, 2500],
+        ["fr: 2500 h asked", "h available", "budgets that fit: 100"],
+    ),
+    "unknown corpus": ("languages.de.training_corpora", ["mlz"], ["'mlz'", "did you mean 'mls'", "voxpopuli"]),
+    "corpus without a code": ("languages.cs.training_corpora", ["mls"], ["languages.cs.corpora", "'mls'"]),
+    "unknown test set": ("languages.de.test_sets", ["fleur"], ["'fleur'", "did you mean 'fleurs'"]),
+    "test set without a code": ("languages.cs.test_sets", ["mls"], ["languages.cs", "'mls'"]),
+    "left is no multiple of the chunk": (
+        "tiers.320ms",
+        {"context": [70, 3]},
+        ["tiers.320ms", "[70, 3]", "multiple", "[0, 1, 4, 6, 9, 13"],
+    ),
+    "context not trained": ("tiers.400ms", {"context": [70, 4]}, ["tiers.400ms", "not trained", "training.model.contexts"]),
+    "tier named wrongly": ("tiers.500ms", {"context": [70, 6]}, ["560 ms", "call it 560ms"]),
+    "unknown tier": ("precisions.int4.tiers", ["80ms"], ["'80ms'", "1120ms"]),
+    "two sources of an init": ("inits.en.path", "x.nemo", ["inits.en", "exactly one"]),
+    "unknown init": ("bundle.init", "en2", ["'en2'", "did you mean 'en'"]),
+    "full with a scheme": ("precisions.full.scheme", "rtn", ["precisions.full.scheme", "'rtn'"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_in_the_config_is_named_with_value_and_remedy(full, fault):
+    path, value, expected = FAULTS[fault]
+    with pytest.raises(UserError) as caught:
+        make(_set(full, path, value))
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_an_init_pretrained_on_a_target_language_is_refused():
+    demo = grid.load_config(ROOT / "demo.yaml")
+    demo["inits"]["ml"]["pretrain"]["languages"] = ["en", "it"]
+    with pytest.raises(UserError, match="'it', a target language"):
+        make(demo)
+
+
+def test_a_language_without_a_block_is_named():
+    demo = grid.load_config(ROOT / "demo.yaml")
+    demo["inits"]["ml"]["pretrain"]["languages"] = ["en", "sv"]
+    with pytest.raises(UserError, match=r"'sv' has no block.*languages:"):
+        make(demo)
+
+
+def test_the_real_pool_decides_over_the_statistics(full, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results/pools/fr.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text('{"hours": 812.5}')
+    with pytest.raises(UserError, match=r"fr: 1000 h asked, 812.5 h available .*budgets that fit: 100, 250, 500"):
+        make(full)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+def test_every_key_of_the_shipped_configs_is_in_the_schema(name):
+    make(grid.load_config(ROOT / name))
+
+
+def test_what_the_dag_imports_needs_no_gpu_stack():
+    program = (
+        "import sys; sys.path.insert(0, 'workflow/scripts')\n"
+        "from warmstart import study, text\n"
+        "heavy = {'torch', 'nemo', 'pandas', 'numpy', 'lhotse', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_defaults_are_not_shared_between_blocks():
+    config = grid.load_config(ROOT / "config.yaml")
+    grid.validate(config, SCHEMA)
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    assert schema["$defs"]["init"]["properties"]["seen"]["default"] == []
+    config["languages"]["de"]["text"]["examples"].append(1)
+    assert config["languages"]["fr"]["text"]["examples"][-1] != 1

@@ -1,0 +1,78 @@
+"""The study as read from the configuration, and what all rules share. No rule in here."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+BASE = Path(workflow.basedir)
+sys.path.insert(0, str(BASE / "workflow" / "scripts"))
+
+from warmstart import study as grid
+from warmstart.errors import UserError
+from warmstart.text import check_examples
+
+# Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own in front.
+os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+
+# Relative where possible: the path of a checkout must not become an input that changes when the folder is renamed.
+PROGRAMS = os.path.relpath(BASE / "workflow" / "scripts")
+ENVIRONMENT = str(BASE / "envs" / "warmstart.yaml")
+
+
+try:
+    grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
+    STUDY = grid.Study(config, os.path.relpath(BASE))
+    for code in STUDY.languages:
+        check_examples(code, STUDY.language(code)["text"])
+except UserError as error:
+    # WorkflowError prints one line; anything else would print a traceback into Snakemake.
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    corpus=r"[a-z][a-z0-9_]*",
+    lang=r"[a-z]{2,3}",
+    split=r"[a-z][a-z0-9_]*",
+    init=r"[a-z][a-z0-9_]*",
+    hours=r"[0-9]+(\.[0-9]+)?",
+    seed=r"[0-9]+",
+    precision=r"[a-z][a-z0-9]*",
+    tier=r"[a-z0-9]+",
+    test_set=r"[a-z][a-z0-9_]*",
+
+
+def code(*names):
+    """Files of the package as inputs: cheap rules run again when an idea they use is edited (`shell:` tracks no code).
+
+    Training, download and decode rules do not list theirs: they carry a `recipe` number, raised by whoever changes what they make.
+    """
+    return [f"{PROGRAMS}/{name}" for name in names]
+
+
+def as_json(value):
+    """A slice of the configuration as one argument of a program; `:q` in the shell line quotes it."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def named(paths):
+    """`{name: path}` as the NAME=PATH arguments that programs take."""
+    return [f"{name}={path}" for name, path in paths.items()]
+
+
+def run_keys(wildcards):
+    """Keys of the run that a job belongs to."""
+    return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})
+
+
+onstart:
+    # A folder holds one study: the demo must not overwrite the pools of a study that has trained for a week, nor lend it its inits.
+    owner = Path("results/study.json")
+    if owner.exists() and json.loads(owner.read_text())["name"] != config["study"]["name"]:
+        raise WorkflowError(
+            f"results/ and resources/ here belong to the study {json.loads(owner.read_text())['name']!r}, not to"
+            f" {config['study']['name']!r}: move both folders away (the demo's are removed by `make clean`), or run this study in a"
+            f" folder of its own with --directory FOLDER"
+        )
+    owner.parent.mkdir(exist_ok=True)
+    owner.write_text(json.dumps(config["study"]) + "\n")

@@ -1,0 +1,55 @@
+"""Hypotheses of a run at one precision and tier, for all test sets of its language.
+
+in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), test manifests
+out   results/hypotheses/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/{test_set}.jsonl, .json
+
+One job decodes all test sets, because loading the model costs more than decoding one. Which test sets there are depends on the
+language, and outputs cannot depend on a wildcard: hence one rule a language, all from one template. The outputs are `update`d:
+a job finds the hypotheses that are still current and leaves them alone, so a new test set is decoded without the old ones.
+"""
+
+HYPOTHESES = "results/hypotheses/{lang}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}/{test_set}.{ending}"
+QUANTIZED_ENCODER = f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onnx"
+
+
+for LANG in STUDY.languages:
+
+    rule:
+        name:
+            f"decode_{LANG}"
+        input:
+            model=f"results/runs/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/model.nemo",
+            encoder=lambda wildcards, lang=LANG: (
+                [] if wildcards.precision == grid.FULL else QUANTIZED_ENCODER.format(lang=lang, **wildcards)
+            ),
+            tests=[STUDY.test_manifest(LANG, test_set) for test_set in STUDY.test_sets(LANG)],
+        output:
+            hypotheses=[update(HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl")) for name in STUDY.test_sets(LANG)],
+            headers=[update(HYPOTHESES.format(lang=LANG, test_set=name, ending="json")) for name in STUDY.test_sets(LANG)],
+        log:
+            f"logs/decode/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}.log",
+        benchmark:
+            f"results/benchmarks/decode/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: config["decoding"]["threads"]
+        resources:
+            gpu=lambda wildcards: STUDY.gpus("decode"),
+            mem_mb=config["resources"]["decode_mem_mb"],
+        params:
+            recipe=1,
+            run=lambda wildcards, lang=LANG: as_json(
+                {"lang": lang, **{key: wildcards[key] for key in ("init", "hours", "precision")}, "seed": int(wildcards.seed)}
+            ),
+            tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
+            tests=lambda wildcards, lang=LANG: named(
+                {test_set: STUDY.test_manifest(lang, test_set) for test_set in STUDY.test_sets(lang)}
+            ),
+            outputs=lambda wildcards, output, lang=LANG: named(dict(zip(STUDY.test_sets(lang), output.hypotheses))),
+            encoder=lambda wildcards, input: ["--encoder", input.encoder] if input.encoder else [],
+            settings=as_json(config["decoding"]),
+        message:
+            "Decode {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
+        shell:
+            "python {PROGRAMS}/decode.py --model {input.model:q} {params.encoder:q} --keys {params.run:q} --tier {params.tier:q}"
+            " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"

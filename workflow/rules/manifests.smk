@@ -1,0 +1,32 @@
+"""Lhotse CutSets, one supervision a cut.
+
+in    resources/corpora/{corpus}/{lang}/complete.json
+out   results/manifests/{corpus}/{lang}/{split}.jsonl.gz, .qc.json
+"""
+
+
+rule prepare_manifest:
+    input:
+        complete="resources/corpora/{corpus}/{lang}/complete.json",
+    output:
+        cuts="results/manifests/{corpus}/{lang}/{split}.jsonl.gz",
+        report="results/manifests/{corpus}/{lang}/{split}.qc.json",
+    log:
+        "logs/prepare_manifest/{corpus}/{lang}/{split}.log",
+    benchmark:
+        "results/benchmarks/prepare_manifest/{corpus}/{lang}/{split}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        recipe=1,
+        settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
+        directory=lambda wildcards, input: str(Path(input.complete).parent),
+    message:
+        "Manifest of {wildcards.corpus}, {wildcards.lang}, {wildcards.split}"
+    shell:
+        "python {PROGRAMS}/prepare_manifest.py --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
+        " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
+        " --log {log:q}"

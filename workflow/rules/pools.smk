@@ -1,0 +1,56 @@
+"""Every usable training cut of a language in budget order, and the nested budgets cut from it.
+
+in    results/manifests/...   training splits, and all test splits for the leak guard
+out   results/pools/{lang}.jsonl.gz, .qc.json
+      results/budgets/{lang}/{hours}h.jsonl.gz, .json
+"""
+
+
+rule build_pool:
+    input:
+        training=lambda wildcards: list(STUDY.training_manifests(wildcards.lang).values()),
+        tests=lambda wildcards: list(STUDY.guard_manifests(wildcards.lang).values()),
+    output:
+        pool="results/pools/{lang}.jsonl.gz",
+        report="results/pools/{lang}.qc.json",
+    log:
+        "logs/build_pool/{lang}.log",
+    benchmark:
+        "results/benchmarks/build_pool/{lang}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        recipe=1,
+        training=lambda wildcards: named(STUDY.training_manifests(wildcards.lang)),
+        tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
+        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], "filters": config["filters"]}),
+    message:
+        "Pool of {wildcards.lang}"
+    shell:
+        "python {PROGRAMS}/build_pool.py --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
+        " --settings {params.settings:q} --output {output.pool:q} --report {output.report:q} --log {log:q}"
+
+
+rule subset_budget:
+    input:
+        pool="results/pools/{lang}.jsonl.gz",
+    output:
+        cuts="results/budgets/{lang}/{hours}h.jsonl.gz",
+        report="results/budgets/{lang}/{hours}h.json",
+    log:
+        "logs/subset_budget/{lang}/{hours}h.log",
+    benchmark:
+        "results/benchmarks/subset_budget/{lang}/{hours}h.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        recipe=1,
+    message:
+        "{wildcards.hours} h of {wildcards.lang}"
+    shell:
+        "python {PROGRAMS}/subset_budget.py --pool {input.pool:q} --hours {wildcards.hours} --output {output.cuts:q}"
+        " --report {output.report:q} --log {log:q}"

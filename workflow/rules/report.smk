@@ -1,0 +1,91 @@
+"""Tables, figures and the page.
+
+in    results/scores/*.parquet, quantize.json, run.json, train.csv and .qc.json of everything in the study
+out   results/tables/*.csv, results/figures/*.{svg,png}, results/report.html
+"""
+
+TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
+FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training"]
+RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
+
+
+rule aggregate:
+    input:
+        scores=[f"results/scores/{lang}.parquet" for lang in STUDY.languages],
+        headers=[path.removesuffix("l") for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
+        quantized=STUDY.quantize_reports(),
+        code=code("aggregate.py", "warmstart/statistics.py"),
+    output:
+        tables=[f"results/tables/{name}.csv" for name in TABLES],
+    log:
+        "logs/aggregate.log",
+    benchmark:
+        "results/benchmarks/aggregate.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        settings=as_json(config["statistics"]),
+        directory="results/tables",
+    message:
+        "Tables: rates, gaps, intervals, fit"
+    shell:
+        "python {PROGRAMS}/aggregate.py --scores {input.scores:q} --headers {input.headers:q} --quantize {input.quantized:q}"
+        " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
+
+
+rule plot:
+    input:
+        tables=rules.aggregate.output.tables,
+        curves=[f"{path}/train.csv" for path in RUN_PATHS],
+        code=code("plot.py", "warmstart/plots.py"),
+    output:
+        figures=[f"results/figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")],
+    log:
+        "logs/plot.log",
+    benchmark:
+        "results/benchmarks/plot.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        settings=as_json(STUDY.display_settings()),
+        tables="results/tables",
+        directory="results/figures",
+    message:
+        "Figures"
+    shell:
+        "python {PROGRAMS}/plot.py --tables {params.tables} --train-logs {input.curves:q} --settings {params.settings:q}"
+        " --output-dir {params.directory} --log {log:q}"
+
+
+rule build_report:
+    input:
+        tables=rules.aggregate.output.tables,
+        figures=rules.plot.output.figures,
+        runs=[f"{path}/run.json" for path in RUN_PATHS],
+        curves=[f"{path}/train.csv" for path in RUN_PATHS],
+        pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
+        quantized=STUDY.quantize_reports(),
+        code=code("build_report.py", "warmstart/report.py"),
+    output:
+        report="results/report.html",
+    log:
+        "logs/build_report.log",
+    benchmark:
+        "results/benchmarks/build_report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        settings=as_json(STUDY.display_settings()),
+        tables="results/tables",
+        figures="results/figures",
+    message:
+        "Report"
+    shell:
+        "python {PROGRAMS}/build_report.py --tables {params.tables} --figures {params.figures} --runs {input.runs:q}"
+        " --train-logs {input.curves:q} --qc {input.pools:q} --quantize {input.quantized:q} --settings {params.settings:q}"
+        " --output {output.report:q} --log {log:q}"

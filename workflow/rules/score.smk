@@ -1,0 +1,36 @@
+"""Counts of errors per utterance, and the tables and figures made from them.
+
+in    results/hypotheses/{lang}/..., test manifests, pool (word frequencies)
+out   results/scores/{lang}.parquet
+      results/tables/*.csv, results/figures/*.{svg,png}
+"""
+
+
+rule score:
+    input:
+        hypotheses=lambda wildcards: STUDY.hypotheses(wildcards.lang),
+        headers=lambda wildcards: [path.removesuffix("l") for path in STUDY.hypotheses(wildcards.lang)],
+        tests=lambda wildcards: [STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)],
+        pool="results/pools/{lang}.jsonl.gz",
+        code=code("score.py", "warmstart/scoring.py", "warmstart/text.py"),
+    output:
+        scores="results/scores/{lang}.parquet",
+    log:
+        "logs/score/{lang}.log",
+    benchmark:
+        "results/benchmarks/score/{lang}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        tests=lambda wildcards: named(
+            {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
+        ),
+        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], **config["scoring"]}),
+    message:
+        "Score {wildcards.lang}"
+    shell:
+        "python {PROGRAMS}/score.py --hypotheses {input.hypotheses:q} --tests {params.tests:q} --train-text {input.pool:q}"
+        " --lang {wildcards.lang} --settings {params.settings:q} --output {output.scores:q} --log {log:q}"

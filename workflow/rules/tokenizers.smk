@@ -1,0 +1,34 @@
+"""One SentencePiece BPE tokenizer a language, the same for all inits and budgets.
+
+in    results/pools/{lang}.jsonl.gz, test manifests (coverage report only)
+out   results/tokenizers/{lang}/{tokenizer.model,vocab.txt,coverage.json}
+"""
+
+
+rule train_tokenizer:
+    input:
+        pool="results/pools/{lang}.jsonl.gz",
+        tests=lambda wildcards: list(STUDY.guard_manifests(wildcards.lang).values()),
+    output:
+        model="results/tokenizers/{lang}/tokenizer.model",
+        vocabulary="results/tokenizers/{lang}/vocab.txt",
+        coverage="results/tokenizers/{lang}/coverage.json",
+    log:
+        "logs/train_tokenizer/{lang}.log",
+    benchmark:
+        "results/benchmarks/train_tokenizer/{lang}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        recipe=1,
+        tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
+        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], **config["tokenizer"]}),
+        directory=lambda wildcards, output: str(Path(output.model).parent),
+    message:
+        "Tokenizer of {wildcards.lang}"
+    shell:
+        "python {PROGRAMS}/train_tokenizer.py --pool {input.pool:q} --tests {params.tests:q} --settings {params.settings:q}"
+        " --output-dir {params.directory:q} --log {log:q}"

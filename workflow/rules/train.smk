@@ -1,0 +1,45 @@
+"""Fine-tuning: two runs of a pair differ in the encoder's weights and in nothing else.
+
+in    results/budgets/{lang}/{hours}h.jsonl.gz, results/tokenizers/{lang}/, resources/inits/{init}.nemo
+out   results/runs/{lang}/{init}/{hours}h/seed{seed}/{model.nemo,train.csv,run.json}
+"""
+
+
+rule train:
+    input:
+        cuts="results/budgets/{lang}/{hours}h.jsonl.gz",
+        validation=lambda wildcards: STUDY.validation_manifest(wildcards.lang),
+        tokenizer="results/tokenizers/{lang}/tokenizer.model",
+        vocabulary="results/tokenizers/{lang}/vocab.txt",
+        init=lambda wildcards: f"resources/inits/{STUDY.donor(wildcards.init)}.nemo",
+    output:
+        model=f"results/runs/{grid.RUN}/model.nemo",
+        curve=f"results/runs/{grid.RUN}/train.csv",
+        run=f"results/runs/{grid.RUN}/run.json",
+    log:
+        f"logs/train/{grid.RUN}.log",
+    benchmark:
+        f"results/benchmarks/train/{grid.RUN}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: config["resources"]["train_threads"]
+    resources:
+        gpu=lambda wildcards: STUDY.gpus("train"),
+        mem_mb=config["resources"]["train_mem_mb"],
+        runtime=config["resources"]["train_runtime_min"],
+    params:
+        # Raise when training makes something else than before from the same settings.
+        recipe=1,
+        run=run_keys,
+        settings=lambda wildcards: as_json(config["training"]),
+        text=lambda wildcards: as_json(STUDY.language(wildcards.lang)["text"]),
+        scratch=lambda wildcards: "--scratch" if "scratch" in config["inits"][wildcards.init] else "",
+        tokenizer=lambda wildcards, input: str(Path(input.tokenizer).parent),
+        # Snakemake removes the declared outputs of a failed job; checkpoints are not declared, so a killed run resumes from them.
+        directory=lambda wildcards, output: str(Path(output.model).parent),
+    message:
+        "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
+    shell:
+        "python {PROGRAMS}/train.py --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
+        " --init {input.init:q} {params.scratch} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
+        " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

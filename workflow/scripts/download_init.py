@@ -1,0 +1,80 @@
+"""Bring one encoder donor under its name in resources/inits/, with its digest verified.
+
+Reads a file on this machine (--source) or the Hugging Face hub (token from HF_TOKEN, if the repository asks for one).
+Writes {init}.nemo and {init}.json (where from, revision, sha256, licence).
+
+    python workflow/scripts/download_init.py --settings '{"hf": {"repo": "nvidia/nemotron-speech-streaming-en-0.6b", "revision": "main",
+        "file": "nemotron-speech-streaming-en-0.6b.nemo", "sha256": null}}' --output resources/inits/en.nemo --report resources/inits/en.json
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from warmstart import cli
+from warmstart.errors import UserError
+from warmstart.files import atomic_path, digest, write_json
+
+logger = logging.getLogger("warmstart.download_init")
+
+
+def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
+    """Download one file of a hub repository into `folder`; bytes of a broken download are resumed.
+
+    Returns:
+        The file, and the commit that the revision stood for.
+
+    Raises:
+        UserError: the hub refuses or lacks it.
+    """
+    # Here, not at the top: the demo's inits are files, and must work where no hub is configured.
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        commit = HfApi().model_info(hub["repo"], revision=hub["revision"]).sha
+        return Path(hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)), commit
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}). Check the name and your connection; for a "
+            f"gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give inits.<name>.path"
+        ) from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry; see the module docstring."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--settings", type=cli.json_value, required=True, help="hf, sha256, licence: block of the init")
+    parser.add_argument("--source", type=Path, help="a .nemo file that is there already")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--report", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    cli.start(arguments)
+
+    hub = arguments.settings.get("hf")
+    report = {"licence": arguments.settings.get("licence")}
+    if arguments.source is not None:
+        if not arguments.source.is_file():
+            raise UserError(f"{arguments.source}: no such init; correct inits.<name>.path in the config")
+        source, expected = arguments.source, arguments.settings.get("sha256")
+        report["source"] = str(arguments.source)
+    else:
+        source, report["revision"] = from_hub(hub, arguments.output.parent / f".{arguments.output.stem}.download")
+        expected = hub["sha256"]
+        report["source"] = f"{hub['repo']}: {hub['file']}"
+
+    found = digest(source)
+    if expected and found != expected:
+        raise UserError(
+            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, or correct the digest"
+        )
+    if not expected:
+        logger.warning("%s has no sha256 in the config; found %s: set it to pin the study", arguments.output.name, found)
+    with atomic_path(arguments.output) as temporary:
+        shutil.copyfile(source, temporary)
+    write_json(arguments.report, {**report, "sha256": found, "size_bytes": arguments.output.stat().st_size})
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,42 @@
+"""Train a language's SentencePiece BPE on its whole pool and report which test characters it cannot write.
+
+The pool, not a budget: every budget of a language must share one tokenizer, or the hours axis would move the vocabulary too.
+
+Reads a pool and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt and coverage.json.
+
+    python workflow/scripts/train_tokenizer.py --pool results/pools/it.jsonl.gz --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz \\
+        --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}' --output-dir results/tokenizers/it
+"""
+
+from pathlib import Path
+
+from warmstart import cli, tokenizer
+from warmstart.files import write_json
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Program entry; see the module docstring."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="NAME=CUTS")
+    parser.add_argument("--settings", type=cli.json_value, required=True, help="vocab_size, character_coverage, text")
+    parser.add_argument("--output-dir", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = cli.start(arguments)
+
+    settings = arguments.settings
+    tokenizer.train(
+        tokenizer.supervision_texts(arguments.pool),
+        arguments.output_dir,
+        settings["vocab_size"],
+        settings["character_coverage"],
+    )
+    report = tokenizer.coverage_report(
+        arguments.output_dir / "tokenizer.model", arguments.pool, dict(arguments.tests), settings["text"]
+    )
+    write_json(arguments.output_dir / "coverage.json", report)
+    logger.info("%.2f pieces per word on %d sentences", report["train"]["pieces_per_word"] or 0, report["train"]["sentences"])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,459 @@
+"""The grid of a study: which runs, hypotheses and files follow from a configuration.
+
+Read while the DAG is built, so this module uses the standard library, PyYAML and jsonschema (a dependency of Snakemake) only.
+Every path of `DESIGN.md` that more than one rule needs is made here, once.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from warmstart.errors import UserError
+from warmstart.resources import available_hours, format_hours
+
+FRAME_MS = 80  # 10 ms hop x 8-fold subsampling of the FastConformer encoder
+RUN = "{lang}/{init}/{hours}h/seed{seed}"
+FULL = "full"  # the precision that decodes with the PyTorch weights as trained
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A latency tier: the attention context of the encoder in 80 ms frames.
+
+    `offline` tiers see the whole utterance in one forward, with this context as mask.
+    """
+
+    name: str
+    left_frames: int
+    right_frames: int
+    offline: bool = False
+
+    @property
+    def lookahead_ms(self) -> int:
+        """Algorithmic latency of one chunk: (right + 1) * 80 ms (the model cards' definition)."""
+        return (self.right_frames + 1) * FRAME_MS
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which programs receive a tier."""
+        return {"name": self.name, "left": self.left_frames, "right": self.right_frames, "offline": self.offline}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuned model. `hours` is the budget as it stands in paths, e.g. "100" or "0.02"."""
+
+    lang: str
+    init: str
+    hours: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """The four folder levels that all artefacts of a run share."""
+        return f"{self.lang}/{self.init}/{self.hours}h/seed{self.seed}"
+
+
+def load_config(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file as Snakemake would."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def validate(config: dict[str, Any], schema_path: str | Path) -> None:
+    """Check `config` against the JSON Schema and fill in its defaults, in place.
+
+    Not `snakemake.utils.validate`: that one imports pandas, which a dry run must not need, and names neither the allowed keys
+    nor a near miss.
+
+    Raises:
+        UserError: the first offence, with its place in the file, its value and what is allowed.
+    """
+    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    _fill_defaults(config, schema, schema)
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise UserError(_explain(errors[0]))
+
+
+def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        target = root
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def _fill_defaults(value: Any, node: dict[str, Any], root: dict[str, Any]) -> None:
+    node = _resolve(node, root)
+    if not isinstance(value, dict):
+        return
+    for key, child in node.get("properties", {}).items():
+        resolved = _resolve(child, root)
+        if key not in value and "default" in resolved:
+            # A copy: two languages must not share one default mapping.
+            value[key] = json.loads(json.dumps(resolved["default"]))
+        if key in value:
+            _fill_defaults(value[key], child, root)
+    extra = node.get("additionalProperties")
+    if isinstance(extra, dict):
+        for key, child_value in value.items():
+            if key not in node.get("properties", {}):
+                _fill_defaults(child_value, extra, root)
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema.get("properties", {}))
+        unknown = [str(key) for key in error.instance if key not in allowed]
+        near = difflib.get_close_matches(unknown[0], allowed, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"config: unknown key {unknown[0]!r} at {place}{hint}; allowed keys: {', '.join(allowed)}"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return f"config: {place} lacks {', '.join(map(repr, missing))}"
+    if error.validator == "enum":
+        return f"config: {place} is {error.instance!r}; allowed: {', '.join(map(repr, error.validator_value))}"
+    return f"config: {place} is {error.instance!r}: {error.message}"
+
+
+class Study:
+    """A validated configuration, as the grid it describes.
+
+    Args:
+        config: the configuration, already through `validate`.
+        base: folder that holds the Snakefile; relative paths in the configuration start there.
+
+    Raises:
+        UserError: on construction, for every cross-field fault that can be seen without data.
+    """
+
+    def __init__(self, config: dict[str, Any], base: str | Path = "."):
+        self.config = config
+        self.base = Path(base)
+        self.tiers = {
+            name: Tier(name, tier["context"][0], tier["context"][1], tier["offline"]) for name, tier in config["tiers"].items()
+        }
+        self._check()
+
+    # ---- axes -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def languages(self) -> list[str]:
+        """Target languages, in the order of the configuration."""
+        return list(self.config["languages"])
+
+    @property
+    def inits(self) -> list[str]:
+        """Warm starts of the study, in order."""
+        return list(self.config["inits"])
+
+    def language(self, lang: str) -> dict[str, Any]:
+        """Block of a target or support language.
+
+        Raises:
+            UserError: no such block.
+        """
+        for section in ("languages", "support_languages"):
+            if lang in self.config[section]:
+                return self.config[section][lang]
+        known = [*self.config["languages"], *self.config["support_languages"]]
+        raise UserError(
+            f"language {lang!r} has no block in the config; add one under languages: (docs/add-a-language.md); blocks: {', '.join(known)}"
+        )
+
+    def budgets(self, lang: str) -> list[str]:
+        """Hour budgets of a language as they stand in paths, ascending."""
+        return [format_hours(hours) for hours in sorted(self.language(lang)["budgets_hours"])]
+
+    def runs(self, lang: str | None = None) -> list[Run]:
+        """All runs, or those of one language."""
+        return [
+            Run(code, init, hours, seed)
+            for code in ([lang] if lang else self.languages)
+            for init in self.inits
+            for hours in self.budgets(code)
+            for seed in self.config["seeds"]
+        ]
+
+    def precisions(self, run: Run) -> Iterator[tuple[str, Tier]]:
+        """(precision, tier) pairs at which a run is decoded."""
+        for name, precision in self.config["precisions"].items():
+            wanted = precision["budgets"]
+            if wanted == "largest" and run.hours != self.budgets(run.lang)[-1]:
+                continue
+            for tier in precision["tiers"] if precision["tiers"] != "all" else self.tiers:
+                yield name, self.tiers[tier]
+
+    def test_sets(self, lang: str) -> list[str]:
+        """Names of the test sets that a language is scored on."""
+        return self.language(lang)["test_sets"]
+
+    # ---- paths ------------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def manifest(corpus: str, lang: str, split: str) -> str:
+        """Lhotse CutSet of one split."""
+        return f"results/manifests/{corpus}/{lang}/{split}.jsonl.gz"
+
+    def test_manifest(self, lang: str, test_set: str) -> str:
+        """CutSet of a test set in a language."""
+        source = self.config["test_sets"][test_set]
+        return self.manifest(source["corpus"], lang, source["split"])
+
+    def guard_manifests(self, lang: str) -> dict[str, str]:
+        """Test sets whose sentences and speakers must stay out of the pool, with their CutSets.
+
+        All that the study defines and the language has data for, not only those it is scored on: scoring one more of them later
+        must not change the pool, or every model would be stale.
+        """
+        corpora = self.language(lang)["corpora"]
+        return {
+            name: self.test_manifest(lang, name)
+            for name, source in self.config["test_sets"].items()
+            if source["corpus"] in corpora and self._offers(source["corpus"], lang)
+        }
+
+    def training_manifests(self, lang: str) -> dict[str, str]:
+        """corpus -> CutSet of the training split, for the corpora of a language's pool."""
+        return {
+            corpus: self.manifest(corpus, lang, self.config["corpora"][corpus]["train_split"])
+            for corpus in self.language(lang)["training_corpora"]
+        }
+
+    def validation_manifest(self, lang: str) -> str:
+        """CutSet on which training is watched; never a test split."""
+        source = self.config["validation"]
+        return self.manifest(source["corpus"], lang, source["split"])
+
+    def manifests(self, lang: str) -> list[str]:
+        """All CutSets that a language's jobs read."""
+        paths = [*self.training_manifests(lang).values(), *self.guard_manifests(lang).values(), self.validation_manifest(lang)]
+        return list(dict.fromkeys(paths))
+
+    def hypotheses(self, lang: str) -> list[str]:
+        """All hypothesis files of a language."""
+        return [
+            f"results/hypotheses/{run.path}/{precision}/{tier.name}/{test_set}.jsonl"
+            for run in self.runs(lang)
+            for precision, tier in self.precisions(run)
+            for test_set in self.test_sets(lang)
+        ]
+
+    def quantize_reports(self, lang: str | None = None) -> list[str]:
+        """`quantize.json` of every quantised encoder."""
+        return [
+            f"results/runs/{run.path}/{precision}/{tier.name}/quantize.json"
+            for run in self.runs(lang)
+            for precision, tier in self.precisions(run)
+            if precision != FULL
+        ]
+
+    def bundles(self) -> list[str]:
+        """`bundle.json` of every deployable bundle: one a language, of the configured kind."""
+        wanted = self.config["bundle"]
+        if wanted is None:
+            return []
+        return [
+            f"results/bundles/{run.path}/{wanted['precision']}/{wanted['tier']}/bundle.json"
+            for lang in self.languages
+            for run in self.runs(lang)
+            if run.init == wanted["init"] and run.hours == self.budgets(lang)[-1] and run.seed == self.config["seeds"][0]
+        ]
+
+    # ---- slices that rules pass on ----------------------------------------------------------------------------------------
+
+    def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
+        """Block of a corpus plus the language's own code in it."""
+        settings = {key: value for key, value in self.config["corpora"][corpus].items() if key != "hours_per_language"}
+        code = self.language(lang)["corpora"][corpus]
+        settings["code"] = code if isinstance(code, str) else lang
+        if isinstance(code, dict):
+            settings.update(code)
+        if "directory" in settings:
+            settings["directory"] = self.source_path(settings["directory"].format(lang=lang))
+        return settings
+
+    def source_path(self, path: str) -> str:
+        """A path of the configuration: absolute as it is, relative ones from the folder of the Snakefile."""
+        return str(self.base / path) if not Path(path).is_absolute() else path
+
+    def quantization_settings(self, precision: str) -> dict[str, Any]:
+        """What `quantize.py` needs of a precision; where it is used is not part of what it makes."""
+        return {key: value for key, value in self.config["precisions"][precision].items() if key not in ("tiers", "budgets")}
+
+    def pretraining_settings(self, init: str) -> dict[str, Any]:
+        """Recipe of one init's pretraining, with the architecture that all inits share."""
+        return {**self.config["inits"][init]["pretrain"], "model": self.config["training"]["model"]}
+
+    def bundle_settings(self, init: str) -> dict[str, Any]:
+        """What `build_bundle.py` needs beside the model: quantisation and the licence chain."""
+        wanted = self.config["bundle"]
+        donor = self.config["inits"][self.donor(init)]
+        return {
+            **self.quantization_settings(wanted["precision"]),
+            "licence": wanted["licence"],
+            "init": {
+                "name": donor["name"],
+                "licence": donor.get("licence"),
+                "source": donor.get("hf", {}).get("repo", donor.get("path")),
+            },
+        }
+
+    def display_settings(self) -> dict[str, Any]:
+        """What figures and report say of the study without having computed it."""
+        return {
+            "study": self.config["study"],
+            "statistics": self.config["statistics"],
+            "languages": {lang: self.language(lang)["name"] for lang in self.languages},
+            "inits": {
+                name: {"name": init["name"], "licence": init.get("licence"), "seen": init["seen"]}
+                for name, init in self.config["inits"].items()
+            },
+            "tiers": {name: {**tier.as_json(), "lookahead_ms": tier.lookahead_ms} for name, tier in self.tiers.items()},
+            "test_sets": list(self.config["test_sets"]),
+        }
+
+    def init_source(self, init: str) -> dict[str, Any]:
+        """Where `download_init.py` finds an init and what it must be."""
+        return {key: value for key, value in self.config["inits"][init].items() if key in ("hf", "sha256", "licence")}
+
+    def donor(self, init: str) -> str:
+        """The init whose file a run reads: itself, or the one whose architecture a run from scratch copies."""
+        return self.config["inits"][init].get("scratch", init)
+
+    def gpus(self, stage: str) -> int:
+        """GPUs of a `train` or `decode` job."""
+        return self.config["resources"][f"{stage}_gpus"]
+
+    # ---- checks -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _known_corpora(self) -> set[str]:
+        return set(self.config["corpora"])
+
+    def _offers(self, corpus: str, lang: str) -> bool:
+        wanted = self.config["corpora"][corpus]
+        return "languages" not in wanted or lang in wanted["languages"]
+
+    def _check(self) -> None:
+        self._check_tiers()
+        self._check_precisions()
+        for name, source in {**self.config["test_sets"], "validation": self.config["validation"]}.items():
+            _allow(f"test_sets.{name}.corpus", source["corpus"], self._known_corpora)
+        for lang in self.languages:
+            self._check_language(lang)
+        for lang, block in self.config["support_languages"].items():
+            for corpus in block["corpora"]:
+                _allow(f"support_languages.{lang}.corpora", corpus, self._known_corpora)
+        for key in ("baseline", "challenger"):
+            _allow(f"statistics.{key}", self.config["statistics"][key], self.inits)
+        _allow("statistics.headline_test_set", self.config["statistics"]["headline_test_set"], self.config["test_sets"])
+        _allow("statistics.reference_tier", self.config["statistics"]["reference_tier"], self.tiers)
+        for name, init in self.config["inits"].items():
+            given = [key for key in ("hf", "path", "scratch") if key in init]
+            if len(given) > 1 or not (given or "pretrain" in init):
+                raise UserError(
+                    f"inits.{name} names {given or 'no source'}: give exactly one of hf, path, scratch, or pretrain alone"
+                )
+            if "scratch" in init:
+                _allow(f"inits.{name}.scratch", init["scratch"], [other for other in self.inits if other != name])
+            for lang in (init.get("pretrain") or {}).get("languages", []):
+                self.language(lang)
+                if lang in self.config["languages"]:
+                    raise UserError(
+                        f"inits.{name}.pretrain.languages has {lang!r}, a target language of this study: the warm start would "
+                        f"have seen it; take it out of one of the two"
+                    )
+        if (bundle := self.config["bundle"]) is not None:
+            _allow("bundle.init", bundle["init"], self.inits)
+            _allow("bundle.tier", bundle["tier"], self.tiers)
+            _allow("bundle.precision", bundle["precision"], self.config["precisions"])
+
+    def _check_tiers(self) -> None:
+        contexts = [tuple(context) for context in self.config["training"]["model"]["contexts"]]
+        for tier in self.tiers.values():
+            here = f"tiers.{tier.name}.context"
+            if tier.left_frames % (tier.right_frames + 1):
+                # conformer_encoder.py raises the same, an hour into the job.
+                fits = [right for right in range(tier.left_frames) if tier.left_frames % (right + 1) == 0]
+                raise UserError(
+                    f"{here} is [{tier.left_frames}, {tier.right_frames}]: the left context must be a multiple of the chunk "
+                    f"(right + 1 = {tier.right_frames + 1}); right contexts that fit left {tier.left_frames}: {fits}"
+                )
+            if (tier.left_frames, tier.right_frames) not in contexts:
+                raise UserError(
+                    f"{here} is [{tier.left_frames}, {tier.right_frames}], a context the models are not trained with; add it to "
+                    f"training.model.contexts ({[list(context) for context in contexts]}) or take one of those"
+                )
+            named = re.fullmatch(r"(\d+)ms", tier.name)
+            if named and int(named[1]) != tier.lookahead_ms:
+                raise UserError(
+                    f"tiers.{tier.name} has right context {tier.right_frames}, which is {tier.lookahead_ms} ms of lookahead: "
+                    f"call it {tier.lookahead_ms}ms or set the right context to {int(named[1]) / FRAME_MS - 1:g}"
+                )
+
+    def _check_precisions(self) -> None:
+        for name, precision in self.config["precisions"].items():
+            if precision["tiers"] != "all":
+                for tier in precision["tiers"]:
+                    _allow(f"precisions.{name}.tiers", tier, self.tiers)
+            if (name == FULL) != (precision.get("scheme") is None):
+                raise UserError(
+                    f"precisions.{name}.scheme is {precision.get('scheme')!r}: '{FULL}' is the model as trained and has none, "
+                    f"every other precision needs one (k_quant, rtn)"
+                )
+
+    def _check_language(self, lang: str) -> None:
+        block = self.language(lang)
+        for key in ("training_corpora", "corpora"):
+            for corpus in block[key]:
+                _allow(f"languages.{lang}.{key}", corpus, self._known_corpora)
+        for corpus in (*block["training_corpora"], self.config["validation"]["corpus"]):
+            if corpus not in block["corpora"]:
+                raise UserError(
+                    f"languages.{lang}.corpora has no code for {corpus!r}, which the language is trained or validated on"
+                )
+        for test_set in block["test_sets"]:
+            _allow(f"languages.{lang}.test_sets", test_set, self.config["test_sets"])
+            corpus = self.config["test_sets"][test_set]["corpus"]
+            if corpus not in block["corpora"]:
+                raise UserError(
+                    f"languages.{lang}.test_sets has {test_set!r}, but languages.{lang}.corpora has no code for its corpus {corpus!r}"
+                )
+        self._check_budgets(lang)
+
+    def _check_budgets(self, lang: str) -> None:
+        """Compare budgets with the pool if it is there, else with the publishers' statistics of its corpora."""
+        asked = sorted(self.language(lang)["budgets_hours"])
+        report = Path(f"results/pools/{lang}.qc.json")
+        if report.exists():
+            available = json.loads(report.read_text(encoding="utf-8"))["hours"]
+            source = f"as {report} counts them"
+        else:
+            corpora = self.language(lang)["training_corpora"]
+            hours = {corpus: available_hours(self.config["corpora"][corpus], lang) for corpus in corpora}
+            if None in hours.values():
+                return  # somebody's own data: known once the pool is built, and `subset_budget` checks then
+            available = sum(hours.values())
+            source = "before cleaning: " + " + ".join(f"{corpus} {value:g}" for corpus, value in hours.items())
+        if asked[-1] > available:
+            fits = ", ".join(format_hours(value) for value in asked if value <= available)
+            raise UserError(
+                f"{lang}: {asked[-1]:g} h asked, {available:.4g} h available ({source}); budgets that fit: {fits or 'none'}"
+            )
+
+
+def _allow(place: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(value, list(allowed), n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(f"config: {place} has {value!r}{hint}; allowed: {', '.join(sorted(allowed))}")
