@@ -1,0 +1,77 @@
+"""Synthesized corpora: deterministic, resumable, splits that do not leak."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+
+from warmstart.corpora import synthetic
+from warmstart.errors import UserError
+
+SETTINGS = {
+    "hours": {"train": 0.004, "dev": 0.001},
+    "utterances": {"same_voices": 6, "new_voices": 6},
+    "voices": 4,
+    "new_voices": 2,
+    "max_number": 100,
+    "seed": 3,
+}
+
+
+def table(directory, split):
+    with open(directory / f"metadata-{split}.tsv", encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("it")
+    synthetic.synthesize(directory, "it", SETTINGS)
+    return directory
+
+
+def test_audio_is_16_khz_mono_and_as_long_as_the_table_says(corpus):
+    rows = table(corpus, "train")
+    assert sum(float(row["seconds"]) for row in rows) >= 0.004 * 3600
+    for row in rows:
+        samples, rate = soundfile.read(corpus / row["path"])
+        assert (rate, samples.ndim) == (16_000, 1)
+        assert len(samples) / rate == pytest.approx(float(row["seconds"]), abs=1e-3)
+        assert 0.1 < np.abs(samples).max() <= 1
+
+
+def test_no_text_is_in_two_kinds_of_split(corpus):
+    kinds = {"train": ["train"], "dev": ["dev"], "test": ["test_same", "test_new"]}
+    found = {kind: {row["text"] for split in splits for row in table(corpus, split)} for kind, splits in kinds.items()}
+    for one, other in itertools.combinations(found.values(), 2):
+        assert one and not one & other
+
+
+def test_new_voices_are_not_heard_in_training_and_same_voices_are(corpus):
+    heard = {row["speaker"] for row in table(corpus, "train")}
+    assert {row["speaker"] for row in table(corpus, "test_same")} <= heard
+    assert not {row["speaker"] for row in table(corpus, "test_new")} & heard
+    assert len(table(corpus, "test_same")) == len(table(corpus, "test_new")) == 6
+
+
+def test_an_interrupted_corpus_is_finished_with_the_same_bytes(corpus, tmp_path):
+    synthetic.synthesize(tmp_path, "it", SETTINGS)
+    for split in ("dev", "test_new"):
+        (tmp_path / f"metadata-{split}.tsv").unlink()
+    (tmp_path / "dev" / "00000.flac").unlink()
+    synthetic.synthesize(tmp_path, "it", SETTINGS)
+    assert contents(tmp_path) == contents(corpus)
+
+
+def test_an_unknown_voice_is_named(tmp_path):
+    with pytest.raises(UserError, match="xx-nowhere"):
+        synthetic.synthesize(tmp_path, "it", SETTINGS | {"espeak_voice": "xx-nowhere"})
+    with pytest.raises(UserError, match="num2words"):
+        synthetic.synthesize(tmp_path, "it", SETTINGS | {"numbers": "xx"})
+    assert not list(tmp_path.glob("*.tsv"))
