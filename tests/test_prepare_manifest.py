@@ -139,7 +139,7 @@ def test_a_split_nobody_has_is_named(tmp_path):
     [
         ("path\tsentence", ["a.flac\tuno"], "no column text"),
         ("path\ttext\tspeaker", ["a.flac\tuno\tc\tmore"], "4 fields, 3 columns"),
-        ("path\ttext\tspeaker", ["a.flac\tuno\t"], "has no speaker"),
+        ("path\ttext\tspeaker", ["a.flac\tuno\t"], "has no speaker; fill it in"),
     ],
 )
 def test_a_malformed_table_is_named_with_its_remedy(tmp_path, header, rows, problem):

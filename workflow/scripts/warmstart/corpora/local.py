@@ -7,7 +7,7 @@ folder, or absolute), `text`; optional `speaker`, `sentence_id`, `split`; any ot
     anna/001.flac	Buongiorno a tutti.	anna	train
 
 Config: {kind: local, directory: demo/speech/{lang}, block: speaker}; `{lang}` and `{code}` in `directory` are filled in.
-`block` is the unit of resampling: speaker, sentence (column `sentence_id`) or utterance.
+`block` is the unit of resampling: speaker, sentence (column `sentence_id`, or the transcript where there is none) or utterance.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from typing import Any
 from warmstart import files
 from warmstart.corpora.base import Corpus, Utterance, read_table
 
-_BLOCK_COLUMNS = {"speaker": "speaker", "sentence": "sentence_id", "utterance": "path"}
+_BLOCKS = ("speaker", "sentence", "utterance")
 
 
 class Reader(Corpus):
@@ -28,8 +28,8 @@ class Reader(Corpus):
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
         self.block = settings.get("block", "speaker")
-        if self.block not in _BLOCK_COLUMNS:
-            raise self.fail(f"block: {self.block!r}", f"allowed: {', '.join(_BLOCK_COLUMNS)}")
+        if self.block not in _BLOCKS:
+            raise self.fail(f"block: {self.block!r}", f"allowed: {', '.join(_BLOCKS)}")
 
     def folder(self, directory: Path) -> Path:
         """Where the audio lies: the config's `directory`, never the download folder."""
@@ -52,17 +52,19 @@ class Reader(Corpus):
         by_column = table is None
         if table is None:
             table = folder / "metadata.tsv"
-        block_column = _BLOCK_COLUMNS[self.block]
-        required = ("path", "text", block_column, *(("split",) if by_column else ()))
-        for row in read_table(table, required=tuple(dict.fromkeys(required))):
+        required = ["path", "text", *(["speaker"] if self.block == "speaker" else []), *(["split"] if by_column else [])]
+        for row in read_table(table, required=tuple(required)):
             if by_column and row["split"] != split:
                 continue
-            if not row[block_column]:
-                raise self.fail(f"{table}: {row['path']} has no {block_column}", "fill it in, or set `block: utterance`")
+            block = {"speaker": row.get("speaker"), "sentence": row.get("sentence_id", row["text"]), "utterance": row["path"]}[
+                self.block
+            ]
+            if not block:
+                raise self.fail(f"{table}: {row['path']} has no {self.block}", "fill it in, or set `block: utterance`")
             yield Utterance(
                 id=Path(row["path"]).with_suffix("").as_posix(),
                 audio=folder / row["path"],
                 text=row["text"],
                 speaker=row.get("speaker") or None,
-                block=row[block_column],
+                block=block,
             )
