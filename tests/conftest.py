@@ -43,9 +43,9 @@ class Checkout:
             raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
         return done
 
-    def planned(self, *arguments: str) -> dict[str, int]:
+    def planned(self, *arguments: str, config: str | None = "smoke.yaml") -> dict[str, int]:
         """rule -> number of jobs that a dry run would do; empty when there is nothing to be done."""
-        output = self.snakemake("--dry-run", "--quiet", "rules", *arguments).stdout
+        output = self.snakemake("--dry-run", *arguments, config=config).stdout
         if "Nothing to be done" in output:
             return {}
         table = output.split("Job stats:")[1].splitlines()[3:]

@@ -124,7 +124,7 @@ def test_the_real_pool_decides_over_the_statistics(full, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = tmp_path / "results/pools/fr.qc.json"
     report.parent.mkdir(parents=True)
-    report.write_text('{"hours": 812.5}')
+    report.write_text('{"total": {"hours": 812.5}, "corpora": {"mls": {}, "voxpopuli": {}, "commonvoice": {}}}')
     with pytest.raises(UserError, match=r"fr: 1000 h asked, 812.5 h available .*budgets that fit: 100, 250, 500"):
         make(full)
 
@@ -151,3 +151,11 @@ def test_defaults_are_not_shared_between_blocks():
     assert schema["$defs"]["init"]["properties"]["seen"]["default"] == []
     config["languages"]["de"]["text"]["examples"].append(1)
     assert config["languages"]["fr"]["text"]["examples"][-1] != 1
+
+
+def test_a_pool_of_other_corpora_is_not_believed(full, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results/pools/fr.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text('{"total": {"hours": 211}, "corpora": {"voxpopuli": {}}}')
+    make(full)

@@ -6,9 +6,9 @@ out   resources/corpora/{corpus}/{lang}/complete.json   files and digests; only 
 
 
 def corpus_index(wildcards):
-    """The index of somebody's own recordings is an input: an edited transcript makes its manifests stale."""
+    """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
-    return [f"{settings['directory']}/metadata.tsv"] if settings["kind"] == "local" else []
+    return sorted(Path(settings["directory"]).glob("*.tsv")) if settings["kind"] == "local" else []
 
 
 rule download_corpus:

@@ -3,8 +3,8 @@
 Reads a file on this machine (--source) or the Hugging Face hub (token from HF_TOKEN, if the repository asks for one).
 Writes {init}.nemo and {init}.json (where from, revision, sha256, licence).
 
-    python workflow/scripts/download_init.py --settings '{"hf": {"repo": "nvidia/nemotron-speech-streaming-en-0.6b", "revision": "main",
-        "file": "nemotron-speech-streaming-en-0.6b.nemo", "sha256": null}}' --output resources/inits/en.nemo --report resources/inits/en.json
+    python workflow/scripts/download_init.py --settings '{"sha256": "..."}' --source demo/inits/en.nemo \\
+        --output resources/inits/en.nemo --report resources/inits/en.json
 """
 
 import logging
@@ -37,8 +37,9 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)), commit
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}). Check the name and your connection; for a "
-            f"gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give inits.<name>.path"
+            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}). Check the name and your connection; "
+            f"for a gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give "
+            f"inits.<name>.path"
         ) from error
 
 
@@ -67,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     found = digest(source)
     if expected and found != expected:
         raise UserError(
-            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, or correct the digest"
+            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, or correct "
+            f"the digest"
         )
     if not expected:
         logger.warning("%s has no sha256 in the config; found %s: set it to pin the study", arguments.output.name, found)

@@ -4,8 +4,9 @@ The pool, not a budget: every budget of a language must share one tokenizer, or 
 
 Reads a pool and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt and coverage.json.
 
-    python workflow/scripts/train_tokenizer.py --pool results/pools/it.jsonl.gz --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz \\
-        --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}' --output-dir results/tokenizers/it
+    python workflow/scripts/train_tokenizer.py --pool results/pools/it.jsonl.gz \\
+        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --output-dir results/tokenizers/it \\
+        --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}'
 """
 
 from pathlib import Path

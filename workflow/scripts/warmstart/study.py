@@ -167,7 +167,8 @@ class Study:
                 return self.config[section][lang]
         known = [*self.config["languages"], *self.config["support_languages"]]
         raise UserError(
-            f"language {lang!r} has no block in the config; add one under languages: (docs/add-a-language.md); blocks: {', '.join(known)}"
+            f"language {lang!r} has no block in the config; add one under languages: (README, Add a language); "
+            f"blocks: {', '.join(known)}"
         )
 
     def budgets(self, lang: str) -> list[str]:
@@ -391,8 +392,8 @@ class Study:
                 )
             if (tier.left_frames, tier.right_frames) not in contexts:
                 raise UserError(
-                    f"{here} is [{tier.left_frames}, {tier.right_frames}], a context the models are not trained with; add it to "
-                    f"training.model.contexts ({[list(context) for context in contexts]}) or take one of those"
+                    f"{here} is [{tier.left_frames}, {tier.right_frames}], a context the models are not trained with; add it "
+                    f"to training.model.contexts ({[list(context) for context in contexts]}) or take one of those"
                 )
             named = re.fullmatch(r"(\d+)ms", tier.name)
             if named and int(named[1]) != tier.lookahead_ms:
@@ -427,19 +428,22 @@ class Study:
             corpus = self.config["test_sets"][test_set]["corpus"]
             if corpus not in block["corpora"]:
                 raise UserError(
-                    f"languages.{lang}.test_sets has {test_set!r}, but languages.{lang}.corpora has no code for its corpus {corpus!r}"
+                    f"languages.{lang}.test_sets has {test_set!r}, but languages.{lang}.corpora has no code for its corpus "
+                    f"{corpus!r}"
                 )
         self._check_budgets(lang)
 
     def _check_budgets(self, lang: str) -> None:
         """Compare budgets with the pool if it is there, else with the publishers' statistics of its corpora."""
         asked = sorted(self.language(lang)["budgets_hours"])
+        corpora = self.language(lang)["training_corpora"]
         report = Path(f"results/pools/{lang}.qc.json")
-        if report.exists():
-            available = json.loads(report.read_text(encoding="utf-8"))["hours"]
+        pool = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+        # A pool of other corpora is stale and about to be built again: it says nothing.
+        if pool is not None and set(pool["corpora"]) == set(corpora):
+            available = pool["total"]["hours"]
             source = f"as {report} counts them"
         else:
-            corpora = self.language(lang)["training_corpora"]
             hours = {corpus: available_hours(self.config["corpora"][corpus], lang) for corpus in corpora}
             if None in hours.values():
                 return  # somebody's own data: known once the pool is built, and `subset_budget` checks then

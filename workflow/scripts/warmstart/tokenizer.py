@@ -15,7 +15,7 @@ from warmstart.text import normalize
 
 logger = logging.getLogger(__name__)
 
-# SentencePiece's own default, and NeMo's (process_asr_text_tokenizer.py); enough sentences for any BPE of a few thousand pieces.
+# SentencePiece's own default, and NeMo's (process_asr_text_tokenizer.py); plenty for a BPE of a few thousand pieces.
 _MAX_SENTENCES = 1_000_000
 
 
@@ -78,7 +78,7 @@ def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:
     """How a tokenizer writes some text.
 
     Returns:
-        `sentences`, `words`, `pieces`, `pieces_per_word`, and `unwritable`: character -> how often it occurs in a piece that the
+        `sentences`, `words`, `pieces`, `pieces_per_word`, and `unwritable`: character -> how often it occurs where the
         tokenizer can only write as `<unk>`.
     """
     processor = sentencepiece.SentencePieceProcessor(model_file=str(model))

@@ -1,0 +1,104 @@
+"""Dry runs with real Snakemake: both shipped configurations, in a clone with no data."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, Checkout, smoke_config
+
+
+def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
+    jobs = checkout.planned(config=None)
+    # 50 runs; int4 at one tier each; de 10 runs x 5 (precision, tier) pairs.
+    assert jobs["train"] == 50
+    assert jobs["quantize"] == 50
+    assert jobs["decode_de"] == 50
+    assert jobs["decode_cs"] == 10
+    assert jobs["subset_budget"] == 25
+    assert jobs["download_init"] == 2
+    assert jobs["build_bundle"] == 8
+
+
+def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):
+    jobs = checkout.planned(config="demo.yaml")
+    assert jobs["train"] == 12
+    assert "pretrain_init" not in jobs
+
+
+def test_dry_run_imports_neither_torch_nor_nemo_nor_pandas(checkout: Checkout, tmp_path):
+    program = (
+        "import sys\n"
+        "from snakemake.cli import main\n"
+        "try:\n"
+        "    main(['--dry-run', '--quiet', 'all'])\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code, ended.code\n"
+        "found = {'torch', 'nemo', 'pandas', 'lhotse', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "print('FOUND', sorted(found))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=checkout.folder, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("FOUND []")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda config: config.update(trainning={}), "unknown key 'trainning'"),
+        (lambda config: config["languages"]["it"].update(budgets_hours=[0.02, 9]), "it: 9 h asked"),
+        (lambda config: config["languages"]["it"]["text"].update(examples=[["ciao 2", "ciao tre"]]), "ciao due"),
+    ],
+)
+def test_a_fault_in_the_config_stops_the_dry_run_with_one_line(checkout: Checkout, tmp_path, change, expected):
+    config = smoke_config()
+    change(config)
+    path = tmp_path / "faulty.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    done = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert done.returncode != 0
+    assert expected in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_another_study_does_not_overwrite_the_one_that_is_here(checkout: Checkout, tmp_path):
+    study = checkout.copy(tmp_path / "warmstart")
+    study.write_config(smoke_config())
+    (study.folder / "results").mkdir()
+    (study.folder / "results/study.json").write_text('{"name": "full", "title": ""}')
+    done = study.snakemake("--cores", "1", "all_pools", check=False)
+    assert done.returncode != 0
+    assert "belong to the study 'full'" in done.stdout
+    assert not (study.folder / "results/pools").exists()
+
+
+def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
+    rules = set()
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        source = path.read_text(encoding="utf-8")
+        for program in re.findall(r"python \{PROGRAMS\}/(\w+)\.py", source):
+            assert (ROOT / f"workflow/scripts/{program}.py").exists(), program
+            rules.add(program)
+    declared = {
+        name
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert declared <= rules
+    tested = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    assert not {program for program in rules if program not in tested}
+
+
+def test_quoted_names_reach_programs_unchanged(checkout: Checkout, tmp_path):
+    """A value with quotes, spaces and a semicolon is one argument of the program and runs nothing."""
+    config = smoke_config()
+    config["study"]["title"] = "it's; touch injected \"x\" $(touch injected)"
+    config["corpora"]["human"]["directory"] = "demo/speech/{lang}; touch injected"
+    study = checkout.copy(tmp_path / "warm start")
+    study.write_config(config)
+    folder = study.folder / "demo/speech/it; touch injected"
+    os.rename(study.folder / "demo/speech/it", folder)
+    study.snakemake("--cores", "1", "results/manifests/human/it/test.jsonl.gz")
+    assert (study.folder / "results/manifests/human/it/test.jsonl.gz").exists()
+    assert not list(study.folder.rglob("injected"))

@@ -1,0 +1,132 @@
+"""Only stale outputs run again: edits in a finished study, then what real Snakemake plans."""
+
+import os
+import shutil
+
+import pytest
+from conftest import Checkout
+
+pytestmark = pytest.mark.slow
+
+EVIDENCE = {"aggregate", "plot", "build_report", "build_bundle"}
+HEAVY = {"download_corpus", "prepare_manifest", "build_pool", "subset_budget", "train_tokenizer", "train", "quantize", "decode_it"}
+
+
+@pytest.fixture
+def study(smoke: Checkout, tmp_path) -> Checkout:
+    """A finished study of its own for every edit."""
+    return smoke.copy(tmp_path / "warmstart")
+
+
+def edit(study: Checkout, path: str, old: str, new: str) -> None:
+    target = study.folder / path
+    text = target.read_text(encoding="utf-8")
+    assert old in text
+    target.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_nothing_changed_means_nothing_to_be_done(study):
+    assert study.planned() == {}
+
+
+def test_touched_inputs_with_the_same_content_change_nothing(study):
+    os.utime(study.folder / "results/pools/it.qc.json")
+    os.utime(study.folder / "demo/speech/it/metadata.tsv")
+    assert study.planned() == {}
+
+
+def test_a_new_language_runs_its_own_jobs_and_the_evidence(study, checkout):
+    config = study.read_config()
+    config["languages"]["fr"] = {
+        **checkout.read_config("demo.yaml")["languages"]["fr"],
+        "budgets_hours": [0.004, 0.02],
+    }
+    study.write_config(config)
+    outputs = study.planned_outputs()
+    heavy = [path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/pools/", "resources/"))]
+    assert heavy
+    assert all("/fr/" in path or "/fr." in path for path in heavy)
+    assert EVIDENCE & set(study.planned()) >= {"aggregate", "plot", "build_report"}
+
+
+def test_a_new_tier_is_decoded_and_nothing_else_is(study):
+    config = study.read_config()
+    config["tiers"]["160ms"] = {"context": [70, 1]}
+    study.write_config(config)
+    jobs = study.planned()
+    assert jobs["decode_it"] == 4  # 2 inits x 2 budgets at one tier
+    assert not (HEAVY - {"decode_it"}) & set(jobs)
+    assert all("/160ms/" in path for path in study.planned_outputs() if path.startswith("results/hypotheses/"))
+
+
+def test_a_new_budget_trains_its_own_runs(study):
+    config = study.read_config()
+    config["languages"]["it"]["budgets_hours"] = [0.004, 0.01, 0.02]
+    study.write_config(config)
+    outputs = study.planned_outputs()
+    assert all("/0.01h" in path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/budgets/")))
+    assert study.planned()["train"] == 2
+    assert "build_pool" not in study.planned()
+
+
+def test_one_more_test_set_is_decoded_without_the_old_ones(smoke, study):
+    config = study.read_config()
+    config["languages"]["it"]["test_sets"] = ["same_voices", "new_voices"]
+    fewer = study
+    fewer.write_config(config)
+    # Take one away for real, so that the records say that it was never there.
+    for path in fewer.folder.glob("results/hypotheses/**/human.*"):
+        path.unlink()
+    fewer.snakemake("--cores", "2", "--workflow-profile", "profiles/demo")
+    before = {path: path.stat().st_mtime_ns for path in fewer.folder.glob("results/hypotheses/**/same_voices.jsonl")}
+    config["languages"]["it"]["test_sets"] = ["same_voices", "new_voices", "human"]
+    fewer.write_config(config)
+    jobs = fewer.planned()
+    assert not {"train", "build_pool", "train_tokenizer", "quantize"} & set(jobs)
+    one = next(iter(before)).parent
+    fewer.snakemake("--cores", "2", "--workflow-profile", "profiles/demo", str((one / "human.jsonl").relative_to(fewer.folder)))
+    assert (one / "human.jsonl").exists()
+    assert (one / "same_voices.jsonl").stat().st_mtime_ns == before[one / "same_voices.jsonl"]
+
+
+def test_an_edited_normaliser_scores_again_without_decoding(study):
+    edit(study, "workflow/scripts/warmstart/text.py", "VERSION = 1", "VERSION = 2")
+    jobs = study.planned()
+    assert jobs["score"] == 1
+    assert "aggregate" in jobs
+    assert not HEAVY & set(jobs)
+
+
+def test_an_edited_report_is_only_laid_out_again(study):
+    with open(study.folder / "workflow/scripts/warmstart/report.py", "a", encoding="utf-8") as stream:
+        stream.write("\n# another colour\n")
+    assert set(study.planned()) == {"build_report"}
+
+
+def test_a_comment_in_the_training_program_trains_nothing(study):
+    with open(study.folder / "workflow/scripts/train.py", "a", encoding="utf-8") as stream:
+        stream.write("\n# a remark\n")
+    with open(study.folder / "workflow/scripts/warmstart/training.py", "a", encoding="utf-8") as stream:
+        stream.write("\n# a remark\n")
+    assert study.planned() == {}
+
+
+def test_another_learning_rate_trains_everything_and_keeps_the_data(study):
+    config = study.read_config()
+    config["training"]["optimizer"]["lr"] = 1e-3
+    study.write_config(config)
+    jobs = study.planned()
+    assert jobs["train"] == 4
+    assert not {"download_corpus", "prepare_manifest", "build_pool", "subset_budget", "train_tokenizer"} & set(jobs)
+
+
+def test_a_deleted_run_is_trained_again_and_no_other(study):
+    shutil.rmtree(study.folder / "results/runs/it/en/0.004h/seed1")
+    assert study.planned()["train"] == 1
+
+
+def test_an_edited_transcript_makes_its_corpus_stale(study):
+    edit(study, "demo/speech/it/metadata.tsv", "Carlo_Flora", "Carlo Flora")
+    outputs = study.planned_outputs()
+    assert any(path.startswith("results/manifests/human/it/") for path in outputs)
+    assert not any(path.startswith("results/manifests/spoken/") for path in outputs)
