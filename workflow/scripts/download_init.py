@@ -29,13 +29,14 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
         UserError: the hub refuses or lacks it.
     """
     # Here, not at the top: the demo's inits are files, and must work where no hub is configured.
+    import httpx2
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         commit = HfApi().model_info(hub["repo"], revision=hub["revision"]).sha
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)), commit
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}). Check the name and your connection; "
             f"for a gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give "
