@@ -87,7 +87,12 @@ class Corpus(ABC):
 
 
 def read_table(
-    path: Path, *, delimiter: str = "\t", columns: list[str] | None = None, required: tuple[str, ...] = ()
+    path: Path,
+    *,
+    delimiter: str = "\t",
+    columns: list[str] | None = None,
+    required: tuple[str, ...] = (),
+    skip_long: bool = False,
 ) -> Iterator[dict[str, str]]:
     """Rows of a table with one record a line, as dicts.
 
@@ -98,6 +103,7 @@ def read_table(
     Args:
         columns: the names, where the file has no header line.
         required: names that must be among the columns.
+        skip_long: leave long rows out and warn with their number: one line of a million must not stop a release of others.
 
     Raises:
         UserError: no such file, not UTF-8, no header, a required column is missing, or a row has too many fields.
@@ -105,25 +111,34 @@ def read_table(
     try:
         # newline="\n" leaves U+2028 and friends inside a cell alone.
         with open(path, encoding="utf-8-sig", newline="\n") as stream:
-            lines = (line.rstrip("\r\n") for line in stream)
-            if columns is None:
-                columns = next(lines, "").split(delimiter)
-                if columns == [""]:
-                    raise UserError(f"{path}: empty; a header line with {', '.join(required) or 'column names'} is needed")
-            missing = [name for name in required if name not in columns]
-            if missing:
-                raise UserError(f"{path}: no column {', '.join(missing)}; its columns are {', '.join(columns)}")
-            for number, line in enumerate(lines, start=2):
-                if not line:
-                    continue
-                fields = line.split(delimiter)
-                if len(fields) > len(columns):
-                    raise UserError(
-                        f"{path}:{number}: {len(fields)} fields, {len(columns)} columns; take the surplus {delimiter!r} out"
-                    )
-                fields += [""] * (len(columns) - len(fields))
-                yield dict(zip(columns, fields, strict=True))
+            yield from _rows(path, stream, delimiter, columns, required, skip_long)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is the download complete?") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8") from error
+
+
+def _rows(path, stream, delimiter, columns, required, skip_long) -> Iterator[dict[str, str]]:
+    lines = (line.rstrip("\r\n") for line in stream)
+    if columns is None:
+        columns = next(lines, "").split(delimiter)
+        if columns == [""]:
+            raise UserError(f"{path}: empty; a header line with {', '.join(required) or 'column names'} is needed")
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)}; its columns are {', '.join(columns)}")
+    long_rows = 0
+    for number, line in enumerate(lines, start=2):
+        if not line:
+            continue
+        fields = line.split(delimiter)
+        if len(fields) > len(columns):
+            long_rows += 1
+            if not skip_long:
+                surplus = f"{len(fields)} fields, {len(columns)} columns; take the surplus {delimiter!r} out"
+                raise UserError(f"{path}:{number}: {surplus}")
+            continue
+        fields += [""] * (len(columns) - len(fields))
+        yield dict(zip(columns, fields, strict=True))
+    if long_rows:
+        log.warning("%s: %d rows with more fields than columns left out", path, long_rows)
