@@ -1,0 +1,168 @@
+"""One normaliser for training text, references and hypotheses, steered by the language block of the configuration.
+
+Practice followed: the multilingual track of the Open ASR Leaderboard (huggingface/open_asr_leaderboard, `normalizer/`):
+NFKC, lower case, symbols and punctuation to spaces, digits to words, diacritics kept. Where this module differs, and why:
+
+- words in round brackets stay: readers of FLEURS and Common Voice speak them; only `<...>` and `[...]`, which mark noise, go;
+- apostrophes and hyphens inside a word follow the language block: a tokenizer for French or Italian should see `l'uomo`;
+- combining marks stay: they are vowels in some scripts.
+
+The settings of a language (block `text:`) are:
+
+- `case`: `lower` or `keep`;
+- `keep`: punctuation that stays when it stands between two letters, e.g. `"'"`;
+- `hyphen`: what a hyphen between two word characters becomes: `space`, `keep` or `join`;
+- `numbers`: num2words language for digits, or null to leave digits;
+- `decimal`: decimal mark of the language, `,` unless given; the other of `.` and `,` groups thousands;
+- `alphabet`, `examples`: not used by `normalize`; examples are checked by `check_examples`.
+"""
+
+import functools
+import json
+import re
+import unicodedata
+from typing import Any
+
+from warmstart.errors import UserError
+
+VERSION = 1
+"""Raised whenever `normalize` can give another result for the same input; scores carry it."""
+
+_ANNOTATION = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
+_APOSTROPHES = dict.fromkeys(map(ord, "’ʼ‘ʹ´`＇′‛"), "'")
+_HYPHENS = dict.fromkeys(map(ord, "‐‑⁃"), "-")  # dashes (– —) separate phrases and are left to the punctuation rule
+_INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"}  # would split a word if they became spaces
+_MAX_SPOKEN_DIGITS = 15  # longer strings are identifiers: read digit by digit, and num2words knows no words for them
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(settings_json: str) -> "_Rules":
+    return _Rules(json.loads(settings_json))
+
+
+class _Rules:
+    """The regular expressions that follow from one language's settings."""
+
+    def __init__(self, settings: dict[str, Any]):
+        self.lower = settings.get("case", "lower") == "lower"
+        self.keep = settings.get("keep") or ""
+        self.hyphen = settings.get("hyphen", "space")
+        self.numbers = settings.get("numbers")
+        decimal = settings.get("decimal", ",")
+        group = re.escape("." if decimal == "," else ",")
+        # 10 000, 10.000 and 10'000; every group has three digits, and neither side touches another digit.
+        self.thousands = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:(?:[ '][0-9]{{3}})+|(?:{group}[0-9]{{3}})+)(?![\d])")
+        self.number = re.compile(rf"\d+(?:{re.escape(decimal)}\d+)?(?![\d])")
+        self.decimal = decimal
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _spoken(number: str, lang: str) -> str:
+    from num2words import num2words
+
+    def digits(text: str) -> str:
+        return " ".join(num2words(int(digit), lang=lang) for digit in text if digit.isdigit())
+
+    whole, _, fraction = number.partition(".")
+    if len(whole) > _MAX_SPOKEN_DIGITS or len(fraction) > _MAX_SPOKEN_DIGITS or (len(whole) > 2 and whole.startswith("0")):
+        return digits(number)
+    try:
+        # A float, not a Decimal: num2words 0.5.14 drops the fraction of a Decimal in Italian.
+        return num2words(float(number) if fraction else int(whole), lang=lang)
+    except (NotImplementedError, OverflowError, ValueError, IndexError):
+        return digits(number)
+
+
+def normalize(text: str, settings: dict[str, Any]) -> str:
+    """Normalise one transcript.
+
+    Args:
+        text: raw reference, hypothesis or training text.
+        settings: the block `text:` of the language.
+
+    Returns:
+        Words separated by single spaces; the empty string when nothing is left.
+    """
+    rules = _compiled(json.dumps(settings, sort_keys=True))
+    text = _ANNOTATION.sub(" ", text).translate(_APOSTROPHES).translate(_HYPHENS)
+    text = unicodedata.normalize("NFKC", text)
+    text = "".join(char for char in text if char not in _INVISIBLE).translate(_HYPHENS)
+    if rules.numbers:
+        text = _numbers_to_words(text, rules)
+    if rules.lower:
+        # lower() can leave a combining dot behind ("İ"), which NFKC then composes where it can.
+        text = unicodedata.normalize("NFKC", text.lower())
+    return " ".join(_clean(text, rules).split())
+
+
+def _numbers_to_words(text: str, rules: _Rules) -> str:
+    text = re.sub(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\d)", " ", text)
+    text = rules.thousands.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+
+    def words(match: re.Match) -> str:
+        ascii_digits = "".join(str(int(char)) if char.isdigit() else char for char in match[0])
+        return f" {_spoken(ascii_digits.replace(rules.decimal, '.'), rules.numbers)} "
+
+    return rules.number.sub(words, text)
+
+
+def _clean(text: str, rules: _Rules) -> str:
+    """Turn every character that is no letter, mark or number into a space, except kept ones between word characters."""
+    out = []
+    last = len(text) - 1
+    for place, char in enumerate(text):
+        if char.isalnum() or unicodedata.category(char)[0] in "LMN":
+            out.append(char)
+            continue
+        inside = 0 < place < last and _in_word(text[place - 1]) and _in_word(text[place + 1])
+        if inside and char == "-" and rules.hyphen != "space":
+            out.append("-" if rules.hyphen == "keep" else "")
+        else:
+            out.append(char if inside and char in rules.keep and char != "-" else " ")
+    return "".join(out)
+
+
+def _in_word(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMN"
+
+
+def check_examples(lang: str, settings: dict[str, Any]) -> None:
+    """Check the example pairs that stand beside a language's block.
+
+    Raises:
+        UserError: an example does not come out as written, or a second pass changes it.
+    """
+    for raw, wanted in settings.get("examples") or []:
+        got = normalize(raw, settings)
+        if got != wanted:
+            raise UserError(
+                f"languages.{lang}.text.examples: {raw!r} becomes {got!r}, the example says {wanted!r}; "
+                f"correct the example, or case, keep, hyphen, numbers of the block"
+            )
+        if normalize(got, settings) != got:
+            raise UserError(f"languages.{lang}.text: {got!r} changes again when normalised twice; correct keep or hyphen")
+
+
+@functools.lru_cache(maxsize=64)
+def _number_words(settings_json: str) -> frozenset[str]:
+    from num2words import num2words
+
+    settings = json.loads(settings_json)
+    lang = settings.get("numbers")
+    if not lang:
+        return frozenset()
+    single, parts = set(), set()
+    for value in (0, *range(2, 1000), *range(1000, 10000, 97), *(10**power for power in range(4, 10)), 2 * 10**6, 5 * 10**6):
+        words = normalize(num2words(value, lang=lang), settings).split()
+        (single if len(words) == 1 else parts).update(words)
+    one = normalize(num2words(1, lang=lang), settings)
+    # Joining words ("e", "et", "y") are short and never a number alone; the word for one is also the article in most languages.
+    return frozenset((single | {part for part in parts if len(part) > 3}) - {one})
+
+
+def number_words(settings: dict[str, Any]) -> frozenset[str]:
+    """Normalised words that say a number in the language: the vocabulary of num2words, without the word for one.
+
+    Used to count errors on numbers, also where the reference spells them out. Empty when the language has no `numbers`.
+    """
+    return _number_words(json.dumps(settings, sort_keys=True))
