@@ -1,0 +1,241 @@
+"""Streaming through the cache gives the tokens of the same-mask full forward; hypothesis files are current, whole or absent."""
+
+import gzip
+import json
+import shutil
+
+import numpy
+import pytest
+import soundfile
+import toy_model
+from toy_model import CONTEXTS, SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
+
+import decode
+from warmstart import streaming
+from warmstart.errors import UserError
+from warmstart.streaming import Decoder, Hypothesis, Tier, Timing
+
+pytestmark = pytest.mark.slow
+
+KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1, "precision": "full"}
+SETTINGS = {"batch_size": 4, "device": "cpu", "threads": 1}
+TIER = {"name": "560ms", "left": 70, "right": 6, "offline": False}
+HOP = SAMPLE_RATE // 100
+
+
+@pytest.fixture(scope="module")
+def model(toy_model_path):  # noqa: F811
+    return streaming.load_model(toy_model_path)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """Real recordings, 1 to 6 s, and all of them in one of 20 s."""
+    clips = [soundfile.read(path, dtype="float32")[0] for path in sorted(SPEECH.glob("*/*.flac"))[:24]]
+    return [*clips, numpy.concatenate(clips)[: 20 * SAMPLE_RATE]]
+
+
+def edge_lengths(right):
+    """Feature frames: shorter than a chunk, exactly k chunks, one under, one and a few over."""
+    first, later = 1 + 8 * right, 8 * (right + 1)
+    around = [first + later * k + more for k in range(4) for more in (-1, 0, 1, 2, 7, 8, 9)]
+    return sorted({1, 2, 3, 9, 10, *(frames for frames in around if frames > 0)})
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_streaming_gives_the_tokens_of_the_full_forward(model, speech, context):
+    audio = speech + [speech[-1][: frames * HOP] for frames in edge_lengths(context[1])]
+    full, stream = Decoder(model, Tier("full", *context, offline=True)), Decoder(model, Tier("stream", *context))
+    expected = [full.decode([samples])[0] for samples in audio]
+    assert sum(len(found.tokens) for found in expected) > 20 * len(expected)
+    assert len({tuple(found.tokens) for found in expected}) > 0.4 * len(expected)
+    assert [stream.decode([samples])[0] for samples in audio] == expected, "one by one"
+    batched = [found for start in range(0, len(audio), 32) for found in stream.decode(audio[start : start + 32])]
+    assert batched == expected, "in batches of 32"
+    assert full.decode(audio) == expected, "full forward in one batch"
+
+
+def test_contexts_differ_so_equality_means_something(model, speech):
+    tokens = [Decoder(model, Tier("t", *context)).decode(speech[:1])[0].tokens for context in CONTEXTS]
+    assert len({tuple(row) for row in tokens}) == len(CONTEXTS)
+
+
+def test_order_in_the_batch_does_not_matter(model, speech):
+    decoder = Decoder(model, Tier("t", 70, 1))
+    forwards = decoder.decode(speech[:8])
+    assert decoder.decode(speech[7::-1]) == forwards[::-1]
+
+
+def test_audio_shorter_than_a_feature_frame_gives_nothing(model, speech):
+    for offline in (False, True):
+        found = Decoder(model, Tier("t", 70, 6, offline)).decode([speech[0][:100], speech[0][:8000]])
+        assert found[0] == Hypothesis()
+        assert found[1].encoder_frames > 0
+
+
+def test_finished_utterances_leave_the_batch(model, speech):
+    timing = Timing()
+    seen = []
+
+    class Counting(streaming.TorchEncoder):
+        def step(self, chunk, lengths, dropped, caches):
+            seen.append(len(chunk))
+            return super().step(chunk, lengths, dropped, caches)
+
+    decoder = Decoder(model, Tier("t", 70, 6), encoder=None)
+    decoder._encoder = Counting(model.encoder)
+    # 49 feature frames fill the first chunk, 56 every later one: 1, 2 and 4 chunks.
+    decoder.decode([speech[-1][: frames * HOP] for frames in (20, 217, 105)], timing)
+    assert seen == [3, 2, 1, 1]
+    assert len(timing.chunks_ms) == 4
+
+
+def test_emission_waits_for_the_chunk_but_not_beyond_the_end(model):
+    found = Hypothesis(tokens=[1, 2, 3, 4], frames=[0, 6, 7, 14], encoder_frames=16)
+    assert Decoder(model, Tier("t", 70, 6)).emission_s(found) == [0.48, 0.48, 1.04, 1.2]
+    assert Decoder(model, Tier("t", 70, 6, True)).emission_s(found) == [0.0, 0.48, 0.56, 1.12]
+
+
+# ---- the program ------------------------------------------------------------------------------------------------------
+
+
+def write_manifest(path, waveforms):
+    """A Lhotse manifest of `{id: samples or file}`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        for name, samples in waveforms.items():
+            audio = path.parent / f"{name}.wav"
+            soundfile.write(audio, samples, SAMPLE_RATE, subtype="FLOAT")
+            seconds = len(samples) / SAMPLE_RATE
+            recording = {
+                "id": name,
+                "sources": [{"type": "file", "channels": [0], "source": str(audio)}],
+                "sampling_rate": SAMPLE_RATE,
+                "num_samples": len(samples),
+                "duration": seconds,
+                "channel_ids": [0],
+            }
+            supervision = {
+                "id": name,
+                "recording_id": name,
+                "start": 0.0,
+                "duration": seconds,
+                "channel": 0,
+                "text": f"Testo {name}.",
+            }
+            cut = {
+                "id": name,
+                "start": 0.0,
+                "duration": seconds,
+                "channel": 0,
+                "supervisions": [supervision],
+                "recording": recording,
+                "custom": {"block": f"block-{name}", "corpus": "test"},
+                "type": "MonoCut",
+            }
+            stream.write(json.dumps(cut) + "\n")
+    return path
+
+
+def run(model_path, tmp_path, manifests, tier=TIER, settings=SETTINGS, more=()):
+    names = list(manifests)
+    decode.main(
+        [
+            "--model",
+            str(model_path),
+            "--keys",
+            json.dumps(KEYS),
+            "--tier",
+            json.dumps(tier),
+            "--settings",
+            json.dumps(settings),
+            "--cuts",
+            *(f"{name}={manifests[name]}" for name in names),
+            "--output",
+            *(f"{name}={tmp_path / 'out' / name}.jsonl" for name in names),
+            *more,
+        ]
+    )
+    return {name: tmp_path / "out" / f"{name}.jsonl" for name in names}
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_program_writes_hypotheses_in_manifest_order_and_decodes_only_what_is_new(toy_model_path, tmp_path, speech, model):  # noqa: F811
+    first = write_manifest(tmp_path / "a" / "test.jsonl.gz", {f"u{index}": speech[index] for index in (0, 3, 1, 5, 2)})
+    out = run(toy_model_path, tmp_path, {"first": first})
+    lines, header = read(out["first"]), json.loads(out["first"].with_suffix(".json").read_text())
+    assert [line["id"] for line in lines] == ["u0", "u3", "u1", "u5", "u2"]
+    assert lines[0]["ref"] == "Testo u0."
+    assert lines[0]["block"] == "block-u0"
+    decoder = Decoder(model, Tier(**TIER))
+    expected = decoder.decode([speech[0]])[0]
+    assert lines[0]["hyp"] == decoder.text(expected) != ""
+    assert [token["piece"] for token in lines[0]["tokens"]] == decoder.pieces(expected)
+    assert {key: header[key] for key in KEYS} == KEYS
+    assert header["test_set"] == "first"
+    assert header["lookahead_ms"] == 560
+    assert header["encoder_sha256"] is None
+    assert header["rtfx"] > 0
+    assert header["chunk_ms_p95"] >= header["chunk_ms_median"] > 0
+    assert header["audio_s"] == pytest.approx(sum(line["duration_s"] for line in lines), abs=0.01)
+
+    before = out["first"].stat().st_mtime_ns
+    second = write_manifest(tmp_path / "b" / "test.jsonl.gz", {"v0": speech[4]})
+    both = run(toy_model_path, tmp_path, {"first": first, "second": second})
+    assert out["first"].stat().st_mtime_ns == before, "a current file was decoded again"
+    assert len(read(both["second"])) == 1
+
+    out["first"].write_text(out["first"].read_text()[:100])
+    assert len(read(run(toy_model_path, tmp_path, {"first": first})["first"])) == 5, "a damaged file was taken for current"
+    write_manifest(first, {"u0": speech[0]})
+    assert len(read(run(toy_model_path, tmp_path, {"first": first})["first"])) == 1, "a changed manifest was not seen"
+
+
+def test_offline_tier_is_one_forward_with_times_at_the_frame(toy_model_path, tmp_path, speech, model):  # noqa: F811
+    tier = {"name": "offline", "left": 70, "right": 13, "offline": True}
+    manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0]})
+    out = run(toy_model_path, tmp_path, {"a": manifest}, tier=tier)
+    expected = Decoder(model, Tier(**tier)).decode([speech[0]])[0]
+    assert [token["time_s"] for token in read(out["a"])[0]["tokens"]] == [round(frame * 0.08, 2) for frame in expected.frames]
+    assert json.loads(out["a"].with_suffix(".json").read_text())["chunk_ms_median"] is None
+
+
+def test_bad_input_is_named_and_leaves_no_file(toy_model_path, tmp_path, speech):  # noqa: F811
+    broken = speech[0].copy()
+    broken[100] = numpy.nan
+    manifest = write_manifest(tmp_path / "nan" / "test.jsonl.gz", {"good": speech[1], "bad": broken})
+    with pytest.raises(UserError, match=r"cut bad: the waveform holds NaN"):
+        run(toy_model_path, tmp_path, {"nan": manifest})
+    empty = write_manifest(tmp_path / "empty" / "test.jsonl.gz", {})
+    with pytest.raises(UserError, match="no utterances"):
+        run(toy_model_path, tmp_path, {"empty": empty})
+    good = write_manifest(tmp_path / "good" / "test.jsonl.gz", {"good": speech[1]})
+    with pytest.raises(UserError, match=r"tier 320ms: context \[70, 3\] was not trained .*\[70, 13\]"):
+        run(toy_model_path, tmp_path, {"good": good}, tier={"name": "320ms", "left": 70, "right": 3, "offline": False})
+    with pytest.raises(UserError, match="no such file"):
+        run(tmp_path / "none.nemo", tmp_path, {"good": good})
+    (tmp_path / "broken.nemo").write_bytes(toy_model_path.read_bytes()[:10000])
+    with pytest.raises(UserError, match="cannot be restored"):
+        run(tmp_path / "broken.nemo", tmp_path, {"good": good})
+    shutil.rmtree(tmp_path / "good")
+    with pytest.raises(UserError, match="no such file"):
+        run(toy_model_path, tmp_path, {"good": good})
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_unknown_device_and_missing_gpu_are_refused():
+    import torch
+
+    with pytest.raises(UserError, match="'tpu' is unknown"):
+        streaming.resolve_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="no GPU"):
+            streaming.resolve_device("cuda")
+
+
+def test_toy_model_is_of_the_studys_kind(model):
+    assert model.encoder.d_model % 64 == 0
+    assert [list(c) for c in model.encoder.att_context_size_all] == toy_model.CONTEXTS

@@ -1,0 +1,146 @@
+"""Decode all test sets of a language with one model at one precision and latency tier.
+
+Reads a model (`.nemo`), optionally a quantised encoder for the tier (`encoder.onnx`), and Lhotse test manifests. Writes a
+hypothesis file (`.jsonl`: id, block, duration_s, ref, hyp, tokens with emission times) a test set and its header (`.json`:
+keys, speed, digests, versions) beside it. A file whose header says that it was made of the same inputs is left untouched.
+
+Without `--encoder` PyTorch computes every step. With it ONNX Runtime computes the encoder, and PyTorch features, predictor and
+joint; on a GPU and for offline tiers the dequantised weights of that file stand in PyTorch instead
+(`quantization.load_weights`).
+
+    python workflow/scripts/decode.py --model results/runs/it/en/0.32h/seed1/model.nemo \\
+        --keys '{"lang": "it", "init": "en", "hours": "0.32", "seed": 1, "precision": "full"}' \\
+        --tier '{"name": "560ms", "left": 70, "right": 6, "offline": false}' \\
+        --cuts human=results/manifests/human/it/test.jsonl.gz --output human=hypotheses/human.jsonl \\
+        --settings '{"batch_size": 32, "device": "auto", "threads": 1}'
+"""
+
+import argparse
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from warmstart import cli, files, streaming
+from warmstart.errors import UserError
+
+KEYS = ("lang", "init", "hours", "seed", "precision")
+_PACKAGES = ("nemo-toolkit", "torch", "onnxruntime", "lhotse")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line and check that it hangs together."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, help="encoder.onnx of quantize.py for this model and tier")
+    parser.add_argument("--keys", type=cli.json_value, required=True, help=f"JSON with {', '.join(KEYS)}")
+    parser.add_argument("--tier", type=cli.json_value, required=True, help="JSON with name, left, right, offline")
+    parser.add_argument("--cuts", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST")
+    parser.add_argument("--output", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=HYPOTHESES")
+    parser.add_argument("--settings", type=cli.json_value, required=True, help="JSON with batch_size, device, threads")
+    arguments = parser.parse_args(argv)
+    if missing := [key for key in KEYS if key not in arguments.keys]:
+        parser.error(f"--keys lacks {', '.join(missing)}")
+    if sorted(name for name, _ in arguments.cuts) != sorted(name for name, _ in arguments.output):
+        parser.error("--cuts and --output must name the same test sets")
+    return arguments
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _open_decoder(arguments: argparse.Namespace, tier: streaming.Tier, device: str, model_sha256: str) -> streaming.Decoder:
+    """Model and encoder for this precision, ready to decode."""
+    model = streaming.load_model(arguments.model, device)
+    if arguments.encoder is None:
+        return streaming.Decoder(model, tier)
+    steps = streaming.OnnxEncoder(arguments.encoder, tier, model_sha256, arguments.settings.get("threads", 1))
+    if device == "cuda" or tier.offline:
+        from warmstart import quantization
+
+        quantization.load_weights(model.encoder, arguments.encoder)
+        return streaming.Decoder(model, tier)
+    return streaming.Decoder(model, tier, steps)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Decode what is not current."""
+    arguments = parse(argv)
+    logger = cli.start(arguments)
+    tier = streaming.Tier.from_json(arguments.tier)
+    settings = {"batch_size": 32, "device": "auto", "threads": 1, **arguments.settings}
+    if settings["batch_size"] < 1:
+        raise UserError(f"batch_size is {settings['batch_size']}; at least 1 is needed")
+    for path in (arguments.model, arguments.encoder):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path}: no such file; run the rule that makes it")
+    device = streaming.resolve_device(settings["device"])
+    identity: dict[str, Any] = {
+        **{key: arguments.keys[key] for key in KEYS},
+        "tier": tier.name,
+        "left": tier.left,
+        "right": tier.right,
+        "offline": tier.offline,
+        "batch_size": settings["batch_size"],
+        "device": device,
+        "model_sha256": files.digest(arguments.model),
+        "encoder_sha256": files.digest(arguments.encoder) if arguments.encoder else None,
+    }
+    outputs = dict(arguments.output)
+    work = []
+    for test_set, manifest in arguments.cuts:
+        utterances = streaming.read_manifest(manifest)
+        about = {**identity, "test_set": test_set, "manifest_sha256": files.digest(manifest)}
+        about["fingerprint"] = streaming.fingerprint(**about)
+        if streaming.is_current(outputs[test_set], about["fingerprint"]):
+            logger.info("%s: current, left as it is", outputs[test_set])
+        else:
+            work.append((test_set, utterances, about))
+    if not work:
+        return
+
+    started = time.perf_counter()
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    decoder = _open_decoder(arguments, tier, device, identity["model_sha256"])
+    load_s = time.perf_counter() - started
+    versions = {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
+    device_name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    for test_set, utterances, about in work:
+        lines, timing = streaming.decode_test_set(decoder, utterances, settings["batch_size"])
+        audio_s = sum(utterance.duration_s for utterance in utterances)
+        header = {
+            **about,
+            "lookahead_ms": tier.lookahead_ms,
+            "utterances": len(lines),
+            "tokens": sum(len(line["tokens"]) for line in lines),
+            "audio_s": round(audio_s, 3),
+            # From waveforms in memory to tokens; loading the model (load_s) and reading audio are left out.
+            "compute_s": round(timing.compute_s, 4),
+            "features_s": round(timing.features_s, 4),
+            "load_s": round(load_s, 3),
+            "rtfx": round(audio_s / timing.compute_s, 2),
+            # Wall time of one step for the whole batch; nothing is chunked offline.
+            "chunk_ms_median": streaming.percentile(timing.chunks_ms, 0.5),
+            "chunk_ms_p95": streaming.percentile(timing.chunks_ms, 0.95),
+            "chunks": len(timing.chunks_ms),
+            "threads": settings["threads"],
+            "device_name": device_name,
+            "decode_recipe": streaming.RECIPE,
+            "versions": versions,
+        }
+        streaming.write_hypotheses(outputs[test_set], lines, header)
+        logger.info(
+            "%s at %s: %d utterances, %.0f s of audio in %.2f s (RTFx %.0f)",
+            test_set, tier.name, len(lines), audio_s, timing.compute_s, header["rtfx"],
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.run(main)
