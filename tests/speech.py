@@ -41,5 +41,9 @@ _FORMATS = {
 def encode(audio: np.ndarray, path: Path, rate: int = 16000) -> Path:
     """Write (T,) or (T, C) samples in the format that the suffix names; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, audio, rate, **_FORMATS[path.suffix])
+    channels = 1 if audio.ndim == 1 else audio.shape[1]
+    with soundfile.SoundFile(path, "w", rate, channels, **_FORMATS[path.suffix]) as stream:
+        # In pieces: libsndfile's Vorbis writer overflows the stack on minutes in one call.
+        for start in range(0, len(audio), 1 << 16):
+            stream.write(audio[start : start + (1 << 16)])
     return path

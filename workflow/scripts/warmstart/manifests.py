@@ -104,8 +104,8 @@ def recording(recording_id: str, path: Path, audio: Audio) -> dict[str, Any]:
 
 
 def _on_grid(time_s: Seconds) -> Seconds:
-    """A time rounded to a whole sample at 16 kHz, so that cut lengths are exact."""
-    return round(time_s * SAMPLE_RATE) / SAMPLE_RATE
+    """A time on a whole sample at 16 kHz, downwards like VoxPopuli's official script, so that cut lengths are exact."""
+    return int(time_s * SAMPLE_RATE) / SAMPLE_RATE
 
 
 def make_cut(corpus: Corpus, split: str, utterance: Utterance, audio: Audio) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Reader(Corpus):
         facts = {f"asr_{self.code}.tsv.gz": digest}
         audio_root = self._audio_root(directory)
         if audio_root.name == "_shared":
-            for year in sorted({row["session_id"][:4] for row in self._rows(directory)}):
+            for year in sorted({row["session_id"][:4] for row in self._rows(directory) if row["split"] in SPLITS}):
                 facts[f"original_{year}.tar"] = _fetch_year(base, year, audio_root)
         return {"source": download.shown(str(base)), "files": facts}
 
