@@ -128,8 +128,9 @@ def voxpopuli(root: Path, code: str = "it", hours: float = 0.0) -> list[dict]:
     return made
 
 
-CV_HEADER = "\t".join(
-    "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment".split()
+CV_HEADER = (
+    "client_id\tpath\tsentence_id\tsentence\tsentence_domain\tup_votes\tdown_votes"
+    "\tage\tgender\taccents\tvariant\tlocale\tsegment"
 )
 
 
