@@ -61,13 +61,22 @@ class Voice:
     rate: int
 
 
-def voices(espeak_voice: str, count: int, seed: int) -> list[Voice]:
-    """`count` different voices; the first k of a longer list are the list of length k."""
+def voices(espeak_voice: str, heard: int, unheard: int, seed: int) -> tuple[list[Voice], list[Voice]]:
+    """Voices for training and voices kept for a test set, in the same order for every language.
+
+    The former are taken from the beginning of a shuffled list of espeak-ng's variants, the latter from its end: a corpus for
+    pretraining with the same seed and more voices still leaves the latter unheard.
+
+    Raises:
+        UserError: more are wanted than there are variants.
+    """
+    if heard + unheard > len(_VARIANTS):
+        raise UserError(f"{heard} voices and {unheard} new_voices; there are {len(_VARIANTS)} in all")
     order = sorted(_VARIANTS, key=lambda variant: _key(seed, "variant", variant))
     made = []
-    for index in range(count):
+    for index in [*range(heard), *range(len(order) - unheard, len(order))]:
         draw = random.Random(_key(seed, "voice", index))
-        variant = order[index % len(order)]
+        variant = order[index]
         made.append(
             Voice(
                 name=f"{variant}-{index}",
@@ -77,7 +86,7 @@ def voices(espeak_voice: str, count: int, seed: int) -> list[Voice]:
                 rate=draw.randint(130, 185),
             )
         )
-    return made
+    return made[:heard], made[heard:]
 
 
 def number_words(max_number: int, numbers: str) -> list[str]:
@@ -138,9 +147,8 @@ def synthesize(directory: Path, lang: str, settings: dict[str, Any]) -> None:
     seed = settings.get("seed", 1)
     hours = {"train": 0.4, "dev": 0.03} | settings.get("hours", {})
     utterances = {"same_voices": 60, "new_voices": 60} | settings.get("utterances", {})
-    known_count = settings.get("voices", 24)
-    people = voices(settings.get("espeak_voice", lang), known_count + settings.get("new_voices", 8), seed)
-    known, unheard = people[:known_count], people[known_count:]
+    espeak_voice, new_voices = settings.get("espeak_voice", lang), settings.get("new_voices", 8)
+    known, unheard = voices(espeak_voice, settings.get("voices", 24), new_voices, seed)
     words = number_words(settings.get("max_number", 100), settings.get("numbers", lang))
     per_text = tuple(settings.get("numbers_per_text", (1, 3)))
 

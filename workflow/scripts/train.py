@@ -1,0 +1,136 @@
+"""Fine-tune one transducer from one encoder on one budget of one language.
+
+Reads the cuts of a budget, held-out cuts, the language's tokenizer and an init. Writes `model.nemo`, and into the run folder
+`train.csv` (progress), `run.json` (provenance) and `checkpoints/`. Killed at any moment, the same command continues.
+
+Example:
+    python workflow/scripts/train.py --train-cuts results/budgets/it/0.32h.jsonl.gz \
+        --dev-cuts results/manifests/spoken/it/dev.jsonl.gz --tokenizer results/tokenizers/it --init resources/inits/en.nemo \
+        --keys '{"lang": "it", "init": "en", "hours": "0.32", "seed": 1}' --settings @training.yaml \
+        --run-dir results/runs/it/en/0.32h/seed1 --output results/runs/it/en/0.32h/seed1/model.nemo
+"""
+
+import os
+import resource
+import time
+from pathlib import Path
+
+from warmstart import cli, files
+from warmstart.errors import UserError
+
+SCRATCH = "scratch"
+KEYS = ("lang", "init", "hours", "seed")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--train-cuts", type=Path, required=True, help="budget, a Lhotse manifest with normalised text")
+    parser.add_argument("--dev-cuts", type=Path, default=None, help="held-out cuts for dev_loss and dev_wer")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
+    parser.add_argument("--init", required=True, help=f"encoder donor, a .nemo file, or `{SCRATCH}`")
+    parser.add_argument("--like", type=Path, default=None, help=f"with --init {SCRATCH}: .nemo whose architecture is taken")
+    parser.add_argument("--keys", type=cli.json_value, required=True, help="JSON: lang, init, hours, seed")
+    parser.add_argument(
+        "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
+    )
+    parser.add_argument("--run-dir", type=Path, required=True, help="train.csv, run.json, checkpoints/")
+    parser.add_argument("--output", type=Path, required=True, help="model.nemo")
+    arguments = parser.parse_args(argv)
+    logger = cli.start(arguments)
+    started = time.monotonic()
+
+    keys, settings = arguments.keys, arguments.settings
+    if missing := [name for name in KEYS if name not in keys]:
+        raise UserError(f"--keys has no {', '.join(missing)}; it needs {', '.join(KEYS)}")
+    scratch = arguments.init == SCRATCH
+    if scratch and arguments.like is None:
+        raise UserError(f"--init {SCRATCH} needs --like, the .nemo whose architecture the random encoder gets")
+    donor_path = arguments.like if scratch else Path(arguments.init)
+
+    # Everything that can be wrong with the inputs is found before NeMo's ten seconds of import.
+    for path in (arguments.train_cuts, arguments.dev_cuts, arguments.tokenizer / "tokenizer.model", donor_path):
+        if path is not None and not path.exists():
+            raise UserError(f"{path}: no such file; run the rule that makes it, or correct the path")
+
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    from omegaconf import OmegaConf
+
+    from warmstart import inits, logs, training
+
+    logs.route_nemo_logs()
+    seed = int(keys["seed"])
+    cut_count, hours = training.manifest_totals(arguments.train_cuts)
+    steps = training.resolve_steps(settings["steps"], hours, settings["batch_duration_s"])
+
+    donor = inits.read_config(donor_path)
+    config = inits.transducer_config(donor, settings["model"], arguments.tokenizer)
+    config |= training.optimizer_config(settings, steps) | training.spec_augment_config(settings.get("spec_augment"))
+    import lightning.pytorch as pl
+
+    pl.seed_everything(seed, verbose=False)
+    model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
+    loaded = 0 if scratch else inits.load_encoder(model, donor_path)
+    inits.reset_new_modules(model, seed)
+    start_digests = {name: inits.tensors_digest(getattr(model, name)) for name in ("encoder", "decoder", "joint")}
+    training.use_fast_loss(model)
+    logger.info("%d cuts, %.4f h, %d steps, %d encoder tensors from %s", cut_count, hours, steps, loaded, arguments.init)
+
+    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
+    digests = {
+        "train_cuts": files.digest(arguments.train_cuts),
+        "dev_cuts": files.digest(arguments.dev_cuts) if arguments.dev_cuts else None,
+        "tokenizer": files.digest(arguments.tokenizer / "tokenizer.model"),
+        "init": None if scratch else files.digest(donor_path),
+    }
+    validate = training.Validation(arguments.dev_cuts, settings["batch_duration_s"]) if arguments.dev_cuts else None
+    recorder = training.fit(
+        model,
+        arguments.train_cuts,
+        settings,
+        steps=steps,
+        seed=seed,
+        run_dir=arguments.run_dir,
+        total_hours=hours,
+        validate=validate,
+    )
+    training.save(model, arguments.output)
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    files.write_json(
+        arguments.run_dir / "run.json",
+        {
+            **{name: keys[name] for name in KEYS},
+            "steps": steps,
+            "cuts": cut_count,
+            "hours_budget": round(hours, 6),
+            "hours_seen": round(recorder.state["hours_seen"], 6),
+            "unique_hours": round(recorder.unique_hours, 6),
+            "epochs": round(recorder.epochs, 4),
+            "padding_share": round(1 - recorder.padding["audio_s"] / recorder.padding["padded_s"], 4),
+            "undecodable_cuts": recorder.state["undecodable"],
+            "final": {name: recorder.last_row.get(name) for name in ("loss", "dev_loss", "dev_wer")},
+            "encoder_tensors_loaded": loaded,
+            "encoder_tensors": len(model.encoder.state_dict()),
+            "parameters": {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in start_digests},
+            "start_digests": start_digests,
+            "input_digests": digests,
+            "init_facts": inits.facts(donor),
+            "init_contexts": donor["encoder"].get("att_context_size"),
+            "model_sha256": files.digest(arguments.output),
+            "settings": settings,
+            "git_commit": training.git_commit(),
+            "versions": training.versions(),
+            "hardware": training.hardware(),
+            "train_s": round(recorder.elapsed_s, 2),
+            "wall_s": round(time.monotonic() - started, 2),
+            "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+            "peak_mb": round(usage.ru_maxrss / 1024),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        },
+    )
+    logger.info("%s after %.0f s; dev WER %s", arguments.output, time.monotonic() - started, recorder.last_row.get("dev_wer"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

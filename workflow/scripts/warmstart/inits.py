@@ -1,0 +1,295 @@
+"""Where an encoder's weights come from: reading donors, building models around them, and proof that every tensor arrived.
+
+NeMo's own `init_from_nemo_model` builds the whole donor, loads with `strict=False` and says nothing about what it left out
+(nemo/core/classes/modelPT.py `load_part_of_state_dict`). Here the donor's encoder tensors are read from its file, compared by
+name and shape with the target, and loaded strictly; the donor may be any `.nemo` whose encoder lies under `encoder.`.
+"""
+
+import copy
+import hashlib
+import logging
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from warmstart.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_ENCODER = "encoder."
+_LISTED = 8
+
+# A difference in any of these makes the same weights compute something else, mostly without a shape error.
+_ENCODER_FACTS = (
+    "_target_",
+    "feat_in",
+    "n_layers",
+    "d_model",
+    "n_heads",
+    "ff_expansion_factor",
+    "subsampling",
+    "subsampling_factor",
+    "subsampling_conv_channels",
+    "causal_downsampling",
+    "self_attention_model",
+    "xscaling",
+    "untie_biases",
+    "use_bias",
+    "conv_kernel_size",
+    "conv_norm_type",
+    "conv_context_size",
+    "att_context_style",
+)
+_PREPROCESSOR_FACTS = ("sample_rate", "normalize", "window_size", "window_stride", "window", "features", "n_fft", "log")
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The model configuration inside a `.nemo` file.
+
+    Raises:
+        UserError: no such file, not a `.nemo`, cut short, or without an encoder.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            config = yaml.safe_load(archive.extractfile(_member(archive, "model_config.yaml")))
+    except FileNotFoundError:
+        raise UserError(f"init {path}: no such file; run the rule that makes it, or correct the path") from None
+    except (tarfile.TarError, EOFError, KeyError, OSError) as error:
+        raise UserError(f"init {path}: not a whole .nemo file ({error}); delete it and fetch or make it again") from error
+    missing = {"encoder", "preprocessor"} - set(config)
+    if missing:
+        raise UserError(f"init {path}: its configuration has no {', '.join(sorted(missing))}; it is no speech encoder")
+    return config
+
+
+def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """Encoder weights inside a `.nemo` file, names without the `encoder.` prefix, on the CPU.
+
+    Raises:
+        UserError: damaged file, or no tensor of an encoder.
+    """
+    try:
+        with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
+            member = _member(archive, "model_weights.ckpt")
+            archive.extract(member, folder, filter="data")
+            # Mapped, not read: of a 2.5 GB donor only the encoder's pages are touched, and only once.
+            weights = torch.load(Path(folder) / member.name, map_location="cpu", mmap=True, weights_only=True)
+            found = {name.removeprefix(_ENCODER): value.clone() for name, value in weights.items() if name.startswith(_ENCODER)}
+            del weights
+    except (tarfile.TarError, EOFError, KeyError, OSError, RuntimeError) as error:
+        raise UserError(f"init {path}: its weights cannot be read ({error}); delete it and fetch or make it again") from error
+    if not found:
+        raise UserError(f"init {path}: no tensor named {_ENCODER}*; this .nemo holds no encoder to start from")
+    return found
+
+
+def facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What two inits of a study must share for their comparison to be fair; `None` where a configuration is silent."""
+    encoder = {f"encoder.{name}": config["encoder"].get(name) for name in _ENCODER_FACTS}
+    return encoder | {f"preprocessor.{name}": config["preprocessor"].get(name) for name in _PREPROCESSOR_FACTS}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """One line per setting in which two configurations differ, with both values."""
+    left, right = facts(one), facts(other)
+    return [f"{name}: {left[name]!r} and {right[name]!r}" for name in left if left[name] != right[name]]
+
+
+def require_same_kind(inits: dict[str, Path]) -> None:
+    """Refuse to compare inits whose encoders or features are not of one kind.
+
+    Raises:
+        UserError: naming both inits, the settings and their values.
+    """
+    configs = {name: read_config(path) for name, path in inits.items()}
+    first, *others = configs
+    for other in others:
+        if found := differences(configs[first], configs[other]):
+            raise UserError(
+                f"inits {first} and {other} cannot be compared fairly, they differ in {'; '.join(found)}; "
+                "use inits of one architecture"
+            )
+
+
+def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
+    """Encoder and preprocessor settings of a cache-aware FastConformer of the full study's kind, at any size.
+
+    Args:
+        model: `training.model`: n_layers, d_model, n_heads, conv_kernel_size, subsampling_channels, features, contexts,
+            context_probs.
+
+    Source:
+        NeMo examples/asr/conf/fastconformer/cache_aware_streaming/fastconformer_transducer_bpe_streaming.yaml
+    """
+    needed = ("n_layers", "d_model", "n_heads", "subsampling_channels", "features")
+    if missing := [name for name in needed if name not in model]:
+        raise UserError(f"training.model has no {', '.join(missing)}; an encoder that is made here needs them")
+    encoder = {
+        "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+        "feat_in": model["features"],
+        "feat_out": -1,
+        "n_layers": model["n_layers"],
+        "d_model": model["d_model"],
+        "use_bias": False,
+        "subsampling": "dw_striding",
+        "subsampling_factor": 8,
+        "subsampling_conv_channels": model["subsampling_channels"],
+        "causal_downsampling": True,
+        "ff_expansion_factor": 4,
+        "self_attention_model": "rel_pos",
+        "n_heads": model["n_heads"],
+        "xscaling": False,
+        "untie_biases": True,
+        "pos_emb_max_len": 5000,
+        "conv_kernel_size": model.get("conv_kernel_size", 9),
+        "conv_norm_type": "layer_norm",
+        "conv_context_size": "causal",
+        "dropout": 0.1,
+        "dropout_pre_encoder": 0.1,
+        "dropout_emb": 0.0,
+        "dropout_att": 0.1,
+    }
+    preprocessor = {
+        "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
+        "sample_rate": 16000,
+        "normalize": "NA",  # normalising over an utterance would look into the future
+        "window_size": 0.025,
+        "window_stride": 0.01,
+        "window": "hann",
+        "features": model["features"],
+        "n_fft": 512,
+        "log": True,
+        "frame_splicing": 1,
+        "dither": 1e-5,
+        "pad_to": 0,
+    }
+    return {"encoder": with_contexts(encoder, model), "preprocessor": preprocessor}
+
+
+def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """Encoder settings with the study's attention contexts instead of the donor's: they are no weights, the same for all inits."""
+    return copy.deepcopy(encoder) | {
+        "att_context_style": "chunked_limited",
+        "att_context_size": [list(context) for context in model["contexts"]],
+        "att_context_probs": list(model["context_probs"]),
+    }
+
+
+def transducer_config(donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path) -> dict[str, Any]:
+    """Settings of an `EncDecRNNTBPEModel` around a donor's encoder: nothing but encoder and preprocessor is taken over.
+
+    Args:
+        donor: configuration of the donor (`read_config`) or of a fresh encoder (`fresh_encoder`).
+        model: `training.model`: contexts, context_probs, pred_hidden, joint_hidden, optional pred_layers, dropout.
+        tokenizer: folder with the language's tokenizer.model.
+    """
+    encoder = with_contexts(donor["encoder"], model)
+    dropout = model.get("dropout", 0.1)
+    hidden = {"pred_hidden": model["pred_hidden"], "joint_hidden": model["joint_hidden"]}
+    preprocessor = copy.deepcopy(donor["preprocessor"])
+    return {
+        "sample_rate": preprocessor.get("sample_rate", 16000),
+        "compute_eval_loss": False,
+        "log_prediction": False,
+        "model_defaults": {"enc_hidden": encoder["d_model"], **hidden},
+        "preprocessor": preprocessor,
+        "encoder": encoder,
+        "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.RNNTDecoder",
+            "normalization_mode": None,
+            "random_state_sampling": False,
+            "blank_as_pad": True,
+            "prednet": {
+                "pred_hidden": model["pred_hidden"],
+                "pred_rnn_layers": model.get("pred_layers", 1),
+                "t_max": None,
+                "dropout": dropout,
+            },
+        },
+        "joint": {
+            "_target_": "nemo.collections.asr.modules.RNNTJoint",
+            "log_softmax": None,
+            "preserve_memory": False,
+            "fuse_loss_wer": False,
+            "jointnet": {**hidden, "encoder_hidden": encoder["d_model"], "activation": "relu", "dropout": dropout},
+        },
+        "decoding": {"strategy": "greedy_batch", "greedy": {"max_symbols": 10, "use_cuda_graph_decoder": False}},
+        "loss": {"loss_name": "default", "warprnnt_numba_kwargs": {"fastemit_lambda": 0.0, "clamp": -1.0}},
+    }
+
+
+def load_encoder(model: torch.nn.Module, path: str | Path) -> int:
+    """Load the donor's encoder into `model.encoder`, all of it or not at all.
+
+    Args:
+        model: has `encoder`, built with the donor's settings.
+        path: the donor's `.nemo`.
+
+    Returns:
+        How many tensors were loaded.
+
+    Raises:
+        UserError: a tensor is missing, of another shape, or has no place in the target; counts and names.
+    """
+    donor, target = encoder_tensors(path), model.encoder.state_dict()
+    missing = sorted(set(target) - set(donor))
+    surplus = sorted(set(donor) - set(target))
+    shapes = [
+        f"{name} {tuple(donor[name].shape)} for {tuple(target[name].shape)}"
+        for name in sorted(set(target) & set(donor))
+        if donor[name].shape != target[name].shape
+    ]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:_LISTED])}{' ...' if len(names) > _LISTED else ''}"
+        for what, names in (("missing", missing), ("of another shape", shapes), ("without a place", surplus))
+        if names
+    ]
+    if problems:
+        raise UserError(
+            f"init {path}: {len(target) - len(missing) - len(shapes)} of {len(target)} encoder tensors fit; "
+            f"{'; '.join(problems)}; "
+            "a run from a partly loaded encoder would be no warm start: use an init with a matching configuration"
+        )
+    model.encoder.load_state_dict(donor, strict=True)
+    loaded = model.encoder.state_dict()
+    unequal = [name for name, value in donor.items() if not torch.equal(loaded[name].cpu(), value.to(loaded[name].dtype))]
+    if unequal:
+        raise UserError(f"init {path}: {len(unequal)} encoder tensors changed while loading: {', '.join(unequal[:_LISTED])}")
+    logger.info("init %s: %d of %d encoder tensors loaded, nothing else taken", path, len(donor), len(target))
+    return len(donor)
+
+
+def reset_new_modules(model: torch.nn.Module, seed: int) -> None:
+    """Draw predictor and joint from `seed` alone.
+
+    When they are built, the random generator stands wherever building the encoder left it; drawn again here, runs from
+    different inits begin with the same predictor and joint, bit for bit.
+    """
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name in ("decoder", "joint"):
+            fresh = EncDecRNNTBPEModel.from_config_dict(model.cfg[name])
+            getattr(model, name).load_state_dict(fresh.state_dict(), strict=True)
+
+
+def tensors_digest(module: torch.nn.Module) -> str:
+    """SHA-256 over names, shapes and values of a module's tensors."""
+    state = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        state.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        state.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return state.hexdigest()
+
+
+def _member(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo:
+    for member in archive:
+        if Path(member.name).name == name:
+            return member
+    raise KeyError(f"no {name} in it")
