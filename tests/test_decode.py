@@ -139,23 +139,13 @@ def write_manifest(path, waveforms):
 
 def run(model_path, tmp_path, manifests, tier=TIER, settings=SETTINGS, more=()):
     names = list(manifests)
-    decode.main(
-        [
-            "--model",
-            str(model_path),
-            "--keys",
-            json.dumps(KEYS),
-            "--tier",
-            json.dumps(tier),
-            "--settings",
-            json.dumps(settings),
-            "--cuts",
-            *(f"{name}={manifests[name]}" for name in names),
-            "--output",
-            *(f"{name}={tmp_path / 'out' / name}.jsonl" for name in names),
-            *more,
-        ]
-    )
+    options = {"--model": model_path, "--keys": KEYS, "--tier": tier, "--settings": settings}
+    command = [
+        str(part) for name, value in options.items() for part in (name, json.dumps(value) if isinstance(value, dict) else value)
+    ]
+    cuts = [f"{name}={manifests[name]}" for name in names]
+    outputs = [f"{name}={tmp_path / 'out' / name}.jsonl" for name in names]
+    decode.main([*command, "--cuts", *cuts, "--output", *outputs, *more])
     return {name: tmp_path / "out" / f"{name}.jsonl" for name in names}
 
 

@@ -1,0 +1,150 @@
+"""The encoder files compute what PyTorch computes with the same weights, and their reports say what is in them."""
+
+import json
+
+import numpy
+import onnx
+import pytest
+import soundfile
+import toy_model
+from test_decode import read, run, write_manifest
+from toy_model import SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
+
+import quantize
+from warmstart import files, quantization, streaming
+from warmstart.errors import UserError
+from warmstart.quantization import Scheme
+from warmstart.streaming import Decoder, Tier
+
+pytestmark = pytest.mark.slow
+
+TIERS = [Tier("560ms", 70, 6), Tier("160ms", 70, 1)]
+INT4 = {"scheme": "k_quant", "bits": 4, "block_size": 32, "accuracy_level": 0}
+HOP = SAMPLE_RATE // 100
+
+
+@pytest.fixture(scope="module")
+def speech():
+    clips = [soundfile.read(path, dtype="float32")[0] for path in sorted(SPEECH.glob("*/*.flac"))[:12]]
+    # One frame over, exactly two chunks, shorter than one chunk of [70, 6].
+    return clips + [clips[0][: frames * HOP] for frames in (106, 105, 104, 20, 9, 2)]
+
+
+def make(toy_model_path, folder, tier, **settings):  # noqa: F811
+    path = folder / f"{tier.name}-{'-'.join(map(str, settings.values()))}.onnx"
+    report = path.with_suffix(".json")
+    options = {"--model": toy_model_path, "--precision": "int4", "--output": path, "--report": report}
+    command = [str(part) for option in options.items() for part in option]
+    quantize.main([*command, "--tier", json.dumps(vars(tier)), "--settings", json.dumps(settings)])
+    return path, json.loads(report.read_text())
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize("settings", [{"scheme": "fp32"}, INT4], ids=["fp32", "int4"])
+def test_tokens_equal_pytorch_with_the_same_weights(toy_model_path, tmp_path, speech, tier, settings):  # noqa: F811
+    path, report = make(toy_model_path, tmp_path, tier, **settings)
+    assert report["parity"]["max_abs"] < 1e-4
+    model = streaming.load_model(toy_model_path)
+    as_trained = Decoder(model, Tier("full", *tier.context, offline=True)).decode(speech)
+    quantization.load_weights(model.encoder, path)
+    expected = Decoder(model, Tier("full", *tier.context, offline=True)).decode(speech)
+    decoder = Decoder(model, tier, streaming.OnnxEncoder(path, tier, files.digest(toy_model_path)))
+    assert decoder.decode(speech) == expected
+    assert [decoder.decode([samples])[0] for samples in speech] == expected
+    assert sum(len(found.tokens) for found in expected) > 20 * len(expected)
+    assert (as_trained == expected) == (settings["scheme"] == "fp32"), "int4 must change a random model's tokens, fp32 must not"
+
+
+@pytest.mark.parametrize("scheme", ["k_quant", "rtn", "default"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_dequantised_weight_is_what_onnxruntime_multiplies_with(scheme, bits):
+    import onnxruntime
+
+    weight = numpy.random.default_rng(1).normal(size=(128, 24)).astype(numpy.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="/layers.0/linear/MatMul")],
+        "one",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", 128])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", 24])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    quantized = quantization.quantize(model, Scheme(scheme, bits))
+    session = onnxruntime.InferenceSession(quantized.SerializeToString(), providers=["CPUExecutionProvider"])
+    multiplied = session.run(None, {"x": numpy.eye(128, dtype=numpy.float32)})[0]
+    ours = quantization.dequantized(quantized)["layers.0.linear"]
+    numpy.testing.assert_allclose(ours.T, multiplied, atol=1e-6)
+    error = numpy.linalg.norm(ours.T - weight) / numpy.linalg.norm(weight)
+    assert 0 < error < {4: 0.1, 8: 0.01}[bits]
+
+
+def test_report_names_sizes_ratios_and_every_parameter(toy_model_path, tmp_path):  # noqa: F811
+    path, report = make(toy_model_path, tmp_path, TIERS[0], **INT4)
+    model = streaming.load_model(toy_model_path)
+    sizes = report["bytes"]
+    assert sizes["encoder"] == path.stat().st_size
+    assert sizes["pytorch_fp32"] == 4 * sum(parameter.numel() for parameter in model.encoder.parameters())
+    assert sizes["encoder"] < sizes["fp16"] < sizes["onnx_fp32"]
+    assert report["ratios"]["onnx_fp32_to_encoder"] == pytest.approx(sizes["onnx_fp32"] / sizes["encoder"], abs=1e-3)
+    layers = report["layers"]
+    # Two layers of 2 x 2 feed-forward, 4 attention and 2 pointwise matrices, and the projection behind the subsampling.
+    assert len(layers["quantised"]) == 2 * 10 + 1
+    assert all(0 < layer["relative_error"] < 0.1 for layer in layers["quantised"])
+    parameters = {name for name, _ in model.encoder.named_parameters()}
+    named = {f"{layer['layer']}.weight" for layer in layers["quantised"]} | {left["parameter"] for left in layers["left"]}
+    assert named == parameters
+    assert report["opset"] == {"ai.onnx": 17, "com.microsoft": 1}
+    assert list(path.parent.glob("*.data")) == []
+
+
+def test_eight_bits_lie_nearer_and_int8_activations_are_marked(toy_model_path, tmp_path):  # noqa: F811
+    _, int4 = make(toy_model_path, tmp_path, TIERS[0], **INT4)
+    _, int8 = make(toy_model_path, tmp_path, TIERS[0], **{**INT4, "bits": 8})
+    assert int8["relative_error_max"] < int4["relative_error_median"] / 10
+    assert int4["bytes"]["encoder"] < int8["bytes"]["encoder"] < int8["bytes"]["onnx_fp32"]
+    path, _ = make(toy_model_path, tmp_path, TIERS[0], **{**INT4, "accuracy_level": 4})
+    assert quantization.accuracy_levels(onnx.load(str(path))) == {4}
+    with pytest.raises(UserError, match="int8 activations"):
+        quantization.load_weights(streaming.load_model(toy_model_path).encoder, path)
+
+
+def test_layers_with_an_odd_number_of_blocks_stay_and_say_so(tmp_path):
+    model_path = toy_model.build(tmp_path, d_model=96)
+    _, report = make(model_path, tmp_path, TIERS[0], **INT4)
+    left = {entry["parameter"]: entry["reason"] for entry in report["layers"]["left"]}
+    assert left["layers.0.self_attn.linear_q.weight"] == "96 rows are an odd number of blocks"
+    assert "layers.0.feed_forward1.linear2" in {layer["layer"] for layer in report["layers"]["quantised"]}
+    assert report["parity"]["max_abs"] < 1e-4
+
+
+def test_program_decodes_with_the_encoder_and_offline_with_its_weights(toy_model_path, tmp_path, speech):  # noqa: F811
+    encoder, _ = make(toy_model_path, tmp_path, Tier("offline", 70, 6, True), **INT4)
+    manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0], "v": speech[1]})
+    model = streaming.load_model(toy_model_path)
+    quantization.load_weights(model.encoder, encoder)
+    # The file of an offline tier holds the steps of its context; its weights serve the full forward.
+    for tier in (vars(TIERS[0]), {**vars(TIERS[0]), "name": "offline", "offline": True}):
+        out = run(toy_model_path, tmp_path / tier["name"], {"a": manifest}, tier=tier, more=["--encoder", str(encoder)])
+        expected = Decoder(model, Tier(**tier)).decode([speech[0], speech[1]])
+        assert [[token["piece"] for token in line["tokens"]] for line in read(out["a"])] == [
+            model.tokenizer.ids_to_tokens(found.tokens) for found in expected
+        ]
+        assert json.loads(out["a"].with_suffix(".json").read_text())["encoder_sha256"] == files.digest(encoder)
+
+
+def test_bad_input_is_refused(toy_model_path, tmp_path):  # noqa: F811
+    with pytest.raises(UserError, match="right context 0"):
+        make(toy_model_path, tmp_path, Tier("80ms", 70, 0), **INT4)
+    with pytest.raises(UserError, match="scheme is 'gguf'"):
+        make(toy_model_path, tmp_path, TIERS[0], scheme="gguf")
+    with pytest.raises(UserError, match="unexpected keyword argument 'blocks'"):
+        make(toy_model_path, tmp_path, TIERS[0], blocks=32)
+    assert not list(tmp_path.glob("*.onnx"))
+    path, _ = make(toy_model_path, tmp_path, TIERS[0], **INT4)
+    with pytest.raises(UserError, match=r"made for context \[70, 6\], tier 160ms is \[70, 1\]"):
+        streaming.OnnxEncoder(path, TIERS[1])
+    with pytest.raises(UserError, match="made of a model with sha256"):
+        streaming.OnnxEncoder(path, TIERS[0], "0" * 64)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cannot load it"):
+        streaming.OnnxEncoder(path, TIERS[0])

@@ -1,0 +1,519 @@
+"""Streaming encoders as ONNX graphs, with weight-only quantised matrices, and the same weights back in PyTorch.
+
+One graph a tier: the window of R + 1 encoder frames and the cache are constants, so the positional projections of all layers
+are folded into constants too. Pointwise convolutions are exported as matrix products, because `MatMulNBits` knows no
+convolutions. Two forms share their packed weights:
+
+- native: drops the encoder frames that were given before only when something was; this equals NeMo's native chunks and the full
+  forward. For `streaming.OnnxEncoder`.
+- fixed: drops them at every step, as NeMo's own export does; sherpa-onnx wants this form.
+
+All of NeMo's and torch's exporters are called inside functions: see `streaming`.
+"""
+
+import contextlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warmstart import files, streaming
+from warmstart.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy
+    import onnx
+    import torch
+
+OPSET = 17
+SCHEMES = ("k_quant", "rtn", "default", "fp32")
+INPUTS = ["audio_signal", "length", "cache_last_channel", "cache_last_time", "cache_last_channel_len"]
+OUTPUTS = ["outputs", "encoded_lengths", "cache_last_channel_next", "cache_last_time_next", "cache_last_channel_next_len"]
+
+# protobuf refuses larger messages; behind it the weights lie beside the graph.
+_PROTOBUF_LIMIT_BYTES = 2_000_000_000
+
+_LOG = logging.getLogger("warmstart.quantization")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How weights are stored.
+
+    Args:
+        scheme: `k_quant` (asymmetric blocks, scales searched for least squared error), `rtn` (symmetric, round to nearest),
+            `default` (ONNX Runtime's asymmetric round to nearest), `fp32` (not quantised: the baseline of the others).
+        bits: 4 or 8.
+        block_size: weights of a row that share a scale.
+        accuracy_level: 0 = fp32 activations; 4 = int8 activations, faster, and not what the dequantised weights compute.
+    """
+
+    scheme: str = "k_quant"
+    bits: int = 4
+    block_size: int = 32
+    accuracy_level: int = 0
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scheme":
+        """Read the settings of a precision.
+
+        Raises:
+            UserError: unknown key or value.
+        """
+        try:
+            made = cls(**value)
+        except TypeError as error:
+            allowed = ", ".join(cls.__annotations__)
+            raise UserError(f"quantisation settings {json.dumps(value)}: {error}; allowed: {allowed}") from None
+        allowed = {"scheme": SCHEMES, "bits": (4, 8), "block_size": (16, 32, 64, 128, 256), "accuracy_level": (0, 4)}
+        for key, values in allowed.items():
+            if getattr(made, key) not in values:
+                raise UserError(f"quantisation {key} is {getattr(made, key)!r}; allowed: {', '.join(map(str, values))}")
+        return made
+
+
+# ---- export -----------------------------------------------------------------------------------------------------------
+
+
+def _pointwise_as_linear(convolution: "torch.nn.Conv1d") -> "torch.nn.Module":
+    """The same weights as a matrix product over channels."""
+    import torch
+
+    class Pointwise(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bias = convolution.weight, convolution.bias
+
+        def forward(self, x):
+            """(B, C, T) -> (B, C', T)."""
+            return torch.nn.functional.linear(x.transpose(1, 2), self.weight[:, :, 0], self.bias).transpose(1, 2)
+
+    return Pointwise()
+
+
+def _constant(value: "torch.Tensor") -> "torch.nn.Module":
+    """A module that gives `value`, whatever it is asked."""
+    import torch
+
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("value", value)
+
+        def forward(self, _):
+            return self.value
+
+    return Constant()
+
+
+@contextlib.contextmanager
+def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.nn.Module"]:
+    """The encoder as a module of `INPUTS` that exports well; the encoder is itself again afterwards."""
+    import torch
+
+    replaced: list[tuple[torch.nn.Module, str, torch.nn.Module | torch.Tensor]] = []
+
+    def replace(parent: torch.nn.Module, name: str, child: torch.nn.Module | torch.Tensor) -> None:
+        replaced.append((parent, name, getattr(parent, name)))
+        setattr(parent, name, child)
+
+    dropped = encoder.streaming_cfg.drop_extra_pre_encoded
+
+    class Step(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+            self.heard = None
+
+        def forward(self, audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len):
+            self.heard = cache_last_channel_len
+            return self.encoder.forward_for_export(
+                audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len
+            )
+
+    step = Step()
+
+    class DropWhatWasHeard(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x, lengths):
+            x, lengths = self.inner(x=x, lengths=lengths)
+            drop = (step.heard.max() > 0).to(torch.int64) * dropped
+            return x[:, drop:], lengths - drop
+
+    frames = tier.left + tier.right + 1
+    with torch.no_grad():
+        table = encoder.pos_enc.pe
+        centre = table.shape[1] // 2 + 1
+        positions = table[:, centre - frames : centre + frames - 1]
+        for layer in encoder.layers:
+            replace(layer.self_attn, "linear_pos", _constant(layer.self_attn.linear_pos(positions).detach().clone()))
+            replace(layer.conv, "pointwise_conv1", _pointwise_as_linear(layer.conv.pointwise_conv1))
+            replace(layer.conv, "pointwise_conv2", _pointwise_as_linear(layer.conv.pointwise_conv2))
+    # 5,000 positions as a constant would outweigh a small encoder.
+    replace(encoder.pos_enc, "pe", positions.clone())
+    if native:
+        replace(encoder, "pre_encode", DropWhatWasHeard(encoder.pre_encode))
+        encoder.streaming_cfg.drop_extra_pre_encoded = 0
+    cached, encoder.export_cache_support = encoder.export_cache_support, True
+    try:
+        yield step.eval()
+    finally:
+        encoder.export_cache_support = cached
+        encoder.streaming_cfg.drop_extra_pre_encoded = dropped
+        for parent, name, child in replaced:
+            setattr(parent, name, child)
+
+
+def export(encoder, tier: streaming.Tier, native: bool = True) -> "onnx.ModelProto":
+    """Export one streaming step of a PyTorch encoder (on the CPU) as a graph with float32 weights inside.
+
+    For an offline tier this is a step with the same context; its weights serve the full forward (`load_weights`).
+
+    Raises:
+        UserError: the tier was not trained, or has chunks of one frame.
+    """
+    import onnx
+    import torch
+
+    if tier.right < 1:
+        raise UserError(
+            f"tier {tier.name}: chunks of one encoder frame (right context 0) cannot be exported; choose right >= 1"
+        )
+    streaming.set_tier(encoder, tier)
+    shape = streaming.ChunkShape.of(encoder)
+    window = shape.again + shape.later
+    with torch.no_grad(), _exportable(encoder, tier, native) as step, tempfile.TemporaryDirectory() as folder:
+        channel, convolution, _ = encoder.get_initial_cache_state(batch_size=2)
+        example = (
+            torch.randn(2, encoder._feat_in, window),
+            torch.tensor([window, window - 3]),
+            torch.randn_like(channel).transpose(0, 1),
+            torch.randn_like(convolution).transpose(0, 1),
+            torch.tensor([tier.right + 1, tier.right + 1]),
+        )
+        path = Path(folder) / "encoder.onnx"
+        dynamic = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
+        if native:
+            dynamic["audio_signal"][2] = "time"
+        torch.onnx.export(
+            step, example, str(path), input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, dynamic_axes=dynamic,
+            dynamo=False
+        )  # fmt: skip
+        return onnx.load(str(path))
+
+
+def module_of(node_name: str) -> str:
+    """PyTorch module of the encoder behind a node: `/layers.0/self_attn/linear_q/MatMul` -> `layers.0.self_attn.linear_q`."""
+    return ".".join(part for part in node_name.strip("/").split("/")[:-1] if part not in ("encoder", "inner"))
+
+
+def weight_products(model: "onnx.ModelProto") -> list["onnx.NodeProto"]:
+    """The matrix products whose second factor is a weight."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+
+
+# ---- quantise ---------------------------------------------------------------------------------------------------------
+
+
+def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
+    """Quantise every weight matrix that can be; the others stay float32 (`layer_report` says which and why)."""
+    import onnx
+    from onnxruntime.quantization import matmul_nbits_quantizer as nbits
+
+    if scheme.scheme == "fp32":
+        return model
+    products = weight_products(model)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    left_out = [node.name for node in products if _why_not(shapes[node.input[1]], scheme)]
+    if scheme.scheme == "default":
+        algorithm = nbits.DefaultWeightOnlyQuantConfig(
+            block_size=scheme.block_size, is_symmetric=False, accuracy_level=scheme.accuracy_level or None, bits=scheme.bits
+        )
+    else:
+        kind = nbits.KQuantWeightOnlyQuantConfig if scheme.scheme == "k_quant" else nbits.RTNWeightOnlyQuantConfig
+        algorithm = kind(customized_weight_config={node.name: {"bits": scheme.bits} for node in products})
+    quantizer = nbits.MatMulNBitsQuantizer(
+        model,
+        bits=scheme.bits,
+        block_size=scheme.block_size,
+        is_symmetric=scheme.scheme == "rtn",
+        accuracy_level=scheme.accuracy_level or None,
+        nodes_to_exclude=left_out,
+        algo_config=algorithm,
+    )
+    quantizer.process()
+    quantized = quantizer.model.model
+    # k_quant and RTN forget to import the domain of MatMulNBits.
+    if not any(imported.domain == "com.microsoft" for imported in quantized.opset_import):
+        quantized.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return quantized
+
+
+def _why_not(shape: tuple[int, ...], scheme: Scheme) -> str | None:
+    """Why a (K, N) weight cannot be quantised, or None."""
+    if len(shape) != 2:
+        return f"{len(shape)} dimensions"
+    if shape[0] % scheme.block_size:
+        return f"{shape[0]} rows are no multiple of the block size {scheme.block_size}"
+    if scheme.bits == 4 and shape[0] // scheme.block_size % 2 and scheme.scheme != "default":
+        # onnxruntime.quantization 1.31 packs two zero points to a byte and fails on an odd count.
+        return f"{shape[0]} rows are an odd number of blocks"
+    return None
+
+
+def dequantize(node: "onnx.NodeProto", tensors: dict[str, "numpy.ndarray"]) -> "numpy.ndarray":
+    """The weight that a `MatMulNBits` node multiplies with.
+
+    Source: ONNX Runtime, docs/ContribOperators.md, com.microsoft.MatMulNBits: weight = (quantised - zero_point) * scale.
+
+    Returns:
+        float32 (N, K), as in `torch.nn.Linear.weight`.
+    """
+    import numpy
+
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    rows, columns, bits, block = (attributes[name] for name in ("N", "K", "bits", "block_size"))
+    blocks = -(-columns // block)
+
+    def unpack(packed: numpy.ndarray, count: int) -> numpy.ndarray:
+        packed = packed.reshape(rows, -1).view(numpy.uint8)
+        if bits == 8:
+            return packed[:, :count]
+        return numpy.stack([packed & 15, packed >> 4], axis=-1).reshape(rows, -1)[:, :count]
+
+    values = unpack(tensors[node.input[1]], blocks * block).reshape(rows, blocks, block).astype(numpy.float32)
+    scales = tensors[node.input[2]].reshape(rows, blocks, 1).astype(numpy.float32)
+    if len(node.input) > 3 and node.input[3]:
+        zeros = unpack(tensors[node.input[3]], blocks).reshape(rows, blocks, 1).astype(numpy.float32)
+    else:
+        zeros = numpy.float32(1 << (bits - 1))
+    return ((values - zeros) * scales).reshape(rows, -1)[:, :columns]
+
+
+def dequantized(model: "onnx.ModelProto") -> dict[str, "numpy.ndarray"]:
+    """Dequantised weights (N, K) by module of the encoder."""
+    from onnx import numpy_helper
+
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {module_of(node.name): dequantize(node, tensors) for node in model.graph.node if node.op_type == "MatMulNBits"}
+
+
+def load_weights(encoder, path: str | Path, any_activations: bool = False) -> None:
+    """Write the dequantised weights of an encoder file into the PyTorch encoder it was made of.
+
+    PyTorch then computes what the graph computes, on a GPU and without chunks as well; `any_activations` takes the weights of a
+    graph with int8 activations too, and then it does not.
+
+    Raises:
+        UserError: the graph has int8 activations, which weights alone do not reproduce, or does not fit the encoder.
+    """
+    import onnx
+    import torch
+
+    model = onnx.load(str(path))
+    if accuracy_levels(model) - {0} and not any_activations:
+        raise UserError(
+            f"{path}: made with accuracy_level 4 (int8 activations), which PyTorch does not compute; decode it at a streaming"
+            " tier on the CPU (decoding.device: cpu), or use accuracy_level 0"
+        )
+    modules = dict(encoder.named_modules())
+    with torch.no_grad():
+        for name, weight in dequantized(model).items():
+            target = getattr(modules.get(name), "weight", None)
+            if target is None or target.numel() != weight.size:
+                raise UserError(f"{path}: layer {name} with {weight.size} weights is not in this model; run quantize.py again")
+            target.copy_(torch.from_numpy(weight).view(target.shape))
+
+
+def accuracy_levels(model: "onnx.ModelProto") -> set[int]:
+    """The `accuracy_level` values in a graph; 0 = fp32 activations."""
+    found = set()
+    for node in model.graph.node:
+        if node.op_type == "MatMulNBits":
+            found.add(next((attribute.i for attribute in node.attribute if attribute.name == "accuracy_level"), 0))
+    return found
+
+
+# ---- report -----------------------------------------------------------------------------------------------------------
+
+
+def layer_report(encoder, original: "onnx.ModelProto", quantized: "onnx.ModelProto", scheme: Scheme) -> dict[str, Any]:
+    """Which weights are quantised, with the relative error ||W - W'|| / ||W||, and which are left, and why."""
+    import numpy
+
+    modules = dict(encoder.named_modules())
+    done = []
+    for name, weight in dequantized(quantized).items():
+        exact = modules[name].weight.detach().cpu().numpy().reshape(weight.shape)
+        error = float(numpy.linalg.norm(exact - weight) / numpy.linalg.norm(exact))
+        done.append({"layer": name, "shape": list(weight.shape), "relative_error": round(error, 6)})
+    quantised_names = {layer["layer"] for layer in done}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in original.graph.initializer}
+    reasons = {module_of(node.name): _why_not(shapes[node.input[1]], scheme) for node in weight_products(original)}
+    left = []
+    for name, parameter in encoder.named_parameters():
+        owner = name.rpartition(".")[0]
+        if name.endswith("weight") and owner in quantised_names:
+            continue
+        if "linear_pos" in name:
+            reason = "folded with the positional table into a constant of this tier"
+        elif name.endswith("weight") and owner in reasons:
+            reason = reasons[owner] or "scheme fp32"
+        elif parameter.dim() < 2 or name.endswith(("bias", "bias_u", "bias_v")):
+            reason = "not a matrix"
+        elif "conv" in type(modules[owner]).__name__.lower():
+            reason = "convolution over time or frequency"
+        else:
+            reason = "no matrix product in the graph"
+        left.append({"parameter": name, "values": parameter.numel(), "reason": reason})
+    total = sum(parameter.numel() for parameter in encoder.parameters())
+    return {
+        "quantised": sorted(done, key=lambda layer: layer["layer"]),
+        "left": left,
+        "parameters": total,
+        "quantised_share": round(sum(layer["shape"][0] * layer["shape"][1] for layer in done) / total, 6),
+    }
+
+
+def half_bytes(model: "onnx.ModelProto") -> int:
+    """Size of a float32 graph if its float32 weights took two bytes each (computed, not converted)."""
+    from onnx import TensorProto
+
+    floats = sum(len(tensor.raw_data) for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT)
+    return model.ByteSize() - floats // 2
+
+
+def set_metadata(model: "onnx.ModelProto", values: dict[str, str]) -> None:
+    """Replace the metadata of a graph."""
+    del model.metadata_props[:]
+    for key, value in values.items():
+        model.metadata_props.add(key=key, value=value)
+
+
+def save(model: "onnx.ModelProto", path: str | Path) -> int:
+    """Write a graph as one file, whole or not at all; beyond protobuf's 2 GB its weights go to `<name>.data` beside it.
+
+    Returns:
+        Bytes written.
+    """
+    import onnx
+
+    path = Path(path)
+    with files.atomic_path(path) as temporary:
+        if model.ByteSize() < _PROTOBUF_LIMIT_BYTES:
+            onnx.save_model(model, str(temporary))
+            return temporary.stat().st_size
+        data = path.with_name(path.name + ".data")
+        data.unlink(missing_ok=True)
+        onnx.save_model(model, str(temporary), save_as_external_data=True, all_tensors_to_one_file=True, location=data.name)
+        return temporary.stat().st_size + data.stat().st_size
+
+
+def parity(model, tier: streaming.Tier, encoder_path: str | Path, chunks: int = 4) -> dict[str, Any]:
+    """Largest difference between the graph and PyTorch with its dequantised weights over some chunks of noise.
+
+    Changes the weights of `model.encoder` to the dequantised ones.
+    """
+    import torch
+
+    load_weights(model.encoder, encoder_path, any_activations=True)
+    streaming.set_tier(model.encoder, tier)
+    shape = streaming.ChunkShape.of(model.encoder)
+    generator = torch.Generator().manual_seed(1)
+    frames = shape.first + (chunks - 1) * shape.later
+    # Log-mel features of speech lie between -16 and 4.
+    features = torch.randn(2, model.encoder._feat_in, frames, generator=generator) * 4 - 6
+    lengths = torch.tensor([frames, frames - shape.later // 2])
+    steps = [streaming.TorchEncoder(model.encoder), streaming.OnnxEncoder(encoder_path, tier)]
+    caches = [step.start(2) for step in steps]
+    largest = 0.0
+    with torch.inference_mode():
+        for chunk, chunk_lengths, dropped in shape.cut(features, lengths):
+            outputs = []
+            for index, step in enumerate(steps):
+                encoded, encoded_lengths, caches[index] = step.step(chunk, chunk_lengths, dropped, caches[index])
+                valid = torch.arange(encoded.shape[1])[None, :, None] < encoded_lengths[:, None, None]
+                outputs.append(encoded * valid)
+            largest = max(largest, float((outputs[0] - outputs[1]).abs().max()))
+    return {"max_abs": largest, "against": "PyTorch with the same weights, dequantised", "chunks": chunks}
+
+
+def build(model_path: str | Path, tier: streaming.Tier, precision: str, scheme: Scheme, output: str | Path) -> dict[str, Any]:
+    """Make the native-step encoder file of one model, tier and precision.
+
+    Returns:
+        The report (`quantize.json`): sizes with both ratios, layers, parity, opset, seconds.
+
+    Raises:
+        UserError: what `streaming.load_model` and `export` refuse.
+    """
+    import onnxruntime
+
+    model = streaming.load_model(model_path)
+    started = time.perf_counter()
+    original = export(model.encoder, tier)
+    export_s = time.perf_counter() - started
+    pytorch_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.encoder.parameters())
+    fp32_bytes, fp16_bytes = original.ByteSize(), half_bytes(original)
+    started = time.perf_counter()
+    quantized = quantize(_copy(original), scheme)
+    quantize_s = time.perf_counter() - started
+    layers = layer_report(model.encoder, original, quantized, scheme)
+    if not layers["quantised"] and scheme.scheme != "fp32":
+        raise UserError(
+            f"{model_path}: no weight matrix fits block size {scheme.block_size}; choose a smaller block_size, or d_model"
+            " divisible by 64"
+        )
+    set_metadata(
+        quantized,
+        {
+            "warmstart_form": "native",
+            "warmstart_context": json.dumps(tier.context),
+            "warmstart_model_sha256": files.digest(model_path),
+            "warmstart_scheme": json.dumps(vars(scheme)),
+        },
+    )
+    written = save(quantized, output)
+    errors = [layer["relative_error"] for layer in layers["quantised"]]
+    return {
+        "precision": precision,
+        **vars(scheme),
+        "tier": tier.name,
+        "left": tier.left,
+        "right": tier.right,
+        "model_sha256": files.digest(model_path),
+        "encoder_sha256": files.digest(output),
+        "bytes": {"pytorch_fp32": pytorch_bytes, "onnx_fp32": fp32_bytes, "fp16": fp16_bytes, "encoder": written},
+        "ratios": {
+            # Denominators: this file. Numerators: the PyTorch encoder, the same graph unquantised, the same graph at 2 bytes a
+            # weight.
+            "pytorch_fp32_to_encoder": round(pytorch_bytes / written, 4),
+            "onnx_fp32_to_encoder": round(fp32_bytes / written, 4),
+            "fp16_to_encoder": round(fp16_bytes / written, 4),
+        },
+        "relative_error_median": streaming.percentile(errors, 0.5),
+        "relative_error_max": max(errors, default=None),
+        "parity": parity(model, tier, output),
+        "layers": layers,
+        "opset": {imported.domain or "ai.onnx": imported.version for imported in quantized.opset_import},
+        "onnxruntime": onnxruntime.__version__,
+        "export_s": round(export_s, 2),
+        "quantize_s": round(quantize_s, 2),
+    }
+
+
+def _copy(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """An independent copy; the quantiser works in place."""
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
