@@ -6,7 +6,9 @@ The files are Lhotse's (`CutSet.from_file`, `from_jsonl_lazy` read them); they a
 
 import contextlib
 import gzip
+import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,10 @@ Seconds = float
 
 # Level 1 packs to 1.15 times the size of level 9 in a tenth of the time; these files are read many times and kept once.
 _COMPRESSION_LEVEL = 1
+_BUFFER_BYTES = 1 << 18
+
+# One encoder for all lines: json.dumps makes a new one for every call that is not plain.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def read_lines(path: str | Path) -> Iterator[bytes]:
@@ -28,7 +34,8 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
         UserError: no such file, or cut short.
     """
     try:
-        with gzip.open(path, "rb") as stream:
+        # Buffers around gzip: its own line reader and its write are Python code, called once a line.
+        with gzip.open(path, "rb") as packed, io.BufferedReader(packed, _BUFFER_BYTES) as stream:
             for line in stream:
                 if line := line.strip():
                     yield line
@@ -58,14 +65,15 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     with (
         files.atomic_path(path) as temporary,
         open(temporary, "wb") as raw,
-        gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, raw, mtime=0) as stream,
+        gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, raw, mtime=0) as packed,
+        io.BufferedWriter(packed, _BUFFER_BYTES) as stream,
     ):
         yield stream
 
 
 def line(cut: dict[str, Any]) -> bytes:
     """One cut as a line of a manifest."""
-    return json.dumps(cut, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _encode(cut).encode() + b"\n"
 
 
 def parts(cut: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -102,7 +110,17 @@ def supervision(cut: dict[str, Any]) -> dict[str, Any]:
     return found[0]
 
 
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_HEAD = re.compile(rb'\{"id":' + _STRING + rb',"start":[-+.\de]+,"duration":([-+.\de]+),')
+_TAIL = re.compile(rb'"custom":\{"block":' + _STRING + rb',"corpus":"([^"\\]*)"\},"type":"MonoCut"\}$')
+
+
 def length_and_corpus(line: bytes) -> tuple[Seconds, str]:
-    """Length in seconds and corpus of one line of a manifest."""
+    """Length in seconds and corpus of one line of a manifest.
+
+    A line as `make_cut` lays it out is read by its two ends, in a third of the time that parsing it takes; any other is parsed.
+    """
+    if (head := _HEAD.match(line)) and (tail := _TAIL.search(line, line.rfind(b'"custom":'))):
+        return float(head[1]), tail[1].decode()
     cut = json.loads(line)
     return duration_s(cut), first_part(cut)["custom"]["corpus"]
