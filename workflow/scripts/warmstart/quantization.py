@@ -12,6 +12,7 @@ All of NeMo's and torch's exporters are called inside functions: see `streaming`
 """
 
 import contextlib
+import io
 import json
 import logging
 import tempfile
@@ -249,7 +250,8 @@ def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
         nodes_to_exclude=left_out,
         algo_config=algorithm,
     )
-    quantizer.process()
+    with contextlib.redirect_stdout(io.StringIO()):  # it draws a progress bar
+        quantizer.process()
     quantized = quantizer.model.model
     # k_quant and RTN forget to import the domain of MatMulNBits.
     if not any(imported.domain == "com.microsoft" for imported in quantized.opset_import):

@@ -1,0 +1,155 @@
+"""A bundle loads in sherpa-onnx as it is, holds the weights that were scored, and is whole or absent."""
+
+import json
+
+import numpy
+import onnx
+import pytest
+import soundfile
+from onnx import numpy_helper
+from test_decode import write_manifest
+from toy_model import SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
+
+import build_bundle
+from warmstart import bundle, files, quantization, streaming
+from warmstart.errors import UserError
+from warmstart.streaming import Tier
+
+pytestmark = pytest.mark.slow
+
+TIER = Tier("560ms", 70, 6)
+INT4 = {"scheme": "k_quant", "bits": 4, "block_size": 32, "accuracy_level": 0}
+LICENCE = {"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "OpenMDW-1.1", "source": "donor/repo"}}
+KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [soundfile.read(path, dtype="float32")[0] for path in sorted(SPEECH.glob("it/*.flac"))[:4]]
+
+
+def build(model, folder, clips, settings, tier=TIER, more=()):
+    manifest = write_manifest(folder / "m" / "test.jsonl.gz", {f"u{index}": clip for index, clip in enumerate(clips)})
+    options = {"--model": model, "--precision": "int4", "--example-cuts": manifest, "--output-dir": folder / "bundle"}
+    command = [str(part) for option in options.items() for part in option]
+    build_bundle.main(
+        [*command, "--tier", json.dumps(vars(tier)), "--settings", json.dumps(settings), "--keys", json.dumps(KEYS), *more]
+    )
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def int4_bundle(toy_model_path, tmp_path_factory, clips):  # noqa: F811
+    folder = tmp_path_factory.mktemp("int4")
+    scores = folder / "wer.csv"
+    scores.write_text("lang,init,hours,tier,test_set,wer\nit,en,0.02,560ms,human,0.5\nit,ml,0.02,560ms,human,0.25\n")
+    return build(toy_model_path, folder, clips, {**INT4, **LICENCE}, more=["--scores", str(scores)])
+
+
+@pytest.mark.parametrize("settings", [{"scheme": None}, {**INT4, "accuracy_level": 4}], ids=["fp32", "int4-a4"])
+def test_sherpa_decodes_a_real_recording_with_other_precisions(toy_model_path, tmp_path, clips, settings):  # noqa: F811
+    found = build(toy_model_path, tmp_path, clips[:1], settings)
+    assert bundle.recognize(bundle.open_recognizer(found), clips[0], SAMPLE_RATE)
+
+
+def test_sherpa_decodes_a_real_recording(int4_bundle):
+    samples, rate = soundfile.read(int4_bundle / "example.wav", dtype="float32")
+    tokens = bundle.recognize(bundle.open_recognizer(int4_bundle), samples, rate)
+    assert len(tokens) > 20
+    assert len(set(tokens)) > 3
+    about = bundle.verify(int4_bundle)
+    assert about["agreement"]["utterances"] == 4
+    assert about["agreement"]["native_words"] > 10
+
+
+def test_bundle_holds_the_packed_weights_that_were_scored(int4_bundle, toy_model_path, tmp_path):  # noqa: F811
+    model = streaming.load_model(toy_model_path)
+    native = quantization.quantize(quantization.export(model.encoder, TIER), quantization.Scheme(**INT4))
+
+    def packed(graph):
+        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+        nodes = [node for node in graph.graph.node if node.op_type == "MatMulNBits"]
+        return {quantization.module_of(node.name): [tensors[name] for name in node.input[1:] if name] for node in nodes}
+
+    ours, shipped = packed(native), packed(onnx.load(str(int4_bundle / "encoder.onnx")))
+    assert ours.keys() == shipped.keys()
+    assert len(ours) == 21
+    for name, tensors in ours.items():
+        assert all(numpy.array_equal(left, right) for left, right in zip(tensors, shipped[name], strict=True)), name
+
+
+def test_fixed_steps_are_nemos_pad_and_drop_steps(toy_model_path, tmp_path):  # noqa: F811
+    import onnxruntime
+    import torch
+
+    model = streaming.load_model(toy_model_path)
+    quantization.save(quantization.export(model.encoder, TIER, native=False), tmp_path / "encoder.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    encoder = model.encoder
+    features = torch.randn(1, 80, 65 + 56, generator=torch.Generator().manual_seed(1)) * 4 - 6
+    caches = encoder.get_initial_cache_state(batch_size=1)
+    theirs = [caches[0].transpose(0, 1).numpy(), caches[1].transpose(0, 1).numpy(), caches[2].numpy()]
+    for start in (0, 56):
+        chunk = features[:, :, start : start + 65]
+        with torch.inference_mode():
+            expected, _, *caches = encoder.cache_aware_stream_step(
+                chunk,
+                torch.tensor([65]),
+                *caches,
+                keep_all_outputs=False,
+                drop_extra_pre_encoded=2,
+            )
+        inputs = dict(zip(quantization.INPUTS, [chunk.numpy(), numpy.array([65]), *theirs], strict=True))
+        found, _, *theirs = session.run(None, inputs)
+        assert found.shape[2] == 7
+        numpy.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_readme_and_json_say_what_it_is(int4_bundle):
+    text = (int4_bundle / "README.md").read_text(encoding="utf-8")
+    for phrase in (
+        "560ms",
+        "4 bit (k_quant, block 32)",
+        "OpenMDW-1.1",
+        "donor/repo",
+        "CC-BY-4.0",
+        "| it | en | 0.02 | 560ms | human | 0.5 |",
+    ):
+        assert phrase in text, phrase
+    assert "0.25" not in text, "a row about another init"
+    about = bundle.verify(int4_bundle)
+    assert about["keys"] == KEYS
+    assert set(about["files"]) == {"encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav"}
+    assert about["files"]["tokens.txt"]["sha256"] == files.digest(int4_bundle / "tokens.txt")
+    tokens = (int4_bundle / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    assert tokens[-1] == f"<blk> {len(tokens) - 1}"
+    assert not list(int4_bundle.parent.glob(".*"))
+
+
+def test_missing_and_changed_files_are_named(int4_bundle, tmp_path):
+    import shutil
+
+    copied = tmp_path / "copied"
+    shutil.copytree(int4_bundle, copied)
+    (copied / "joiner.onnx").unlink()
+    with (copied / "tokens.txt").open("a") as stream:
+        stream.write("x 999\n")
+    with pytest.raises(UserError, match=r"missing \['joiner.onnx'\], changed \['tokens.txt'\]"):
+        bundle.verify(copied)
+    with pytest.raises(UserError, match=r"lacks joiner.onnx"):
+        bundle.open_recognizer(copied)
+
+
+def test_a_failed_build_leaves_the_former_bundle(toy_model_path, tmp_path, clips):  # noqa: F811
+    with pytest.raises(UserError, match="a bundle streams"):
+        build(toy_model_path, tmp_path, clips[:1], INT4, tier=Tier("offline", 70, 13, True))
+    former = tmp_path / "bundle"
+    former.mkdir()
+    (former / "keep.txt").write_text("former")
+    with pytest.raises(FileNotFoundError), bundle.atomic_directory(former) as folder:
+        (folder / "half" / "missing").write_text("half")
+    assert [path.name for path in tmp_path.glob("*bundle*")] == ["bundle"]
+    assert (former / "keep.txt").exists()
+    with bundle.atomic_directory(former) as folder:
+        (folder / "new.txt").write_text("new")
+    assert [path.name for path in former.iterdir()] == ["new.txt"]

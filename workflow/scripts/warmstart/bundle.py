@@ -1,0 +1,353 @@
+"""A deployable recogniser: streaming encoder, predictor, joint and tokens in the form that sherpa-onnx loads as it is.
+
+sherpa-onnx wants the export that drops repeated frames at every step (`quantization.export(native=False)`), NeMo's names,
+positional inputs and metadata. It makes its own features and drops two encoder frames of its first window too, so it hears
+other frames than NeMo's native chunks: how often the two agree is measured here and written into the bundle, not assumed.
+
+Source of the metadata: k2-fsa/sherpa-onnx, scripts/nemo/fast-conformer-hybrid-transducer-ctc.
+"""
+
+import contextlib
+import csv
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from warmstart import files, quantization, streaming
+from warmstart.errors import UserError
+
+_PACKAGES = ("sherpa-onnx", "onnxruntime", "nemo-toolkit", "torch")
+FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
+
+# Without zeros behind, the last words stay in sherpa-onnx's buffer.
+_TAIL_S = 1.6
+# Its first window loses two encoder frames (160 ms), and its frames are centred half a hop late: with this many zeros in front
+# its kept frames and chunk limits are those of the native chunks.
+_FRONT_SAMPLES = 2560 + 80
+
+_LOG = logging.getLogger("warmstart.bundle")
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it takes the place of `path` when the block ends well, and goes when it raises."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, former = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".former"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(former)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def sherpa_metadata(model, tier: streaming.Tier) -> dict[str, str]:
+    """What sherpa-onnx reads of the encoder; window and shift in feature frames."""
+    encoder = model.encoder
+    shape = streaming.ChunkShape.of(encoder)
+    channel, convolution, _ = encoder.get_initial_cache_state(batch_size=1)
+    prediction = model.cfg.decoder.prednet
+    layers, _, left, dimension = channel.shape
+    values = {
+        "model_type": "EncDecRNNTBPEModel",
+        "version": "1",
+        "vocab_size": model.joint.num_classes_with_blank - 1,
+        "feat_dim": encoder._feat_in,
+        "window_size": shape.again + shape.later,
+        "chunk_shift": shape.later,
+        "normalize_type": "",
+        "subsampling_factor": encoder.subsampling_factor,
+        "pred_rnn_layers": prediction.pred_rnn_layers,
+        "pred_hidden": prediction.pred_hidden,
+        "cache_last_channel_dim1": layers,
+        "cache_last_channel_dim2": left,
+        "cache_last_channel_dim3": dimension,
+        "cache_last_time_dim1": convolution.shape[0],
+        "cache_last_time_dim2": convolution.shape[2],
+        "cache_last_time_dim3": convolution.shape[3],
+        "warmstart_context": json.dumps(tier.context),
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def write_tokens(model, path: Path) -> None:
+    """`piece id` a line, the blank last."""
+    pieces = model.tokenizer.ids_to_tokens(list(range(model.joint.num_classes_with_blank - 1)))
+    lines = [f"{piece} {index}" for index, piece in enumerate([*pieces, "<blk>"])]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def measured_rows(scores: str | Path | None, wanted: dict[str, Any]) -> list[dict[str, str]]:
+    """Rows of a WER table that are about this bundle.
+
+    Args:
+        scores: CSV with a column for each of `wanted` that it knows, or None.
+        wanted: values by column; numbers are compared as numbers.
+    """
+    if scores is None:
+        return []
+
+    def same(found: str, value: Any) -> bool:
+        try:
+            return float(found) == float(value)
+        except ValueError:
+            return found == str(value)
+
+    with open(scores, encoding="utf-8", newline="") as stream:
+        return [
+            row for row in csv.DictReader(stream) if all(same(row[key], value) for key, value in wanted.items() if key in row)
+        ]
+
+
+def write_networks(model, tier: streaming.Tier, scheme: quantization.Scheme, folder: Path) -> None:
+    """Write encoder, decoder, joiner and tokens."""
+    original = quantization.export(model.encoder, tier, native=False)
+    encoder = quantization.quantize(original, scheme)
+    quantization.set_metadata(encoder, sherpa_metadata(model, tier))
+    quantization.save(encoder, folder / "encoder.onnx")
+    model.decoder.export(str(folder / "decoder.onnx"))
+    model.joint.export(str(folder / "joiner.onnx"))
+    write_tokens(model, folder / "tokens.txt")
+
+
+def open_recognizer(folder: str | Path, threads: int = 1):
+    """Load a bundle in sherpa-onnx.
+
+    Raises:
+        UserError: a file is missing, or sherpa-onnx cannot be imported.
+    """
+    folder = Path(folder)
+    if missing := [name for name in FILES[:4] if not (folder / name).is_file()]:
+        raise UserError(f"{folder}: the bundle lacks {', '.join(missing)}; make it again with build_bundle.py")
+    try:
+        import sherpa_onnx
+    except ImportError as error:
+        raise UserError(f"sherpa-onnx cannot be imported ({error}); install sherpa-onnx 2.0.1") from error
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    return sherpa_onnx.OnlineRecognizer.from_transducer(
+        tokens=str(folder / "tokens.txt"),
+        encoder=str(folder / "encoder.onnx"),
+        decoder=str(folder / "decoder.onnx"),
+        joiner=str(folder / "joiner.onnx"),
+        num_threads=threads,
+        feature_dim=session.get_inputs()[0].shape[1],
+        decoding_method="greedy_search",
+    )
+
+
+def recognize(recognizer, samples, sample_rate: int, padded: bool = True) -> list[str]:
+    """Tokens that sherpa-onnx finds in a waveform (samples,), with or without zeros in front."""
+    import numpy
+
+    stream = recognizer.create_stream()
+    front = numpy.zeros(_FRONT_SAMPLES if padded else 0, dtype=numpy.float32)
+    tail = numpy.zeros(int(_TAIL_S * sample_rate), dtype=numpy.float32)
+    stream.accept_waveform(sample_rate, numpy.concatenate([front, samples, tail]))
+    stream.input_finished()
+    while recognizer.is_ready(stream):
+        recognizer.decode_stream(stream)
+    return list(recognizer.tokens(stream))
+
+
+def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> dict[str, Any]:
+    """How often sherpa-onnx gives the text of the native decode with the same weights, and how far apart they are in words."""
+    import jiwer
+
+    sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
+    recognizer = open_recognizer(folder)
+    native = [decoder.text(found).split() for found in decoder.decode(waveforms)]
+    result: dict[str, Any] = {"utterances": len(waveforms), "native_words": sum(map(len, native))}
+    for name, padded in (("as_is", False), ("padded", True)):
+        tokens = [recognize(recognizer, samples, sample_rate, padded) for samples in waveforms]
+        # SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place.
+        texts = ["".join(row).replace("\u2581", " ").split() for row in tokens]
+        pairs = [(" ".join(left), " ".join(right)) for left, right in zip(native, texts, strict=True)]
+        spoken = [pair for pair in pairs if pair[0]]
+        counts = jiwer.process_words([left for left, _ in spoken], [right for _, right in spoken]) if spoken else None
+        errors = counts.substitutions + counts.deletions + counts.insertions if counts else 0
+        result[name] = {"identical": sum(left == right for left, right in pairs), "differing_words": errors}
+    return result
+
+
+def readme(about: dict[str, Any]) -> str:
+    """The bundle's README, from `bundle.json`'s content."""
+    keys, tier, settings = about["keys"], about["tier"], about["settings"]
+    scheme = settings.get("scheme") or "fp32"
+    weights = "float32" if scheme == "fp32" else f"{settings['bits']} bit ({scheme}, block {settings['block_size']})"
+    met, init = about["agreement"], settings.get("init") or {}
+    lines = [
+        f"# Streaming speech recogniser: {keys['lang']}",
+        "",
+        f"Cache-aware FastConformer transducer, encoder started from `{keys['init']}`, fine-tuned on {keys['hours']} h"
+        f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of {(tier['right'] + 1) * 80} ms,"
+        f" {tier['left'] * 80} ms of left context. Encoder weights: {weights}, {about['encoder_bytes'] / 1e6:.1f} MB.",
+        "",
+        "## Use",
+        "",
+        f"With sherpa-onnx {about['versions']['sherpa-onnx']}, without conversion:",
+        "",
+        "```python",
+        "import sherpa_onnx, soundfile",
+        "recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(",
+        '    tokens="tokens.txt", encoder="encoder.onnx", decoder="decoder.onnx", joiner="joiner.onnx",',
+        f'    feature_dim={about["feature_dim"]}, decoding_method="greedy_search")',
+        'samples, rate = soundfile.read("example.wav", dtype="float32")',
+        "stream = recognizer.create_stream()",
+        f"stream.accept_waveform(rate, [0.0] * {_FRONT_SAMPLES})  # lines its frames and chunks up with those of training",
+        "stream.accept_waveform(rate, samples)",
+        f"stream.accept_waveform(rate, [0.0] * int({_TAIL_S} * rate))  # else the last words stay in its buffer",
+        "stream.input_finished()",
+        "while recognizer.is_ready(stream):",
+        "    recognizer.decode_stream(stream)",
+        "print(recognizer.get_result(stream))",
+        "```",
+        "",
+        f"`example.wav` ({about['example']['id']}), reference: {about['example']['reference']}",
+        "",
+        f"What this prints for it here: {about['example']['sherpa_onnx'] or '(nothing)'}",
+        "",
+        "## Measured",
+        "",
+    ]
+    if about["measured"]:
+        columns = list(about["measured"][0])
+        lines += [" | ".join(["", *columns, ""]).strip(), "|" + " --- |" * len(columns)]
+        lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in about["measured"]]
+        lines += ["", "Decoded natively (NeMo's features and chunks) by the study."]
+    else:
+        lines += ["No scores were given when this bundle was made."]
+    lines += [
+        "",
+        "sherpa-onnx makes its own features and loses 160 ms of its first window, so it does not hear exactly what was scored."
+        f" Against the native decode with the same weights, on {met['utterances']} utterances ({met['native_words']} words):"
+        f" {met['as_is']['identical']} identical, {met['as_is']['differing_words']} differing words as it is;"
+        f" {met['padded']['identical']} identical, {met['padded']['differing_words']} differing words with"
+        f" {_FRONT_SAMPLES} zero samples in front.",
+        "",
+        "## Licence",
+        "",
+        f"- This bundle: {settings.get('licence') or 'not stated'}",
+        f"- Encoder initialised from: {init.get('name') or keys['init']} ({init.get('source') or 'this study'}),"
+        f" licence: {init.get('licence') or 'not stated'}",
+        "- Training corpora: each under its own licence; see the study's report.",
+        "",
+        "## Files",
+        "",
+        *(f"- `{name}`: sha256 {entry['sha256']}" for name, entry in about["files"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def verify(folder: str | Path) -> dict[str, Any]:
+    """Check a bundle against its own digests and give its `bundle.json`.
+
+    Raises:
+        UserError: listing files that are missing or changed.
+    """
+    folder = Path(folder)
+    if not (folder / "bundle.json").is_file():
+        raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
+    about = files.read_json(folder / "bundle.json")
+    missing = [name for name in [*about["files"], "README.md"] if not (folder / name).is_file()]
+    changed = [
+        name for name, entry in about["files"].items() if name not in missing and files.digest(folder / name) != entry["sha256"]
+    ]
+    if missing or changed:
+        raise UserError(f"{folder}: missing {missing or 'nothing'}, changed {changed or 'nothing'}; make the bundle again")
+    return about
+
+
+def build(
+    model_path: str | Path,
+    tier: streaming.Tier,
+    precision: str,
+    settings: dict[str, Any],
+    keys: dict[str, Any],
+    examples: str | Path,
+    scores: str | Path | None,
+    output: str | Path,
+    agreement_utterances: int = 20,
+) -> dict[str, Any]:
+    """Make a bundle.
+
+    Args:
+        settings: of the precision (`quantization.Scheme`; scheme null = float32), and `licence` and `init` for the README.
+        keys: lang, init, hours, seed.
+        examples: test manifest; its first utterance becomes `example.wav`.
+        scores: WER table for the README, or None.
+        agreement_utterances: how many of the examples are decoded by sherpa-onnx and natively.
+
+    Returns:
+        Content of `bundle.json`.
+
+    Raises:
+        UserError: offline tier, bad settings, model or examples.
+    """
+    import importlib.metadata
+    import tempfile
+
+    import soundfile
+
+    if tier.offline:
+        raise UserError(f"tier {tier.name} is offline; a bundle streams: choose a streaming tier (bundle.tier)")
+    scheme = quantization.Scheme.from_json(
+        {key: settings[key] for key in ("bits", "block_size", "accuracy_level") if key in settings}
+        | {"scheme": settings.get("scheme") or "fp32"}
+    )
+    utterances = streaming.read_manifest(examples)[:agreement_utterances]
+    if scores is not None and not Path(scores).is_file():
+        raise UserError(f"{scores}: no such table; leave --scores out or run rule aggregate")
+    model = streaming.load_model(model_path)
+    sample_rate = int(model.cfg.preprocessor.sample_rate)
+    waveforms = [streaming.load_audio(utterance, sample_rate) for utterance in utterances]
+    with atomic_directory(output) as folder, tempfile.TemporaryDirectory() as scratch:
+        write_networks(model, tier, scheme, folder)
+        soundfile.write(folder / "example.wav", waveforms[0], sample_rate, subtype="PCM_16")
+        native = Path(scratch) / "encoder.onnx"
+        _write_native(model, tier, scheme, native)
+        decoder = streaming.Decoder(model, tier, streaming.OnnxEncoder(native, tier))
+        spoken = recognize(open_recognizer(folder), waveforms[0], sample_rate)
+        about = {
+            "keys": keys,
+            "precision": precision,
+            "tier": vars(tier),
+            "settings": settings,
+            "model_sha256": files.digest(model_path),
+            "encoder_bytes": (folder / "encoder.onnx").stat().st_size,
+            "feature_dim": model.encoder._feat_in,
+            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "example": {
+                "id": utterances[0].id,
+                "reference": utterances[0].text,
+                "sherpa_onnx": "".join(spoken).replace("\u2581", " ").strip(),
+            },
+            "agreement": agreement(folder, decoder, waveforms),
+            "measured": measured_rows(
+                scores, {**{k: keys[k] for k in ("lang", "init", "hours") if k in keys}, "tier": tier.name}
+            ),
+            "files": {
+                name: {"bytes": (folder / name).stat().st_size, "sha256": files.digest(folder / name)}
+                for name in sorted(path.name for path in folder.iterdir())
+            },
+        }
+        (folder / "README.md").write_text(readme(about), encoding="utf-8")
+        files.write_json(folder / "bundle.json", about)
+    return about
+
+
+def _write_native(model, tier: streaming.Tier, scheme: quantization.Scheme, path: Path) -> None:
+    """The native-step twin of the bundle's encoder, from the same quantiser and weights."""
+    native = quantization.quantize(quantization.export(model.encoder, tier), scheme)
+    quantization.set_metadata(native, {"warmstart_form": "native", "warmstart_context": json.dumps(tier.context)})
+    quantization.save(native, path)
