@@ -93,7 +93,7 @@ def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
 def test_quoted_names_reach_programs_unchanged(checkout: Checkout, tmp_path):
     """A value with quotes, spaces and a semicolon is one argument of the program and runs nothing."""
     config = smoke_config()
-    config["study"]["title"] = "it's; touch injected \"x\" $(touch injected)"
+    config["study"]["title"] = 'it\'s; touch injected "x" $(touch injected)'
     config["corpora"]["human"]["directory"] = "demo/speech/{lang}; touch injected"
     study = checkout.copy(tmp_path / "warm start")
     study.write_config(config)

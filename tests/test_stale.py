@@ -4,12 +4,22 @@ import os
 import shutil
 
 import pytest
-from conftest import Checkout
+import yaml
+from conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow
 
 EVIDENCE = {"aggregate", "plot", "build_report", "build_bundle"}
-HEAVY = {"download_corpus", "prepare_manifest", "build_pool", "subset_budget", "train_tokenizer", "train", "quantize", "decode_it"}
+HEAVY = {
+    "download_corpus",
+    "prepare_manifest",
+    "build_pool",
+    "subset_budget",
+    "train_tokenizer",
+    "train",
+    "quantize",
+    "decode_it",
+}
 
 
 @pytest.fixture
@@ -43,7 +53,9 @@ def test_a_new_language_runs_its_own_jobs_and_the_evidence(study, checkout):
     }
     study.write_config(config)
     outputs = study.planned_outputs()
-    heavy = [path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/pools/", "resources/"))]
+    heavy = [
+        path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/pools/", "resources/"))
+    ]
     assert heavy
     assert all("/fr/" in path or "/fr." in path for path in heavy)
     assert EVIDENCE & set(study.planned()) >= {"aggregate", "plot", "build_report"}
@@ -64,7 +76,9 @@ def test_a_new_budget_trains_its_own_runs(study):
     config["languages"]["it"]["budgets_hours"] = [0.004, 0.01, 0.02]
     study.write_config(config)
     outputs = study.planned_outputs()
-    assert all("/0.01h" in path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/budgets/")))
+    assert all(
+        "/0.01h" in path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/", "results/budgets/"))
+    )
     assert study.planned()["train"] == 2
     assert "build_pool" not in study.planned()
 
@@ -130,3 +144,31 @@ def test_an_edited_transcript_makes_its_corpus_stale(study):
     outputs = study.planned_outputs()
     assert any(path.startswith("results/manifests/human/it/") for path in outputs)
     assert not any(path.startswith("results/manifests/spoken/") for path in outputs)
+
+
+def test_following_the_guide_to_a_new_language_plans_only_its_jobs(study):
+    guide = (ROOT / "docs/add-a-language.md").read_text(encoding="utf-8")
+    block = yaml.safe_load(guide.split("```yaml")[1].split("```")[0])["sv"]
+    # The smoke study has other corpora than the guide: espeak-ng speaks Swedish too.
+    block |= {
+        "corpora": {"spoken": "sv"},
+        "training_corpora": ["spoken"],
+        "test_sets": ["same_voices"],
+        "budgets_hours": [0.01],
+    }
+    config = study.read_config()
+    config["languages"]["sv"] = block
+    study.write_config(config)
+    shared = ("results/tables/", "results/figures/", "results/report.html", "results/bundles/")
+    own = [path for path in study.planned_outputs() if not path.startswith(shared)]
+    assert own
+    assert all("/sv/" in path or "/sv." in path for path in own)
+
+
+def test_the_block_of_the_guide_is_valid_in_the_full_study(checkout: Checkout, tmp_path):
+    guide = (ROOT / "docs/add-a-language.md").read_text(encoding="utf-8")
+    config = checkout.read_config("config.yaml")
+    config["languages"] |= yaml.safe_load(guide.split("```yaml")[1].split("```")[0])
+    path = tmp_path / "with_swedish.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    assert checkout.planned(config=str(path))["decode_sv"] == 20

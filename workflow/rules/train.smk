@@ -32,8 +32,10 @@ rule train:
         recipe=1,
         run=run_keys,
         settings=lambda wildcards: as_json(config["training"]),
-        text=lambda wildcards: as_json(STUDY.language(wildcards.lang)["text"]),
-        scratch=lambda wildcards: "--scratch" if "scratch" in config["inits"][wildcards.init] else "",
+        # A run from scratch takes the architecture of another init's file, not its weights.
+        init=lambda wildcards, input: (
+            ["scratch", "--like", input.init] if "scratch" in config["inits"][wildcards.init] else [input.init]
+        ),
         tokenizer=lambda wildcards, input: str(Path(input.tokenizer).parent),
         # Snakemake removes the declared outputs of a failed job; checkpoints are not declared, so a killed run resumes from them.
         directory=lambda wildcards, output: str(Path(output.model).parent),
@@ -41,5 +43,5 @@ rule train:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
         "python {PROGRAMS}/train.py --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
-        " --init {input.init:q} {params.scratch} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
+        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q}"
         " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

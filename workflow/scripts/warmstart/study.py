@@ -293,7 +293,9 @@ class Study:
 
     def pretraining_settings(self, init: str) -> dict[str, Any]:
         """Recipe of one init's pretraining, with the architecture that all inits share."""
-        return {**self.config["inits"][init]["pretrain"], "model": self.config["training"]["model"]}
+        recipe = self.config["inits"][init]["pretrain"]
+        text = {lang: self.language(lang)["text"] for lang in recipe["languages"]}
+        return {**recipe, "model": self.config["training"]["model"], "text": text}
 
     def bundle_settings(self, init: str) -> dict[str, Any]:
         """What `build_bundle.py` needs beside the model: quantisation and the licence chain."""

@@ -1,0 +1,186 @@
+"""Cost of `snakemake -n`: this workflow against a bare Snakefile of the same shape, in one run.
+
+The bare one has the same files, the same rules and as many jobs, and nothing else: no schema, no parameters, no logs, no functions but
+the one that lists a language's inputs. What is above 1.0 is what this workflow costs on top of Snakemake. The number of jobs is moved by the number of seeds.
+
+    python benchmarks/dag.py [JOBS ...]        default 500 2000 20000
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from warmstart import study as grid  # noqa: E402
+
+LIMIT = 1.3
+DEFAULT_JOBS = (500, 2000, 20000)
+REPEATS = 3
+
+BARE = """
+import json
+plan = json.load(open("plan.json"))
+
+rule all:
+    input: "report.html", plan["bundles"]
+rule report:
+    input: "tables.csv", plan["curves"], plan["runs"]
+    output: "report.html"
+    shell: "touch {output}"
+rule aggregate:
+    input: plan["scores"], plan["headers"], plan["quantized"]
+    output: "tables.csv"
+    shell: "touch {output}"
+rule score:
+    input: lambda w: plan["hypotheses"][w.lang], lambda w: plan["header_lists"][w.lang], "results/pools/{lang}.jsonl.gz"
+    output: "results/scores/{lang}.parquet"
+    shell: "touch {output}"
+rule bundle:
+    input: "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo", "tables.csv"
+    output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json"
+    shell: "touch {output}"
+for LANG, SETS in plan["test_sets"].items():
+    rule:
+        name: f"decode_{LANG}"
+        input:
+            f"results/runs/{LANG}/{{init}}/{{hours}}h/{{seed}}/model.nemo",
+            lambda w, lang=LANG: [] if w.precision == "full" else
+                f"results/runs/{lang}/{w.init}/{w.hours}h/{w.seed}/{w.precision}/{w.tier}/encoder.onnx",
+            plan["tests"][LANG],
+        output:
+            [f"results/hypotheses/{LANG}/{{init}}/{{hours}}h/{{seed}}/{{precision}}/{{tier}}/{name}.{ending}"
+             for name in SETS for ending in ("jsonl", "json")]
+        shell: "touch {output}"
+rule quantize:
+    input: "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo"
+    output:
+        "results/runs/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/encoder.onnx",
+        "results/runs/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/quantize.json",
+    shell: "touch {output}"
+rule train:
+    input:
+        "results/budgets/{lang}/{hours}h.jsonl.gz", "results/tokenizers/{lang}/tokenizer.model", "resources/inits/{init}.nemo",
+    output:
+        "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo", "results/runs/{lang}/{init}/{hours}h/{seed}/train.csv",
+        "results/runs/{lang}/{init}/{hours}h/{seed}/run.json",
+    shell: "touch {output}"
+rule init:
+    output: "resources/inits/{init}.nemo"
+    shell: "touch {output}"
+rule tokenizer:
+    input: "results/pools/{lang}.jsonl.gz"
+    output: "results/tokenizers/{lang}/tokenizer.model"
+    shell: "touch {output}"
+rule budget:
+    input: "results/pools/{lang}.jsonl.gz"
+    output: "results/budgets/{lang}/{hours}h.jsonl.gz"
+    shell: "touch {output}"
+rule pool:
+    input: lambda w: plan["manifests"][w.lang]
+    output: "results/pools/{lang}.jsonl.gz"
+    shell: "touch {output}"
+rule manifest:
+    input: "resources/corpora/{corpus}/{lang}/complete.json"
+    output: "results/manifests/{corpus}/{lang}/{split}.jsonl.gz"
+    shell: "touch {output}"
+rule download:
+    output: "resources/corpora/{corpus}/{lang}/complete.json"
+    shell: "touch {output}"
+"""
+
+
+def with_seeds(config: dict, seeds: int) -> dict:
+    """The full study with this many seeds."""
+    config = json.loads(json.dumps(config))
+    config["seeds"] = list(range(1, seeds + 1))
+    return config
+
+
+def shape(config: dict) -> tuple[dict, int]:
+    """File lists of the bare Snakefile, and the number of jobs that the seeds multiply."""
+    made = json.loads(json.dumps(config))
+    grid.validate(made, ROOT / "workflow/schemas/config.schema.yaml")
+    study = grid.Study(made, ROOT)
+
+    def bare(path: str) -> str:
+        return path.replace("/seed", "/")
+
+    hypotheses = {lang: [bare(path) for path in study.hypotheses(lang)] for lang in study.languages}
+    headers = {lang: [path.removesuffix("l") for path in paths] for lang, paths in hypotheses.items()}
+    plan = {
+        "test_sets": {lang: study.test_sets(lang) for lang in study.languages},
+        "tests": {lang: [study.test_manifest(lang, name) for name in study.test_sets(lang)] for lang in study.languages},
+        "manifests": {lang: study.manifests(lang) for lang in study.languages},
+        "hypotheses": hypotheses,
+        "header_lists": headers,
+        "headers": [path for paths in headers.values() for path in paths],
+        "scores": [f"results/scores/{lang}.parquet" for lang in study.languages],
+        "quantized": [bare(path) for path in study.quantize_reports()],
+        "curves": [bare(f"results/runs/{run.path}/train.csv") for run in study.runs()],
+        "runs": [bare(f"results/runs/{run.path}/run.json") for run in study.runs()],
+        "bundles": [bare(path) for path in study.bundles()],
+    }
+    jobs = len(study.runs()) * 2 + sum(1 for run in study.runs() for _ in study.precisions(run))
+    return plan, jobs
+
+
+def dry_run(folder: Path, *arguments: str) -> tuple[float, float, int]:
+    """Median wall time (s), peak memory (MB) and number of jobs of a dry run."""
+    walls = []
+    for _ in range(REPEATS):
+        before = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", *arguments],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        walls.append(time.perf_counter() - before)
+        if status:
+            raise SystemExit(output[-4000:])
+    total = next(line.split()[1] for line in output.splitlines() if line.startswith("total"))
+    return sorted(walls)[REPEATS // 2], usage.ru_maxrss / 1024, int(total)
+
+
+def main() -> None:
+    """Print one row a size, then the slope."""
+    config = grid.load_config(ROOT / "config.yaml")
+    _, per_seed = shape(with_seeds(config, 1))
+    fixed = 150  # about what does not depend on seeds: downloads, manifests, pools
+    rows = []
+    print(f"{'jobs':>6} {'bare jobs':>9} {'ours s':>7} {'bare s':>7} {'ratio':>6} {'ours MB':>8} {'bare MB':>8}")
+    for wanted in [int(argument) for argument in sys.argv[1:]] or DEFAULT_JOBS:
+        sized = with_seeds(config, max(1, round((wanted - fixed) / per_seed)))
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            (folder / "study.yaml").write_text(yaml.safe_dump(sized, allow_unicode=True), encoding="utf-8")
+            (folder / "bare").mkdir()
+            (folder / "bare/Snakefile").write_text(BARE, encoding="utf-8")
+            (folder / "bare/plan.json").write_text(json.dumps(shape(sized)[0]), encoding="utf-8")
+            ours_s, ours_mb, jobs = dry_run(
+                folder, "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(folder / "study.yaml")
+            )
+            bare_s, bare_mb, bare_jobs = dry_run(folder / "bare")
+        rows.append((jobs, ours_s, bare_s))
+        print(
+            f"{jobs:6} {bare_jobs:9} {ours_s:7.2f} {bare_s:7.2f} {ours_s / bare_s:6.2f} {ours_mb:8.0f} {bare_mb:8.0f}",
+            flush=True,
+        )
+    if len(rows) > 1:
+        (low, ours_low, bare_low), (high, ours_high, bare_high) = rows[0], rows[-1]
+        scale = 1000 / (high - low)
+        print(f"slope: ours {(ours_high - ours_low) * scale:.2f}, bare {(bare_high - bare_low) * scale:.2f} s per 1000 jobs")
+    worst = max(ours / bare for _, ours, bare in rows)
+    print(f"worst ratio {worst:.2f}; goal at most {LIMIT}")
+
+
+if __name__ == "__main__":
+    main()
