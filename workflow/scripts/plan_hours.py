@@ -1,0 +1,146 @@
+"""Print what a study's data will take before anything is downloaded: hours, the budgets that fit, disk, licences.
+
+Reads a configuration and the pinned statistics in workflow/data/. Writes to the terminal only; imports the standard library and
+PyYAML.
+
+    python workflow/scripts/plan_hours.py --config config.yaml
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warmstart import cli
+from warmstart.errors import UserError
+from warmstart.resources import available_hours, format_hours
+
+_DATA = Path(__file__).resolve().parents[1] / "data"
+# The budgets of the full study's axis, for languages that might reach further than their block asks.
+_SCALES = (100, 250, 500, 1000, 2500)
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    with open(_DATA / name, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def gigabytes(settings: dict[str, Any], code: str, lang: str) -> tuple[float | None, bool]:
+    """Size of a corpus's download in one language, in GB (1e9 bytes), and whether the publisher states it.
+
+    None: nothing is downloaded, or nobody knows. VoxPopuli counts as nothing here: `shared_gigabytes`.
+    """
+    kind = settings["kind"]
+    if kind == "commonvoice":
+        entry = json.loads((_DATA / "commonvoice-25.json").read_text(encoding="utf-8")).get(code)
+        return (entry["size"] / 1e9, True) if entry else (None, False)
+    for row in _table("releases.tsv"):
+        fits = row["lang"] in (lang, "each") and row["variant"] in (settings.get("format", "opus"), "hub")
+        if row["kind"] == kind and fits:
+            return float(row["gigabytes"]), row["exact"] == "yes"
+    return None, False
+
+
+def shared_gigabytes(kind: str) -> tuple[float | None, bool]:
+    """Size of what all languages of a corpus share."""
+    for row in _table("releases.tsv"):
+        if row["kind"] == kind and row["lang"] == "all":
+            return float(row["gigabytes"]), row["exact"] == "yes"
+    return None, False
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Rows as text columns: the first left, the others right, except a last column of prose."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
+            row[-1],
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def plan(config: dict[str, Any]) -> str:
+    """The whole report for a configuration."""
+    return "\n\n".join([_hours(config), _disk(config), _licences(config)]) + "\n"
+
+
+def _hours(config: dict[str, Any]) -> str:
+    corpora = [
+        name for name in config["corpora"] if any(name in block["training_corpora"] for block in config["languages"].values())
+    ]
+    rows = [["lang", *corpora, "sum", "budgets"]]
+    for lang, block in config["languages"].items():
+        hours = {name: available_hours(config["corpora"][name], lang) for name in block["training_corpora"]}
+        total = sum(value for value in hours.values() if value is not None)
+        cells = [_number(hours.get(name)) if name in hours else "-" for name in corpora]
+        rows.append([lang, *cells, _number(total), _budgets(block["budgets_hours"], total, None in hours.values())])
+    return "Hours of training speech, as published, before cleaning (? = known only when read)\n" + aligned(rows)
+
+
+def _budgets(asked: list[float], total: float, unknown: bool) -> str:
+    fit = [format_hours(hours) for hours in asked if hours <= total]
+    too_large = [format_hours(hours) for hours in asked if hours > total]
+    more = [format_hours(hours) for hours in _SCALES if max(asked) < hours <= total]
+    text = " ".join(fit) or "none"
+    if too_large:
+        text += f"; {'perhaps' if unknown else 'TOO LARGE:'} {' '.join(too_large)}"
+    return text + (f"; would fit: {' '.join(more)}" if more else "")
+
+
+def _disk(config: dict[str, Any]) -> str:
+    rows, total, rough = [["corpus", "GB", "languages"]], 0.0, False
+    for name, settings in config["corpora"].items():
+        users = {lang: block["corpora"][name] for lang, block in config["languages"].items() if name in block["corpora"]}
+        sizes = {lang: gigabytes(settings, str(code), lang) for lang, code in users.items()}
+        known = {lang: size for lang, (size, _) in sizes.items() if size is not None}
+        shared, exact = shared_gigabytes(settings["kind"]) if users else (None, True)
+        size = sum(known.values()) + (shared or 0.0)
+        about = any(not stated for _, stated in sizes.values()) if shared is None else not exact
+        if not size:
+            rows.append([name, "0", "nothing is downloaded" if settings["kind"] in ("local", "granary", "synthetic") else "?"])
+            continue
+        total, rough = total + size, rough or about
+        detail = ", ".join(f"{lang} {value:.1f}" for lang, value in known.items()) or f"one download for {', '.join(users)}"
+        rows.append([name, f"{'~' if about else ''}{size:.1f}", detail])
+    rows.append(
+        [
+            "all",
+            f"{'~' if rough else ''}{total:.1f}",
+            "for a moment an archive and its contents lie side by side: allow the largest twice",
+        ]
+    )
+    return "Disk for the releases (~ = estimated)\n" + aligned(rows)
+
+
+def _licences(config: dict[str, Any]) -> str:
+    kinds = {settings["kind"] for settings in config["corpora"].values()}
+    lines = [
+        f"{row['kind']}: {row['licence']}. To do: {row['to_do']}." for row in _table("licences.tsv") if row["kind"] in kinds
+    ]
+    return "Licences\n" + "\n".join(line.replace(" To do: -.", "") for line in lines)
+
+
+def _number(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:.0f}" if hours >= 10 else f"{hours:.2f}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration")
+    arguments = parser.parse_args(argv)
+    try:
+        config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{arguments.config}: {error}; give a configuration with --config") from error
+    print(plan(config), end="")
+
+
+if __name__ == "__main__":
+    cli.run(main)
