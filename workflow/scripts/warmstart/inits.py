@@ -171,7 +171,7 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    """Encoder settings with the study's attention contexts instead of the donor's: they are no weights, the same for all inits."""
+    """Encoder settings with the study's attention contexts instead of the donor's: no weights, and the same for all inits."""
     return copy.deepcopy(encoder) | {
         "att_context_style": "chunked_limited",
         "att_context_size": [list(context) for context in model["contexts"]],

@@ -79,7 +79,7 @@ def manifest_totals(path: str | Path) -> tuple[int, float]:
     return count, seconds / 3600
 
 
-class CpuRNNTLoss:
+class CpuRNNTLoss(torch.nn.Module):
     """Stands in for the kernel inside NeMo's `RNNTLoss` where there is no GPU: torchaudio's compiled loss.
 
     Same values and gradients. NeMo's default runs on the CPU as numba-compiled loops, an order of magnitude slower.
@@ -88,9 +88,10 @@ class CpuRNNTLoss:
     reduction = None
 
     def __init__(self, blank: int):
+        super().__init__()
         self._blank = blank
 
-    def __call__(
+    def forward(
         self, acts: torch.Tensor, labels: torch.Tensor, act_lens: torch.Tensor, label_lens: torch.Tensor
     ) -> torch.Tensor:
         """Loss per utterance, (B,), of `acts` (B, T, U + 1, V + 1), log-probabilities or logits; `labels` (B, U)."""
@@ -468,17 +469,18 @@ def optimizer_config(settings: dict[str, Any], steps: int) -> dict[str, Any]:
     optimizer, schedule = settings["optimizer"], settings["schedule"]
     groups = {}
     if optimizer.get("encoder_lr_scale", 1) != 1:
-        groups = {"optim_param_groups": {"encoder": {"lr": optimizer["lr"] * optimizer["encoder_lr_scale"]}}}
+        groups = {"optim_param_groups": {"encoder": {"lr": float(optimizer["lr"]) * optimizer["encoder_lr_scale"]}}}
     return groups | {
         "optim": {
             "name": optimizer["name"],
-            "lr": optimizer["lr"],
+            # YAML reads 1e-5, without a point, as text.
+            "lr": float(optimizer["lr"]),
             "betas": list(optimizer.get("betas", (0.9, 0.98))),
-            "weight_decay": optimizer.get("weight_decay", 0.001),
+            "weight_decay": float(optimizer.get("weight_decay", 0.001)),
             "sched": {
                 "name": "CosineAnnealing",
                 "warmup_steps": schedule["warmup_steps"],
-                "min_lr": schedule.get("min_lr", 0.0),
+                "min_lr": float(schedule.get("min_lr", 0.0)),
                 "max_steps": steps,
             },
         }
@@ -562,7 +564,8 @@ def fit(
         longest = max(batch["durations_s"], default=0)
         raise UserError(
             f"out of GPU memory at step {trainer.global_step}: {len(batch['durations_s'])} cuts, "
-            f"{sum(batch['durations_s']):.0f} s, the longest {longest:.1f} s; lower training.batch_duration_s or filters.max_duration_s ({error})"
+            f"{sum(batch['durations_s']):.0f} s, the longest {longest:.1f} s; "
+            f"lower training.batch_duration_s or filters.max_duration_s ({error})"
         ) from error
     if trainer.global_step != steps:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")

@@ -1,0 +1,129 @@
+"""Warm starts: every encoder tensor arrives or nothing runs; new modules do not depend on the donor."""
+
+import io
+import tarfile
+
+import pytest
+import torch
+from small_speech import CONTEXTS, MODEL, corpus, donor
+
+from warmstart import inits
+from warmstart.errors import UserError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("speech"))
+
+
+@pytest.fixture(scope="module")
+def donors(tmp_path_factory, speech):
+    directory = tmp_path_factory.mktemp("donors")
+    return [donor(directory / f"{seed}.nemo", speech["tokenizer"], seed) for seed in (1, 2)]
+
+
+def target(donor_path, speech, seed=5):
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    from omegaconf import OmegaConf
+
+    config = inits.transducer_config(inits.read_config(donor_path), MODEL, speech["tokenizer"])
+    torch.manual_seed(seed)
+    return EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
+
+
+def rewritten(source, path, change):
+    """A copy of a .nemo whose weights went through `change`."""
+    with tarfile.open(source) as old, tarfile.open(path, "w") as new:
+        for member in old:
+            data = old.extractfile(member).read() if member.isfile() else b""
+            if member.name.endswith("model_weights.ckpt"):
+                weights = torch.load(io.BytesIO(data), weights_only=True)
+                change(weights)
+                buffer = io.BytesIO()
+                torch.save(weights, buffer)
+                data = buffer.getvalue()
+                member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_every_encoder_tensor_is_the_donors_and_nothing_else_is(donors, speech):
+    model = target(donors[0], speech)
+    before = {name: inits.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
+    given = inits.encoder_tensors(donors[0])
+    assert inits.load_encoder(model, donors[0]) == len(given) == len(model.encoder.state_dict())
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, given[name])
+    assert before == {name: inits.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
+    assert not torch.equal(
+        inits.encoder_tensors(donors[1])["layers.0.feed_forward1.linear1.weight"],
+        given["layers.0.feed_forward1.linear1.weight"],
+    )
+
+
+def test_new_modules_are_bit_equal_between_inits_and_differ_between_seeds(donors, speech):
+    digests = []
+    for path, model_seed, seed in ((donors[0], 1, 7), (donors[1], 2, 7), (donors[0], 1, 8)):
+        model = target(path, speech, model_seed)
+        inits.load_encoder(model, path)
+        inits.reset_new_modules(model, seed)
+        digests.append((inits.tensors_digest(model.decoder), inits.tensors_digest(model.joint)))
+    assert digests[0] == digests[1]
+    assert digests[0][0] != digests[2][0]
+    assert digests[0][1] != digests[2][1]
+
+
+def test_missing_misshaped_and_surplus_tensors_are_counted_and_named(donors, speech, tmp_path):
+    name = "encoder.layers.0.feed_forward1.linear1.weight"
+
+    def misshape(weights):
+        weights[name] = weights[name][:-1].clone()
+
+    def rename(weights):
+        weights["encoder.odd"] = weights.pop(name)
+
+    total = len(inits.encoder_tensors(donors[0]))
+    model = target(donors[0], speech)
+    before = inits.tensors_digest(model.encoder)
+    for change, expected in (
+        (
+            misshape,
+            rf"{total - 1} of {total} .*1 of another shape: layers\.0\.feed_forward1\.linear1\.weight \(255, 64\) for \(256, 64\)",
+        ),
+        (rename, rf"{total - 1} of {total} .*1 missing: layers\.0\.feed_forward1\.linear1\.weight; 1 without a place: odd"),
+        (lambda weights: [weights.pop(key) for key in list(weights) if key.startswith("encoder.")], "no tensor named encoder"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            inits.load_encoder(model, rewritten(donors[0], tmp_path / "changed.nemo", change))
+    assert inits.tensors_digest(model.encoder) == before
+
+
+def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
+    cut = tmp_path / "cut.nemo"
+    cut.write_bytes(donors[0].read_bytes()[: donors[0].stat().st_size // 2])
+    with pytest.raises(UserError, match=r"cut\.nemo"):
+        inits.read_config(cut)
+        inits.encoder_tensors(cut)
+    with pytest.raises(UserError, match="no such file"):
+        inits.read_config(tmp_path / "absent.nemo")
+
+
+def test_inits_that_compute_different_things_are_not_compared(donors, speech, tmp_path):
+    inits.require_same_kind({"en": donors[0], "ml": donors[1]})
+    flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
+    with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
+        inits.require_same_kind({"en": donors[0], "odd": flipped})
+
+
+def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):
+    given = inits.read_config(donors[0])
+    config = inits.transducer_config(
+        given, MODEL | {"contexts": [[56, 13]], "context_probs": [1.0], "d_model": 512}, speech["tokenizer"]
+    )
+    assert config["encoder"]["d_model"] == MODEL["d_model"] == config["joint"]["jointnet"]["encoder_hidden"]
+    assert config["encoder"]["att_context_size"] == [[56, 13]]
+    assert config["preprocessor"] == given["preprocessor"]
+    assert given["encoder"]["att_context_size"] == CONTEXTS["contexts"]
+    assert config["decoder"]["_target_"].endswith("RNNTDecoder")
