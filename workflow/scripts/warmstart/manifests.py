@@ -103,7 +103,7 @@ def recording(recording_id: str, path: Path, audio: Audio) -> dict[str, Any]:
     return made
 
 
-def _on_grid(time_s: Seconds) -> Seconds:
+def on_grid(time_s: Seconds) -> Seconds:
     """A time on a whole sample at 16 kHz, downwards like VoxPopuli's official script, so that cut lengths are exact."""
     return int(time_s * SAMPLE_RATE) / SAMPLE_RATE
 
@@ -122,8 +122,8 @@ def make_cut(corpus: Corpus, split: str, utterance: Utterance, audio: Audio) -> 
     intervals = utterance.intervals or ((0.0, whole["duration"]),)
     pieces = []
     for start_s, end_s in intervals:
-        start = _on_grid(start_s)
-        pieces.append((start, min(_on_grid(end_s), whole["duration"]) - start))
+        start = on_grid(start_s)
+        pieces.append((start, min(on_grid(end_s), whole["duration"]) - start))
     total = sum(length for _, length in pieces)
     supervision: dict[str, Any] = {
         "id": cut_id,
