@@ -1,0 +1,119 @@
+"""How often the intervals, the exponent and the equivalence test are right, over simulated studies with a planted truth.
+
+Prints a table; takes about a second a study on one core. Figures observed: benchmarks/RESULTS.md.
+
+    python benchmarks/coverage.py --studies 500 --replicates 1000
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+
+import aggregate
+from warmstart import statistics as st
+from warmstart.planted import Truth, score_table
+
+SETTINGS = {"baseline": "en", "challenger": "ml", "headline_test_set": "fleurs", "reference_tier": "160ms", "confidence": 0.95}
+SETTINGS |= {"tier_margin_pp": 0.5, "threshold_pp": 0.5}
+
+
+def study(truth: Truth, number: int, replicates: int, languages: int) -> list[aggregate.Scored]:
+    """One simulated study, resampled."""
+    random = np.random.default_rng([20, number])
+    settings = SETTINGS | {"replicates": replicates, "seed": number}
+    scored = []
+    for place in range(languages):
+        table = score_table(truth, random, f"l{place}").assign(utterances=1)
+        scored.append(aggregate.resample(table, settings))
+    return scored
+
+
+def inside(low: float, value: float, high: float) -> bool:
+    """Whether an interval holds the truth."""
+    return bool(low <= value <= high)
+
+
+def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str, float]:
+    """Coverage in percent, and the bias of the exponent in percent of the truth."""
+    settings = SETTINGS | {"replicates": replicates, "seed": 1}
+    hits: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        hits.setdefault(name, []).append(value)
+
+    # The gap between the truths at the two tiers sits on the margin in this second study: saying "equivalent" is then false.
+    edge = Truth(**{**truth.__dict__, "tier_gap_pp": (0.0, SETTINGS["tier_margin_pp"])})
+    for number in range(studies):
+        scored = study(truth, number, replicates, languages)
+        for one in scored:
+            gaps = aggregate.gaps_of(one, settings)
+            note("gap, first budget", inside_of(gaps[(truth.hours[0], "full", "160ms")], truth.gap_pp(truth.hours[0])))
+            note("gap, last budget", inside_of(gaps[(truth.hours[-1], "full", "160ms")], truth.gap_pp(truth.hours[-1])))
+            wer = truth.wer_floor + truth.wer_slope
+            note("WER", inside_of(one.wer[("ml", truth.hours[0], "full", "160ms")], wer))
+        for row in aggregate.quantization_rows(scored, settings, []):
+            if row["languages_as"] == "one" and row["init"] == "gap":
+                note("int4: difference of differences", inside(row["delta_low_pp"], truth.int4_gap_pp, row["delta_high_pp"]))
+        for row in aggregate.gap_rows(scored, settings):
+            if (
+                row["lang"] == "mean"
+                and row["hours"] == truth.hours[0]
+                and row["tier"] == "160ms"
+                and row["precision"] == "full"
+            ):
+                held = inside(row["gap_low_pp"], truth.gap_pp(row["hours"]), row["gap_high_pp"])
+                note(f"mean gap, languages {row['languages_as']}", held)
+        for row in aggregate.fit_rows(scored, settings):
+            if row["family"] == "power" and row["tier"] == "160ms":
+                kind = "pooled" if row["lang"] == "pooled" else "one language"
+                note(f"exponent, {kind}", inside(row["exponent_low_b"], truth.exponent, row["exponent_high_b"]))
+                note(f"bias of the exponent, {kind}", row["exponent_b"] / truth.exponent - 1)
+                hours = truth.reference_hours * (truth.amplitude_pp / SETTINGS["threshold_pp"]) ** (1 / truth.exponent)
+                note(
+                    f"hours to {SETTINGS['threshold_pp']} pp, {kind}",
+                    inside(row["threshold_low_hours"], hours, row["threshold_high_hours"]),
+                )
+        for row in aggregate.tier_rows(scored, settings):
+            if row["languages_as"] == "one" and row["hours"] == "all":
+                note("tier difference", inside(row["difference_low_pp"], 0.0, row["difference_high_pp"]))
+                note("says 'equivalent' when there is no difference", row["verdict"] == "equivalent")
+        for row in aggregate.tier_rows(study(edge, number, replicates, 1), settings):
+            if row["hours"] in ("all", truth.hours[-1]):
+                where = "all hours" if row["hours"] == "all" else "last budget"
+                note(f"says 'equivalent' falsely, {where}", row["verdict"] == "equivalent")
+    return {name: 100.0 * float(np.mean(values)) for name, values in hits.items()}
+
+
+def inside_of(draws: st.Draws, truth: float) -> bool:
+    """Whether the 95 % interval of an estimate holds the truth."""
+    low, high = draws.interval(SETTINGS["confidence"])
+    return inside(low, truth, high)
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=500)
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--languages", type=int, default=3)
+    parser.add_argument(
+        "--truth", type=json.loads, default={}, help='JSON over the defaults of planted.Truth, e.g. {"speakers": 30}'
+    )
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    result = run(Truth(**arguments.truth), arguments.studies, arguments.replicates, arguments.languages)
+    width = max(map(len, result))
+    for name, value in result.items():
+        print(f"{name:<{width}}  {value:7.2f} %")
+    took = time.perf_counter() - start
+    print(f"{arguments.studies} studies of {arguments.languages} languages, {arguments.replicates} replicates, {took:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

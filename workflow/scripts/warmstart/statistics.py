@@ -1,0 +1,395 @@
+"""Intervals, tests and the law of the gap, from summed counts per block.
+
+Practice followed. Error rates are ratios of sums, also inside each replicate (Bisani & Ney 2004,
+doi:10.1109/ICASSP.2004.1326009). The unit of resampling is the block (speaker, or sentence where a test set has several
+readings of it), because utterances of a speaker are dependent (Liu & Peng 2019, arXiv:1912.09508). All systems of a language
+and test set see the same blocks in the same replicate, so differences are paired. Percentiles are widened by Student's t, since
+plain percentile intervals are too short with few blocks (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import stats
+
+_CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
+_MAX_BLOCKS = 10_000  # more blocks than this make no interval better, only slower
+_EXPONENTS = np.linspace(-3.0, 6.0, 181)
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_SMALLEST_SD_PP = 1e-3  # a budget without any variation must not get infinite weight
+
+
+def generator(seed: int, *names: object) -> np.random.Generator:
+    """A random generator that depends on `seed` and the names only, not on what else is in the study."""
+    digest = hashlib.sha256("\0".join(map(str, names)).encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """An estimate with its bootstrap replicates, kept apart by level so that degrees of freedom can be counted.
+
+    Attributes:
+        value: estimate on the full sample.
+        block: (R,) deviations from `value` by resampling blocks.
+        seed: (R,) deviations by resampling training seeds; all zero with one seed, whose noise is then NOT in the interval.
+        block_df: blocks - 1.
+        seed_df: seeds - 1.
+    """
+
+    value: float
+    block: np.ndarray
+    seed: np.ndarray
+    block_df: float
+    seed_df: float
+
+    def __sub__(self, other: "Draws") -> "Draws":
+        return Draws(
+            self.value - other.value,
+            self.block - other.block,
+            self.seed - other.seed,
+            min(self.block_df, other.block_df),
+            min(self.seed_df, other.seed_df),
+        )
+
+    def scaled(self, factor: float) -> "Draws":
+        """The estimate in another unit."""
+        return Draws(self.value * factor, self.block * factor, self.seed * factor, self.block_df, self.seed_df)
+
+    @property
+    def all(self) -> np.ndarray:
+        """(R,) replicates of the estimate."""
+        return self.value + self.block + self.seed
+
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return float(np.sqrt(self.block.var() + self.seed.var()))
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the standard error (Satterthwaite 1946 over the two levels)."""
+        return satterthwaite([self.block.var(), self.seed.var()], [self.block_df, self.seed_df])
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Expanded percentile interval, (NaN, NaN) when there are fewer than two blocks."""
+        return interval(self.all, confidence, self.df)
+
+    def p_value(self) -> float:
+        """Two-sided p of 'the true value is zero', by Student's t on the bootstrap standard error."""
+        if self.df < 1 or not self.error:
+            return float("nan")
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+
+
+def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
+    """Effective degrees of freedom of a sum of independent variances."""
+    parts = [(variance, df) for variance, df in zip(variances, degrees, strict=True) if variance > 0]
+    if not parts:
+        return float(max(degrees))
+    if any(df < 1 for _, df in parts):
+        return 0.0
+    return sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / df for variance, df in parts)
+
+
+def interval(draws: np.ndarray, confidence: float, df: float) -> tuple[float, float]:
+    """Percentile interval whose tails are widened from the normal's to those of Student's t with `df` degrees of freedom.
+
+    Infinite replicates are allowed: then no interpolation happens between order statistics.
+    """
+    if df < 1 or not len(draws) or np.isnan(draws).any():
+        return float("nan"), float("nan")
+    tail = stats.norm.cdf(-stats.t.ppf(0.5 + confidence / 2, df))
+    method = "linear" if np.isfinite(draws).all() else "nearest"
+    low, high = np.quantile(draws, [tail, 1 - tail], method=method)
+    return float(low), float(high)
+
+
+def mean_of(estimates: Sequence[Draws]) -> Draws:
+    """Mean over languages that are taken as fixed: their replicates are independent of each other."""
+    count = len(estimates)
+    return Draws(
+        float(np.mean([estimate.value for estimate in estimates])),
+        np.mean([estimate.block for estimate in estimates], axis=0),
+        np.mean([estimate.seed for estimate in estimates], axis=0),
+        satterthwaite([e.block.var() / count**2 for e in estimates], [e.block_df for e in estimates]),
+        satterthwaite([e.seed.var() / count**2 for e in estimates], [e.seed_df for e in estimates]),
+    )
+
+
+def mean_over_sampled(values: Sequence[float], confidence: float) -> tuple[float, float, float]:
+    """Mean over languages that stand for other languages, with a Student interval over the languages' own estimates.
+
+    The spread of the estimates holds both the languages' differences and their measurement noise, so nothing is added to it. A
+    percentile bootstrap over fewer than some ten languages cannot reach the tails that 95 % needs; Student's t can.
+    """
+    values = np.asarray(values, float)
+    mean = float(values.mean())
+    if len(values) < 3:
+        return mean, float("nan"), float("nan")
+    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def resample_rates(
+    numerators: np.ndarray, denominators: np.ndarray, replicates: int, random: np.random.Generator
+) -> np.ndarray:
+    """Block bootstrap of corpus-level rates, the same blocks for every system.
+
+    Args:
+        numerators: (S, K) errors of S systems summed inside K blocks.
+        denominators: (K,) reference words inside the blocks.
+        replicates: R.
+        random: source of the blocks.
+
+    Returns:
+        (R, S) rates, each a ratio of sums. A replicate without a single reference word gives NaN.
+    """
+    if numerators.shape[1] > _MAX_BLOCKS:
+        numerators, denominators = _merge_blocks(numerators, denominators, random)
+    systems, blocks = numerators.shape
+    rates = np.empty((replicates, systems))
+    stacked = np.concatenate([numerators, denominators[None, :]]).T.astype(float)
+    chunk = max(1, min(replicates, _CHUNK_ELEMENTS // max(blocks, 1)))
+    for start in range(0, replicates, chunk):
+        size = min(chunk, replicates - start)
+        picks = random.integers(0, blocks, size=(size, blocks), dtype=np.int32)
+        picks += (np.arange(size, dtype=np.int32) * blocks)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=size * blocks).reshape(size, blocks).astype(float)
+        sums = counts @ stacked
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates[start : start + size] = sums[:, :-1] / sums[:, -1:]
+    return rates
+
+
+def _merge_blocks(
+    numerators: np.ndarray, denominators: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Merge blocks at random down to `_MAX_BLOCKS`: sums of independent blocks are independent blocks of the same total."""
+    order = random.permutation(numerators.shape[1])
+    starts = np.linspace(0, len(order), _MAX_BLOCKS, endpoint=False).astype(int)
+    return np.add.reduceat(numerators[:, order], starts, axis=1), np.add.reduceat(denominators[order], starts)
+
+
+def cell_draws(
+    errors: np.ndarray,
+    words: np.ndarray,
+    seeds: list[list[int]],
+    replicates: int,
+    block_random: np.random.Generator,
+    seed_random: Callable[[int], np.random.Generator],
+) -> list[Draws]:
+    """Estimates of cells that share blocks, each cell trained with one or several seeds.
+
+    Blocks and seeds are crossed. The rate of a cell is the mean over its seeds. Deviations by blocks are those of that mean; to
+    them comes, with several seeds, the deviation of a resampled mean of the seeds' rates, inflated by sqrt(S / (S - 1)) because
+    the bootstrap variance of a mean of S values is too small by that.
+
+    Args:
+        errors: (S, K) errors per system and block; a system is one trained model in one decode.
+        words: (K,) reference words per block.
+        seeds: for each cell, the rows of `errors` that are its seeds, in the order of the seeds.
+        replicates: R.
+        block_random: source of the blocks.
+        seed_random: cell number -> source of its seed picks; cells whose seeds are the same models must get equal sources.
+    """
+    means = np.stack([errors[rows].mean(axis=0) for rows in seeds])
+    blocks = len(words)
+    total = words.sum()
+    rates = resample_rates(means, words, replicates, block_random)
+    # A replicate without reference words says nothing; with blocks of real test sets it does not happen.
+    rates = np.where(np.isnan(rates), np.nanmean(rates, axis=0) if total else 0.0, rates)
+    inflation = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 0.0
+    cells = []
+    for cell, rows in enumerate(seeds):
+        value = means[cell].sum() / total if total else float("nan")
+        seed_draws = np.zeros(replicates)
+        if len(rows) > 1:
+            own = errors[rows].sum(axis=1) / total
+            deviations = (own - own.mean()) * math.sqrt(len(rows) / (len(rows) - 1))
+            picks = seed_random(cell).integers(0, len(rows), size=(replicates, len(rows)))
+            seed_draws = deviations[picks].mean(axis=1)
+        block_draws = (rates[:, cell] - rates[:, cell].mean()) * inflation
+        cells.append(Draws(float(value), block_draws, seed_draws, blocks - 1, len(rows) - 1))
+    return cells
+
+
+def equivalence(difference: Draws, margin: float, alpha: float) -> tuple[bool, float]:
+    """Two one-sided tests: is the true difference inside (-margin, margin)?
+
+    Returns:
+        Whether both tests reject at `alpha`, i.e. the (1 - 2 alpha) interval lies inside the margin, and the larger p.
+    """
+    low, high = difference.interval(1 - 2 * alpha)
+    if math.isnan(low):
+        return False, float("nan")
+    if not difference.error:
+        return abs(difference.value) < margin, 0.0 if abs(difference.value) < margin else 1.0
+    p = stats.t.sf((margin - abs(difference.value)) / difference.error, difference.df)
+    return -margin < low and high < margin, float(p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment; NaN stays NaN and does not count."""
+    values = np.asarray(p_values, float)
+    adjusted = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    running = 0.0
+    for rank, place in enumerate(known[np.argsort(values[known])]):
+        running = max(running, min(1.0, (len(known) - rank) * values[place]))
+        adjusted[place] = running
+    return adjusted.tolist()
+
+
+# ---- the law of the gap ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A family gap = a * f(h; t): amplitude `a` per language, shape `t` shared and searched on `grid` (None: no shape)."""
+
+    name: str
+    curve: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    grid: np.ndarray | None
+
+    @property
+    def shape_parameters(self) -> int:
+        """0 or 1, for the count of parameters."""
+        return 0 if self.grid is None else 1
+
+
+def power_curve(hours: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """h^-b; `hours` relative to a reference budget."""
+    return np.power(hours, -exponent)
+
+
+SHAPES = [
+    Shape("power", power_curve, _EXPONENTS),
+    Shape(
+        "exponential", lambda hours, rate: np.exp(-rate * (hours - 1.0)), np.concatenate([[0.0], np.geomspace(1e-4, 30, 240)])
+    ),
+    Shape("log_linear", lambda hours, slope: 1.0 - slope * np.log(hours), np.linspace(-3.0, 3.0, 241)),
+    Shape("constant", lambda hours, _: np.ones_like(hours), None),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Amplitudes and shape for each replicate: `amplitude` (R, L) in the gap's unit at `reference` hours, `shape` (R,)."""
+
+    amplitude: np.ndarray
+    shape: np.ndarray
+    reference: float
+    chi2: np.ndarray
+
+
+def fit_shape(family: Shape, hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray) -> Fit:
+    """Weighted least squares of gap = a_l * f(h; t), in the gap's own unit, for every replicate at once.
+
+    In linear space a zero or negative gap is an observation like any other; a log-log line would have to drop it, and dropping
+    small gaps that happen to fall below zero biases the exponent towards zero. For given `t` the best amplitudes are closed
+    form, so one number is searched (variable projection): a grid, then golden section.
+
+    Args:
+        family: what to fit.
+        hours: (n,) budgets.
+        gaps: (R, L, n) gaps; NaN where a language has no such budget.
+        weights: (L, n) 1 / variance of the gaps; ignored where the gap is NaN.
+
+    Returns:
+        The fit. `shape` at an end of the grid means that the data do not bound it on that side.
+    """
+    gaps = np.asarray(gaps, float)
+    weights = np.where(np.isnan(gaps[0]), 0.0, weights)
+    filled = np.nan_to_num(gaps)
+    reference = float(np.exp(np.mean(np.log(hours)))) if family.name == "power" else float(np.min(hours))
+    relative = np.asarray(hours, float) / reference
+    weighted = filled * weights  # (R, L, n)
+
+    def explained(shape: np.ndarray) -> np.ndarray:
+        """(R,) part of the weighted sum of squares that shape (R,) explains."""
+        curve = family.curve(relative[None, :], shape[:, None])  # (R, n)
+        top = np.einsum("rln,rn->rl", weighted, curve)
+        bottom = np.einsum("ln,rn->rl", weights, curve**2)
+        return (top**2 / np.maximum(bottom, 1e-300)).sum(axis=1)
+
+    replicates = len(gaps)
+    if family.grid is None:
+        shape = np.zeros(replicates)
+    else:
+        curves = family.curve(relative[None, :], family.grid[:, None])  # (B, n)
+        bottom = np.maximum(curves**2 @ weights.T, 1e-300)  # (B, L)
+        score = np.zeros((replicates, len(family.grid)))
+        for language in range(gaps.shape[1]):
+            score += (weighted[:, language] @ curves.T) ** 2 / bottom[:, language]
+        best = score.argmax(axis=1)
+        low = family.grid[np.maximum(best - 1, 0)]
+        high = family.grid[np.minimum(best + 1, len(family.grid) - 1)]
+        for _ in range(36):
+            left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+            better = explained(left) > explained(right)
+            low, high = np.where(better, low, left), np.where(better, right, high)
+        shape = (low + high) / 2
+    curve = family.curve(relative[None, :], shape[:, None])
+    bottom = np.maximum(np.einsum("ln,rn->rl", weights, curve**2), 1e-300)
+    amplitude = np.einsum("rln,rn->rl", weighted, curve) / bottom
+    residual = np.where(weights > 0, filled - amplitude[:, :, None] * curve[:, None, :], 0.0)
+    return Fit(amplitude, shape, reference, (weights * residual**2).sum(axis=(1, 2)))
+
+
+def at_shape_bound(family: Shape, shape: np.ndarray) -> np.ndarray:
+    """-1, 0 or 1: whether the shape ran into the low or the high end of what is searched."""
+    low, high = family.grid[0], family.grid[-1]
+    slack = 1e-3 * (high - low)
+    return np.where(shape <= low + slack, -1, np.where(shape >= high - slack, 1, 0))
+
+
+def hours_to_threshold(amplitude: np.ndarray, exponent: np.ndarray, reference: float, threshold: float) -> np.ndarray:
+    """Hours from which on a * (h / reference)^-b stays under `threshold`: 0 if it always does, infinity if it never does."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        crossing = reference * np.power(
+            np.maximum(amplitude, 1e-300) / threshold, 1.0 / np.where(exponent == 0, np.nan, exponent)
+        )
+    falling = np.where(exponent > 0, crossing, np.where((exponent == 0) & (amplitude < threshold), 0.0, np.inf))
+    return np.where(amplitude <= 0, 0.0, falling)
+
+
+def gap_weights(draws: Sequence[Draws]) -> np.ndarray:
+    """1 / variance of gaps given in percentage points."""
+    return np.array([1.0 / max(estimate.error, _SMALLEST_SD_PP) ** 2 for estimate in draws])
+
+
+def compare_shapes(hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray) -> dict[str, dict[str, float]]:
+    """AIC = chi2 + 2 k of every family on the estimates themselves.
+
+    The variances of the gaps are known from the bootstrap, not estimated from the residuals, so AIC is exact for Gaussian
+    errors and the small-sample term of AICc, which pays for estimating the variance, does not apply. A family with as many
+    parameters as there are gaps fits perfectly and cannot be compared: its AIC is NaN.
+
+    Args:
+        hours: (n,) budgets; gaps: (L, n); weights: (L, n).
+
+    Returns:
+        family -> {"parameters", "chi2", "aic", "weight"}; `weight` is the Akaike weight among the comparable families.
+    """
+    points = int((~np.isnan(gaps)).sum())
+    result = {}
+    for family in SHAPES:
+        fit = fit_shape(family, hours, gaps[None], weights)
+        parameters = gaps.shape[0] + family.shape_parameters
+        chi2 = float(fit.chi2[0])
+        result[family.name] = {
+            "parameters": parameters,
+            "chi2": chi2,
+            "aic": chi2 + 2 * parameters if points > parameters else float("nan"),
+        }
+    known = [row["aic"] for row in result.values() if not math.isnan(row["aic"])]
+    for row in result.values():
+        row["weight"] = math.exp(-(row["aic"] - min(known)) / 2) if not math.isnan(row["aic"]) else float("nan")
+    total = sum(row["weight"] for row in result.values() if not math.isnan(row["weight"]))
+    for row in result.values():
+        row["weight"] /= total or 1.0
+    return result
