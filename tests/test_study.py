@@ -91,6 +91,11 @@ FAULTS = {
     "context not trained": ("tiers.400ms", {"context": [70, 4]}, ["tiers.400ms", "not trained", "training.model.contexts"]),
     "tier named wrongly": ("tiers.500ms", {"context": [70, 6]}, ["560 ms", "call it 560ms"]),
     "unknown tier": ("precisions.int4.tiers", ["80ms"], ["'80ms'", "1120ms"]),
+    "noise without recordings": (
+        "test_sets.fleurs+noise10db",
+        {"corpus": "fleurs", "split": "test", "noise_snr_db": 10},
+        ["noise.directory"],
+    ),
     "two sources of an init": ("inits.en.path", "x.nemo", ["inits.en", "exactly one"]),
     "unknown init": ("bundle.init", "en2", ["'en2'", "did you mean 'en'"]),
     "full with a scheme": ("precisions.full.scheme", "rtn", ["precisions.full.scheme", "'rtn'"]),
@@ -159,3 +164,11 @@ def test_a_pool_of_other_corpora_is_not_believed(full, tmp_path, monkeypatch):
     report.parent.mkdir(parents=True)
     report.write_text('{"total": {"hours": 211}, "corpora": {"voxpopuli": {}}}')
     make(full)
+
+
+def test_a_noisy_test_set_is_a_manifest_of_its_own_and_guards_nothing(full):
+    full["noise"] = {"directory": "/data/musan/noise"}
+    full["test_sets"]["fleurs+noise10db"] = {"corpus": "fleurs", "split": "test", "noise_snr_db": 10}
+    study = make(full)
+    assert study.test_manifest("de", "fleurs+noise10db") == "results/manifests/fleurs/de/test+noise10db.jsonl.gz"
+    assert "fleurs+noise10db" not in study.guard_manifests("de")

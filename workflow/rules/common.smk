@@ -39,7 +39,8 @@ wildcard_constraints:
     seed=r"[0-9]+",
     precision=r"[a-z][a-z0-9]*",
     tier=r"[a-z0-9]+",
-    test_set=r"[a-z][a-z0-9_]*",
+    test_set=r"[a-z][a-z0-9_+]*",
+    snr_db=r"-?[0-9]+",
 
 
 def code(*names):

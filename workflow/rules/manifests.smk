@@ -2,6 +2,7 @@
 
 in    resources/corpora/{corpus}/{lang}/complete.json
 out   results/manifests/{corpus}/{lang}/{split}.jsonl.gz, .qc.json
+      results/manifests/{corpus}/{lang}/{split}+noise{snr_db}db.jsonl.gz
 """
 
 
@@ -30,3 +31,26 @@ rule prepare_manifest:
         "python {PROGRAMS}/prepare_manifest.py --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
         " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
         " --log {log:q}"
+
+
+rule prepare_noise:
+    input:
+        cuts="results/manifests/{corpus}/{lang}/{split}.jsonl.gz",
+    output:
+        cuts="results/manifests/{corpus}/{lang}/{split}+noise{snr_db}db.jsonl.gz",
+    log:
+        "logs/prepare_noise/{corpus}/{lang}/{split}+noise{snr_db}db.log",
+    benchmark:
+        "results/benchmarks/prepare_noise/{corpus}/{lang}/{split}+noise{snr_db}db.tsv"
+    threads: 1
+    params:
+        recipe=1,
+        directory=lambda wildcards: STUDY.source_path(config["noise"]["directory"]),
+        seed=lambda wildcards: config["noise"]["seed"],
+    message:
+        "Noise under {wildcards.corpus}, {wildcards.lang}, {wildcards.split} at {wildcards.snr_db} dB"
+    conda:
+        ENVIRONMENT
+    shell:
+        "python {PROGRAMS}/prepare_noise.py --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
+        " --seed {params.seed} --output {output.cuts:q} --log {log:q}"

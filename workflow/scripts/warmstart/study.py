@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +207,8 @@ class Study:
     def test_manifest(self, lang: str, test_set: str) -> str:
         """CutSet of a test set in a language."""
         source = self.config["test_sets"][test_set]
-        return self.manifest(source["corpus"], lang, source["split"])
+        noise = f"+noise{source['noise_snr_db']}db" if "noise_snr_db" in source else ""
+        return self.manifest(source["corpus"], lang, source["split"] + noise)
 
     def guard_manifests(self, lang: str) -> dict[str, str]:
         """Test sets whose sentences and speakers must stay out of the pool, with their CutSets.
@@ -220,7 +220,8 @@ class Study:
         return {
             name: self.test_manifest(lang, name)
             for name, source in self.config["test_sets"].items()
-            if source["corpus"] in corpora and self._offers(source["corpus"], lang)
+            # Noise changes neither sentence nor speaker: the clean set guards for the noisy one.
+            if source["corpus"] in corpora and "noise_snr_db" not in source
         }
 
     def training_manifests(self, lang: str) -> dict[str, str]:
@@ -339,19 +340,21 @@ class Study:
 
     # ---- checks -----------------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _known_corpora(self) -> set[str]:
         return set(self.config["corpora"])
-
-    def _offers(self, corpus: str, lang: str) -> bool:
-        wanted = self.config["corpora"][corpus]
-        return "languages" not in wanted or lang in wanted["languages"]
 
     def _check(self) -> None:
         self._check_tiers()
         self._check_precisions()
         for name, source in {**self.config["test_sets"], "validation": self.config["validation"]}.items():
             _allow(f"test_sets.{name}.corpus", source["corpus"], self._known_corpora)
+            if "noise_snr_db" in source:
+                if self.config["noise"] is None:
+                    raise UserError(f"test_sets.{name} has noise_snr_db, but no recordings: set noise.directory")
+                clean = {key: source[key] for key in ("corpus", "split")}
+                if clean not in self.config["test_sets"].values():
+                    raise UserError(f"test_sets.{name} is noisy; define its clean set {clean} too: it guards the pool")
         for lang in self.languages:
             self._check_language(lang)
         for lang, block in self.config["support_languages"].items():
