@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from web import serving
 
 import download_corpus
 import prepare_manifest
-from warmstart import files
+from warmstart import cuts, files, pool, scoring, tokenizer
 from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
 
@@ -385,3 +386,37 @@ def test_wrong_keys_are_named(kind, settings, problem):
 def test_a_split_that_does_not_exist_is_named(kind, tmp_path):
     with pytest.raises(UserError, match="no split 'tset'; splits: train, dev, test"):
         list(open_corpus(kind, "it", {"kind": kind}).read(tmp_path, "tset"))
+
+
+def test_joined_segments_go_through_pool_tokenizer_text_and_scoring(site, tmp_path):
+    """A `MixedCut` has no supervisions of its own in JSON: every reader of manifests must look into its first part."""
+    releases.voxpopuli(site.root)
+    work = Workspace(tmp_path, "voxpopuli", {"source": site.url})
+    work.fetch()
+    for split in ("train", "test"):
+        work.cuts(split)
+    train, test = tmp_path / "out" / "train.jsonl.gz", tmp_path / "out" / "test.jsonl.gz"
+    text = {"alphabet": "abcdefghijklmnopqrstuvwxyzàèéìíîòóùú", "numbers": "it"}
+    made = tmp_path / "pool" / "it.jsonl.gz"
+    report = pool.build("it", [("voxpopuli", train)], [("voxpopuli", test)], {"text": text}, made, made.with_suffix(".json"))
+    assert report["total"]["cuts"] > 4
+    mixed = [cut for cut in cuts.read(made) if "tracks" in cut]
+    assert mixed
+    assert all("raw_text" in cuts.supervision(cut)["custom"] for cut in mixed)
+    assert len(list(tokenizer.supervision_texts(made))) == report["total"]["cuts"]
+    references = scoring.read_references(test)
+    assert {reference["block"] for reference in references.values()} == {"90003"}
+    for cut in CutSet.from_file(test):
+        assert references[cut.id]["duration_s"] == pytest.approx(cut.duration)
+
+
+def test_two_jobs_at_once_fetch_the_shared_recordings_once(site, tmp_path):
+    for code in ("it", "de"):
+        releases.voxpopuli(site.root, code)
+    with ThreadPoolExecutor(2) as threads:
+        jobs = [
+            threads.submit(Workspace(tmp_path, "voxpopuli", {"source": site.url, "code": c}, c).fetch) for c in ("it", "de")
+        ]
+        facts = [job.result() for job in jobs]
+    assert facts[0]["files"]["original_2009.tar"] == facts[1]["files"]["original_2009.tar"]
+    assert len(site.asked("/audios/original_2009.tar")) == 1

@@ -118,6 +118,16 @@ def test_too_many_drops_stop_with_the_first_offenders_and_no_manifest(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.qc.json"]
 
 
+def test_header_verification_reads_no_samples(tmp_path):
+    encode(np.zeros(16000), tmp_path / "own" / "silent.flac")
+    settings = folder(tmp_path, ["silent.flac\tuno\tc"])
+    cuts, report = prepare(tmp_path, settings | {"verify": "header"})
+    assert len(cuts) == 1
+    assert report["verify"] == "header"
+    with pytest.raises(UserError, match="verify: 'no'; allowed: decode, header"):
+        prepare(tmp_path, settings | {"verify": "no"})
+
+
 def test_empty_transcripts_and_repeated_ids_are_dropped(tmp_path):
     audio = samples(recordings()[0][0])
     for name in ("a.flac", "b.flac"):

@@ -78,7 +78,7 @@ def line(cut: dict[str, Any]) -> bytes:
 
 def parts(cut: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The single-recording cuts in `cut`: itself, or the tracks of a mixed cut (joined VoxPopuli intervals)."""
-    if cut["type"] == "MixedCut":
+    if "tracks" in cut:  # a MixedCut
         for track in cut["tracks"]:
             yield track["cut"]
     else:
@@ -92,7 +92,7 @@ def first_part(cut: dict[str, Any]) -> dict[str, Any]:
 
 def duration_s(cut: dict[str, Any]) -> Seconds:
     """Length of a cut; joined intervals do not overlap, so theirs is where the last one ends."""
-    if cut["type"] == "MixedCut":
+    if "tracks" in cut:  # a MixedCut
         last = cut["tracks"][-1]
         return last.get("offset", 0.0) + last["cut"]["duration"]
     return cut["duration"]

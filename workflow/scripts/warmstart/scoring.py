@@ -15,7 +15,7 @@ from typing import Any
 import jiwer
 from rapidfuzz.distance import Levenshtein
 
-from warmstart import text
+from warmstart import cuts, text
 from warmstart.errors import UserError
 from warmstart.files import read_json
 
@@ -35,7 +35,7 @@ def open_text(path: str | Path) -> Iterator[str]:
 
 
 def read_references(manifest: str | Path) -> dict[str, dict[str, Any]]:
-    """id -> {text, block, duration_s} of a test manifest (Lhotse MonoCuts, one supervision each), in its order.
+    """id -> {text, block, duration_s} of a test manifest (Lhotse cuts, one supervision each), in its order.
 
     Raises:
         UserError: the manifest is empty or an id stands twice.
@@ -45,11 +45,12 @@ def read_references(manifest: str | Path) -> dict[str, dict[str, Any]]:
         cut = json.loads(line)
         if cut["id"] in references:
             raise UserError(f"{manifest}: id {cut['id']!r} stands twice; prepare the manifest again")
-        custom = cut.get("custom") or {}
+        # A cut of joined VoxPopuli intervals keeps these in its first part.
+        custom = cuts.first_part(cut).get("custom") or {}
         references[cut["id"]] = {
-            "text": cut["supervisions"][0].get("text") or "",
+            "text": cuts.supervision(cut).get("text") or "",
             "block": str(custom.get("block", cut["id"])),
-            "duration_s": float(cut["duration"]),
+            "duration_s": float(cuts.duration_s(cut)),
         }
     if not references:
         raise UserError(f"{manifest}: no cut in it; a test set of zero utterances has no error rate; prepare it again")
@@ -106,7 +107,7 @@ def count_words(texts: Iterable[str]) -> collections.Counter:
 
 def training_words(pool: str | Path) -> collections.Counter:
     """Word frequencies of a pool, whose supervisions hold normalised text."""
-    return count_words(json.loads(line)["supervisions"][0].get("text") or "" for line in open_text(pool))
+    return count_words(cuts.supervision(json.loads(line)).get("text") or "" for line in open_text(pool))
 
 
 def is_looping(hypothesis: str, reference: str) -> bool:

@@ -1,7 +1,5 @@
 """SentencePiece BPE of a language, and what it cannot write."""
 
-import gzip
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,6 +8,7 @@ from typing import Any
 
 import sentencepiece
 
+from warmstart import cuts
 from warmstart.errors import UserError
 from warmstart.text import normalize
 
@@ -21,10 +20,8 @@ _MAX_SENTENCES = 1_000_000
 
 def supervision_texts(manifest: str | Path) -> Iterator[str]:
     """Text of every supervision of a CutSet, read line by line: a million cuts must not sit in memory."""
-    with gzip.open(manifest, "rt", encoding="utf-8") as stream:
-        for line in stream:
-            for supervision in json.loads(line)["supervisions"]:
-                yield supervision["text"]
+    for cut in cuts.read(manifest):
+        yield cuts.supervision(cut)["text"]
 
 
 def train(texts: Iterable[str], directory: str | Path, vocab_size: int, character_coverage: float = 1.0) -> None:
