@@ -4,7 +4,7 @@ Budget order makes every prefix a fair sample: inside a corpus cuts are sorted b
 interleaved so that each has given the same fraction of its hours at every point. A hash depends on the cut alone: two machines
 agree, and a corpus that grows moves few other cuts.
 
-Memory does not grow with the lines: they are spooled to disk, and only 45 bytes a cut (hash, length, place) are kept.
+Memory does not grow with the lines: they are spooled to disk, and only 37 bytes a cut (hashes, length, size, corpus) are kept.
 """
 
 import dataclasses
@@ -139,13 +139,8 @@ class _Checker:
     alphabet: frozenset[str]
     tests: TestSets
 
-    def check(self, line: bytes) -> tuple[str | None, Seconds, str, str, bytes, int, int]:
-        """One line of a manifest.
-
-        Returns:
-            (reason to drop or None, length in s, test set it leaks into or "", normalised text or the foreign characters,
-            rewritten line, order key, speaker fingerprint or 0).
-        """
+    def check(self, line: bytes, chunk: "_Chunk") -> None:
+        """Judge one line of a manifest and add it to `chunk`, rewritten, or to what the chunk drops."""
         cut = json.loads(line)
         length = cuts.duration_s(cut)
         supervision = cuts.supervision(cut)
@@ -153,14 +148,17 @@ class _Checker:
         normalised = text.normalize(raw, self.text_settings)
         speaker = supervision.get("speaker")
         speaker_key = _fingerprint(_speaker_of(cut, speaker)) if speaker else 0
-        reason, test_set, foreign = self._reason(length, normalised, speaker_key)
+        fingerprint = _fingerprint(normalised)
+        reason, test_set, foreign = self._reason(length, normalised, fingerprint, speaker_key)
         if reason is not None:
-            return reason, length, test_set, foreign, b"", 0, 0
+            chunk.dropped.append((reason, length, test_set, foreign))
+            return
         supervision["text"] = normalised
         supervision["custom"] = {**(supervision.get("custom") or {}), "raw_text": raw}
-        return None, length, "", normalised, cuts.line(cut), order_key(cut["id"]), speaker_key
+        chunk.add(cuts.line(cut), order_key(cut["id"]), length, speaker_key, fingerprint)
+        chunk.characters.update(normalised)
 
-    def _reason(self, length: Seconds, normalised: str, speaker_key: int) -> tuple[str | None, str, str]:
+    def _reason(self, length: Seconds, normalised: str, fingerprint: int, speaker_key: int) -> tuple[str | None, str, str]:
         limits = self.filters
         if limits.min_duration_s is not None and length < limits.min_duration_s:
             return "too_short", "", ""
@@ -175,15 +173,18 @@ class _Checker:
             return "too_slow", "", ""
         if limits.max_chars_per_s is not None and speed > limits.max_chars_per_s:
             return "too_fast", "", ""
-        if "sentence" in limits.guard and (test_set := self.tests.sentences.get(_fingerprint(normalised))):
+        if "sentence" in limits.guard and (test_set := self.tests.sentences.get(fingerprint)):
             return "sentence_in_test", test_set, ""
         if "speaker" in limits.guard and speaker_key and (test_set := self.tests.speakers.get(speaker_key)):
             return "speaker_in_test", test_set, ""
         return None, "", ""
 
-    def check_all(self, lines: list[bytes]) -> list[tuple]:
+    def check_all(self, lines: list[bytes]) -> "_Chunk":
         """`check` for a chunk of lines."""
-        return [self.check(line) for line in lines]
+        chunk = _Chunk()
+        for line in lines:
+            self.check(line, chunk)
+        return chunk
 
 
 _checker: _Checker | None = None
@@ -194,7 +195,7 @@ def _set_checker(checker: _Checker) -> None:
     _checker = checker
 
 
-def _check_chunk(lines: list[bytes]) -> list[tuple]:
+def _check_chunk(lines: list[bytes]) -> "_Chunk":
     return _checker.check_all(lines)
 
 
@@ -205,16 +206,34 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 @dataclass
-class _Rows:
-    """One number each per kept cut: 45 bytes a cut."""
+class _Chunk:
+    """Some lines, judged: the kept ones as text with one number each in five arrays, and what was dropped.
 
+    Arrays and one block of bytes, because they cross from the worker processes quickly and take 36 bytes a cut.
+    """
+
+    body: list[bytes] = field(default_factory=list)
     keys: array = field(default_factory=lambda: array("Q"))
     lengths: array = field(default_factory=lambda: array("d"))
-    corpora: array = field(default_factory=lambda: array("B"))
     speakers: array = field(default_factory=lambda: array("Q"))
     texts: array = field(default_factory=lambda: array("Q"))
-    offsets: array = field(default_factory=lambda: array("Q"))
     sizes: array = field(default_factory=lambda: array("I"))
+    characters: Counter[str] = field(default_factory=Counter)
+    dropped: list[tuple[str, Seconds, str, str]] = field(default_factory=list)
+
+    def add(self, line: bytes, key: int, length: Seconds, speaker: int, fingerprint: int) -> None:
+        self.body.append(line)
+        self.keys.append(key)
+        self.lengths.append(length)
+        self.speakers.append(speaker)
+        self.texts.append(fingerprint)
+        self.sizes.append(len(line))
+
+    def extend(self, other: "_Chunk") -> None:
+        """Take over the numbers and characters of `other`; its lines and drops are the caller's."""
+        for name in ("keys", "lengths", "speakers", "texts", "sizes"):
+            getattr(self, name).extend(getattr(other, name))
+        self.characters.update(other.characters)
 
 
 def _tally() -> dict[str, float]:
@@ -307,34 +326,25 @@ def build(
     read = {name: _tally() for name in names}
     dropped: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names}
     leaks: dict[str, dict[str, dict[str, float]]] = {name: {} for name, _ in tests}
-    characters: Counter[str] = Counter()
     foreign: dict[str, dict[str, float]] = {}
-    rows = _Rows()
+    rows = _Chunk()
+    corpus_of_row = array("B")
     ticker = MinuteTicker()
     output.parent.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryFile(dir=output.parent, buffering=1 << 20) as spool:
-        offset = 0
-        for number, results in _checked(names, manifests, checker, threads):
+        for number, chunk in _checked(names, manifests, checker, threads):
             name = names[number]
-            for reason, length, test_set, content, line, key, speaker in results:
+            rows.extend(chunk)
+            corpus_of_row.extend(array("B", [number]) * len(chunk.keys))
+            spool.write(b"".join(chunk.body))
+            _add(read[name], sum(chunk.lengths), len(chunk.keys))
+            for reason, length, test_set, characters in chunk.dropped:
                 _add(read[name], length)
-                if reason is None:
-                    rows.keys.append(key)
-                    rows.lengths.append(length)
-                    rows.corpora.append(number)
-                    rows.speakers.append(speaker)
-                    rows.texts.append(_fingerprint(content))
-                    rows.offsets.append(offset)
-                    rows.sizes.append(len(line))
-                    spool.write(line)
-                    offset += len(line)
-                    characters.update(content)
-                    continue
                 _add(dropped[name].setdefault(reason, _tally()), length)
                 if test_set:
                     _add(leaks[test_set].setdefault(reason, _tally()), length)
-                for character in content:
+                for character in characters:
                     _add(foreign.setdefault(character, _tally()), length)
             if ticker.due():
                 log.info("%s: %d cuts read, %d usable", lang, sum(int(t["cuts"]) for t in read.values()), len(rows.keys))
@@ -342,7 +352,7 @@ def build(
 
         keys = np.frombuffer(rows.keys, dtype=np.uint64)
         lengths = np.frombuffer(rows.lengths, dtype=np.float64)
-        corpora = np.frombuffer(rows.corpora, dtype=np.uint8)
+        corpora = np.frombuffer(corpus_of_row, dtype=np.uint8)
         keep = np.ones(len(keys), dtype=bool)
 
         def cap(reason: str, groups: np.ndarray, amounts: np.ndarray, limit: float) -> None:
@@ -377,10 +387,11 @@ def build(
             "total": total,
             "corpora": {name: {"read": read[name], "kept": kept[name], "dropped": dropped[name]} for name in names},
             "guard": {"on": list(filters.guard), "removed": leaks},
-            "characters": dict(sorted(characters.items(), key=lambda item: (-item[1], item[0]))),
+            "characters": dict(sorted(rows.characters.items(), key=lambda item: (-item[1], item[0]))),
             "foreign_characters": dict(sorted(foreign.items(), key=lambda item: (-item[1]["cuts"], item[0]))),
             "test_sets": {
-                name: found_tests.sizes[name] | {"characters_unseen_in_pool": _unseen(found_tests.characters[name], characters)}
+                name: found_tests.sizes[name]
+                | {"characters_unseen_in_pool": _unseen(found_tests.characters[name], rows.characters)}
                 for name, _ in tests
             },
         }
@@ -389,8 +400,8 @@ def build(
 
         order = alive[budget_order(keys[alive], lengths[alive], corpora[alive])]
         _refuse_twice(lang, keys[alive])
-        offsets = np.frombuffer(rows.offsets, dtype=np.uint64)
         sizes = np.frombuffer(rows.sizes, dtype=np.uint32)
+        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
         with cuts.writing(output) as stream:
             descriptor = spool.fileno()
             for index in order:
@@ -402,8 +413,8 @@ def build(
 
 def _checked(
     names: list[str], manifests: list[tuple[str, Path]], checker: _Checker, threads: int
-) -> Iterator[tuple[int, list[tuple]]]:
-    """(number of the corpus, results of a chunk), in the order of the manifests."""
+) -> Iterator[tuple[int, _Chunk]]:
+    """(number of the corpus, its next lines, judged), in the order of the manifests."""
     if threads == 1:
         for name, path in manifests:
             for chunk in _chunks(cuts.read_lines(path)):
