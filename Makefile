@@ -9,12 +9,13 @@ export OMP_NUM_THREADS := 1
 # Nothing of the demo or the tests comes from a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo test lint format inits plan lock clean
+.PHONY: help demo test lint format inits hours plan lock clean
 
 help:
 	@echo "make demo   create $(VENV), run the demo study, print its headline table"
 	@echo "make test   create $(VENV), run the tests"
 	@echo "make lint   ruff, snakefmt, snakemake --lint"
+	@echo "make hours  hours, budgets that fit, disk and licences of the full study, before any download"
 	@echo "make plan   dry run of the full study (config.yaml)"
 	@echo "make inits  pretrain the demo's two encoders again (about 20 minutes)"
 	@echo "make lock   resolve requirements*.in into requirements*.lock"
@@ -59,6 +60,9 @@ inits: $(VENV)/.installed
 	$(BIN)/snakemake --configfile demo.yaml --workflow-profile profiles/demo --cores $(CORES) all_pretrained
 	cp resources/pretrained/*.nemo demo/inits/
 	@echo "demo/inits/ is new; put these digests into demo.yaml:"; sha256sum demo/inits/*.nemo
+
+hours: $(VENV)/.installed
+	$(BIN)/python workflow/scripts/plan_hours.py --config config.yaml
 
 plan: $(VENV)/.installed
 	$(BIN)/snakemake --dry-run --quiet rules

@@ -1,0 +1,41 @@
+"""One set of pins, wherever it is written; nothing that names a registry or a machine."""
+
+import re
+import subprocess
+
+import yaml
+from conftest import ROOT
+
+
+def pins(path: str) -> dict[str, str]:
+    """name -> version of every `name==version` at the start of a line; names as PyPI normalises them, extras left out."""
+    found = re.findall(r"^([A-Za-z0-9_.\-]+)(?:\[\w+\])?==([^\s\\]+)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_the_lock_holds_every_pin_with_a_hash():
+    lock, asked = pins("requirements.lock"), pins("requirements.in")
+    assert asked.items() <= lock.items()
+    blocks = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text(encoding="utf-8").strip())
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_development_lock_does_not_contradict_the_other():
+    lock, development = pins("requirements.lock"), pins("requirements-dev.lock")
+    assert all(lock[name] == version for name, version in development.items() if name in lock)
+    assert pins("requirements-dev.in").items() <= development.items()
+
+
+def test_the_conda_environment_has_the_same_pins():
+    environment = yaml.safe_load((ROOT / "envs/warmstart.yaml").read_text(encoding="utf-8"))
+    [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    asked = [line for line in (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+    assert pip == asked
+
+
+def test_no_tracked_file_names_a_registry():
+    # Written in two halves, so that this file does not name one either.
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "deb." + "debian.org", "registry." + "npmjs.org"]
+    command = ["git", "grep", "-lIE", "|".join(host.replace(".", r"\.") for host in hosts)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == ""
