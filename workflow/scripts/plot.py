@@ -1,0 +1,54 @@
+"""Draw the figures of the study.
+
+Reads the tables and the training logs. Writes gap_by_hours, wer_by_hours, gap_by_tier, quantization, training as .svg and .png.
+
+    python workflow/scripts/plot.py --tables results/tables --train-logs results/runs/*/*/*/*/train.csv \\
+        --settings '{"study": ..., "statistics": ..., "languages": ..., "inits": ..., "tiers": ..., "test_sets": ...}' \\
+        --output-dir results/figures
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from warmstart import cli
+
+
+def run_of(path: Path) -> tuple[str, str, str, str]:
+    """(lang, init, hours, seed) from .../{lang}/{init}/{hours}h/seed{seed}/train.csv."""
+    lang, init, hours, seed = path.parts[-5:-1]
+    return lang, init, hours.removesuffix("h"), seed.removeprefix("seed")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw all figures."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--tables", type=Path, required=True)
+    parser.add_argument("--train-logs", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--settings", type=cli.json_value, required=True, help="names and choices of the study (Study.display_settings)"
+    )
+    parser.add_argument("--output-dir", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = cli.start(arguments)
+
+    from warmstart import plots
+
+    tables = {name: pd.read_csv(arguments.tables / f"{name}.csv") for name in ("wer", "gap", "fit", "quantization")}
+    curves = {run_of(path.resolve()): pd.read_csv(path) for path in arguments.train_logs}
+    settings = arguments.settings
+    with plots.style():
+        figures = {
+            "gap_by_hours": plots.gap_by_hours(tables["gap"], tables["fit"], settings),
+            "wer_by_hours": plots.wer_by_hours(tables["wer"], settings),
+            "gap_by_tier": plots.gap_by_tier(tables["gap"], settings),
+            "quantization": plots.quantization(tables["quantization"], settings),
+            "training": plots.training(curves, settings),
+        }
+        for name, figure in figures.items():
+            plots.save(figure, arguments.output_dir, name)
+    logger.info("%d figures -> %s", len(figures), arguments.output_dir)
+
+
+if __name__ == "__main__":
+    cli.run(main)
