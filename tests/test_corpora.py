@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from web import serving
 
 import download_corpus
 import prepare_manifest
-from warmstart import cuts, files, pool, scoring, tokenizer
+from warmstart import cuts, files, pool, scoring, study, tokenizer
 from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
 
@@ -420,3 +421,15 @@ def test_two_jobs_at_once_fetch_the_shared_recordings_once(site, tmp_path):
         facts = [job.result() for job in jobs]
     assert facts[0]["files"]["original_2009.tar"] == facts[1]["files"]["original_2009.tar"]
     assert len(site.asked("/audios/original_2009.tar")) == 1
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+def test_every_corpus_of_the_shipped_configurations_has_a_reader_that_knows_its_keys(name):
+    root = Path(__file__).resolve().parents[1]
+    config = study.load_config(root / name)
+    study.validate(config, root / "workflow" / "schemas" / "config.schema.yaml")
+    made = study.Study(config)
+    for lang, block in config["languages"].items():
+        for corpus in block["corpora"]:
+            reader = open_corpus(corpus, lang, made.corpus_settings(corpus, lang))
+            assert reader.code == block["corpora"][corpus]

@@ -110,7 +110,7 @@ class Reader(Corpus):
             raise self.fail(
                 "the client `datacollective` is not installed", "pip install datacollective==0.7.0, or set `source`"
             ) from None
-        dataset = (self.settings.get("dataset_ids") or {}).get(self.lang) or self._search(datacollective)
+        dataset = (self.settings.get("dataset_ids") or {}).get(self.code) or self._search(datacollective)
         try:
             return Path(datacollective.download_dataset(dataset, download_directory=str(directory), show_progress=True))
         except PermissionError:

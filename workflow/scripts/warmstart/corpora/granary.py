@@ -1,9 +1,9 @@
 """`granary`: NeMo-style JSON-lines manifests (nvidia/Granary and others) over audio that the user supplies.
 
-Config: {kind: granary, directory: AUDIO_FOLDER, manifests: GLOB}; `{lang}` and `{code}` are filled in. `manifests` defaults
-to `{directory}/{lang}/*/{lang}_asr*.jsonl`, the layout of the hub. Granary publishes labels only; its README says where each
-corpus's audio is. Each line: audio_filepath (absolute or below `directory`), text, and optionally duration, offset, speaker,
-lang.
+Config: {kind: granary, directory: AUDIO_FOLDER, manifests: [GLOB, ...]}; `{lang}` and `{code}` are filled in. `manifests`
+defaults to `{directory}/{lang}/*/{lang}_asr*.jsonl`, the layout of the hub. Granary publishes labels only; its README says
+where each corpus's audio is. Each line: audio_filepath (absolute or below `directory`), text, and optionally duration,
+offset, speaker, lang.
 
 One split, `train`. Durations are read from the files: VoxPopuli's lines say 'None'. A line with an offset is a part of a
 recording. The block is the recording, where no speaker is given.
@@ -33,11 +33,14 @@ class Reader(Corpus):
         return Path(self._filled(str(self.settings["directory"])))
 
     def _manifests(self) -> list[Path]:
-        pattern = self._filled(self.settings.get("manifests") or f"{self._folder()}/{{lang}}/*/{{lang}}_asr*.jsonl")
-        found = sorted(map(Path, glob.glob(pattern, recursive=True)))
-        if not found:
-            raise self.fail(f"no manifest fits {pattern}", "correct `manifests` in the corpus's block")
-        return found
+        patterns = self.settings.get("manifests") or [f"{self._folder()}/{{lang}}/*/{{lang}}_asr*.jsonl"]
+        found: set[str] = set()
+        for pattern in map(self._filled, patterns):
+            fitting = glob.glob(pattern, recursive=True)
+            if not fitting:
+                raise self.fail(f"no manifest fits {pattern}", "correct `manifests` in the corpus's block")
+            found.update(fitting)
+        return sorted(map(Path, found))
 
     def fetch(self, directory: Path) -> dict[str, Any]:
         folder = self._folder()
