@@ -1,0 +1,38 @@
+"use strict";
+document.querySelectorAll("table.sortable").forEach((table) => {
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+      const key = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent;
+      const numeric = head.classList.contains("n");
+      [...body.rows]
+        .sort((a, b) => {
+          const [x, y] = [key(a), key(b)];
+          // Cells without a number stay at the end in both directions.
+          if (numeric && (x === "" || y === "")) return (x === "") - (y === "");
+          return direction * (numeric ? x - y : x.localeCompare(y));
+        })
+        .forEach((row) => body.append(row));
+    });
+  });
+});
+document.querySelectorAll(".filters").forEach((form) => {
+  const table = document.getElementById(form.dataset.table);
+  const rows = [...table.tBodies[0].rows];
+  const apply = () => {
+    const wanted = [...form.querySelectorAll("select")].filter((select) => select.value !== "");
+    let shown = 0;
+    rows.forEach((row) => {
+      row.hidden = wanted.some((select) => row.cells[Number(select.dataset.column)].textContent.trim() !== select.value);
+      shown += !row.hidden;
+    });
+    form.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
+  };
+  form.addEventListener("change", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  apply();
+});
