@@ -63,6 +63,20 @@ def test_audio_of_every_format_is_16_khz_mono_on_load(tmp_path, suffix, rate):
     assert report["source_sample_rates"] == {str(rate): 1}
 
 
+def test_an_mp3_cut_short_is_found_where_its_encoder_noted_the_length(tmp_path):
+    path, text, _ = recordings()[0]
+    content = encode(samples(path, 48000), tmp_path / "one.mp3", 48000).read_bytes()
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "short.mp3").write_bytes(content[: len(content) // 2])
+    # Without the note nobody can tell, and libsndfile's estimate must not condemn a good file.
+    (own / "unnoted.mp3").write_bytes(content[: len(content) // 2].replace(b"Xing", b"\0" * 4).replace(b"Info", b"\0" * 4))
+    settings = folder(tmp_path, [f"{name}.mp3\t{text}\tc" for name in ("short", "unnoted")]) | {"max_drop_fraction": 0.5}
+    (cut,), report = prepare(tmp_path, settings)
+    assert [entry["reason"] for entry in report["dropped_ids"]] == ["truncated"]
+    assert cut.load_audio().shape == (1, cut.num_samples)
+
+
 def test_stereo_is_read_on_its_first_channel(tmp_path):
     path, text, _ = recordings()[0]
     left = samples(path)

@@ -55,6 +55,7 @@ def probe(path: Path, decode: bool = True) -> Audio:
     try:
         with soundfile.SoundFile(path) as stream:
             rate, channels, frames = stream.samplerate, stream.channels, stream.frames
+            states_length = stream.format not in ("MP3", "MPEG") or _has_length_note(path)
             if not decode:
                 return Audio(rate, channels, frames, None if frames > 0 else "zero_length")
             decoded, peak = 0, 0.0
@@ -69,11 +70,18 @@ def probe(path: Path, decode: bool = True) -> Audio:
         return Audio(problem="undecodable" if path.is_file() else "missing_file", detail=str(error))
     if decoded == 0:
         return Audio(rate, channels, 0, "zero_length")
-    if decoded < frames - _MISSING_S * rate:
+    if states_length and decoded < frames - _MISSING_S * rate:
         return Audio(rate, channels, decoded, "truncated", f"{decoded} of {frames} samples")
     if peak == 0.0:
         return Audio(rate, channels, decoded, "silent", "every sample is zero")
     return Audio(rate, channels, decoded)
+
+
+def _has_length_note(path: Path) -> bool:
+    """Whether an MP3's encoder noted its length; libsndfile estimates one from the first bit rate otherwise."""
+    with open(path, "rb") as stream:
+        head = stream.read(4096)
+    return any(note in head for note in (b"Xing", b"Info", b"VBRI"))
 
 
 def _resampled_frames(frames: int, rate: int) -> int:
