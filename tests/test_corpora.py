@@ -86,6 +86,16 @@ def test_fleurs_goes_on_after_a_broken_download(site, tmp_path):
     assert len(site.asked("/data/it_it/audio/train.tar.gz")) == 1
 
 
+def test_fleurs_of_another_place_replaces_what_is_there(site, tmp_path):
+    for name in ("one", "two"):
+        releases.fleurs(site.root / name)
+    (site.root / "two" / "data" / "it_it" / "dev.tsv").write_text("7\t1000.wav\tAltro.\taltro\ta\t1\tMALE\n")
+    for name, count in (("one", 6), ("two", 1)):
+        work = Workspace(tmp_path, "fleurs", {"code": "it_it", "source": f"{site.url}/{name}"})
+        assert work.fetch()["source"].endswith(name)
+        assert len(work.cuts("dev")[0]) == count
+
+
 def test_fleurs_from_a_folder_leaves_the_folder_alone(tmp_path):
     releases.fleurs(tmp_path / "copy")
     before = sorted(tmp_path.joinpath("copy").rglob("*"))
@@ -162,6 +172,16 @@ def test_mls_from_a_mirror(site, tmp_path, suffix):
     assert work.fetch()["files"] == facts["files"]
 
 
+def test_mls_in_two_formats_lie_side_by_side(site, tmp_path):
+    for suffix in ("opus", "flac"):
+        releases.mls(site.root, suffix=suffix)
+    for suffix in ("opus", "flac", "opus"):
+        work = Workspace(tmp_path, "mls", {"code": "italian", "format": suffix, "source": site.url})
+        work.fetch()
+        (cut, *_), _ = work.cuts("dev")
+        assert cut.recording.sources[0].source.endswith(suffix)
+
+
 def test_mls_unpacked_elsewhere_is_used_in_place(tmp_path):
     releases.mls(tmp_path / "www")
     shutil.unpack_archive(tmp_path / "www" / "mls_italian_opus.tar.gz", tmp_path / "copy")
@@ -184,7 +204,7 @@ def test_mls_with_a_wrong_byte_or_an_evil_archive_leaves_nothing(site, tmp_path)
     with pytest.raises(UserError, match=r"'\.\./\.\./evil' points outside the archive"):
         work.fetch()
     assert not list(tmp_path.rglob("evil"))
-    assert not (work.directory / "files").exists()
+    assert not list((work.directory / "files").iterdir())
 
 
 def test_mls_names_a_language_it_does_not_have(site, tmp_path):

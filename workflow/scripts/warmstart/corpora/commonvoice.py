@@ -50,7 +50,7 @@ class Reader(Corpus):
             for unpacked in (folder / self.release / self.code, folder / self.code, folder):
                 if (unpacked / "clips").is_dir():
                     return unpacked
-        return directory / "files" / self.release / self.code
+        return directory / "files" / self.release / self.release / self.code
 
     def _pinned(self) -> tuple[Digest | None, int | None]:
         """Digest and size that the publisher states for the tarball."""
@@ -74,7 +74,9 @@ class Reader(Corpus):
         if folder is not None and root.is_dir() and directory not in root.parents:
             return {"source": str(root), "files": {}}
         digest, size = self._pinned()
-        if not (directory / "files").exists():
+        # One folder a release: an older one beside it is not mistaken for this one.
+        unpacked = directory / "files" / self.release
+        if not unpacked.exists():
             if source is None:
                 path = self._from_data_collective(directory)
                 found = self._verified(path, digest, size)
@@ -82,7 +84,7 @@ class Reader(Corpus):
                 path, found = folder, download.verify(folder, digest, size)
             else:
                 path, found = download.obtain(source, self.archive, directory, digest=digest, size=size)
-            download.unpack(path, directory / "files")
+            download.unpack(path, unpacked)
             download.discard(path, directory)
         else:
             found = f"{digest.algorithm}:{digest.hex}" if digest else "not recorded"

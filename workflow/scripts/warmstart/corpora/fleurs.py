@@ -35,12 +35,13 @@ class Reader(Corpus):
 
     def fetch(self, directory: Path) -> dict[str, Any]:
         source = self.settings.get("source")
-        note = directory / ".fetched.json"
-        facts = files.read_json(note) if note.exists() else {}
         revision = None
         if source is None:
             revision = self.settings.get("revision") or DEFAULT_REVISION
             digests, revision = self._hub_digests(revision)
+        where = f"https://huggingface.co/datasets/{REPOSITORY}" if source is None else download.shown(str(source))
+        note = directory / ".fetched.json"
+        facts = self._resume(note, directory, f"{where}@{revision}/{self.code}")
         for split in SPLITS:
             for relative in self._files(split):
                 table = relative.endswith(".tsv")
@@ -51,7 +52,7 @@ class Reader(Corpus):
                     path, found = self._from_hub(relative, revision, directory, digests.get(relative))
                 else:
                     path, found = download.obtain(source, relative, directory)
-                facts[relative] = found
+                facts["files"][relative] = found
                 files.write_json(note, facts)
                 if not table:
                     download.unpack(path, target)
@@ -60,8 +61,18 @@ class Reader(Corpus):
                         shutil.copyfile(path, temporary)
                 if path != target and directory in path.parents:
                     path.unlink()
-        where = f"https://huggingface.co/datasets/{REPOSITORY}" if source is None else download.shown(str(source))
-        return {"source": where, "revision": revision, "files": facts}
+        return {"source": where, "revision": revision, "files": facts["files"]}
+
+    def _resume(self, note: Path, directory: Path, origin: str) -> dict[str, Any]:
+        """What an earlier call fetched from the same place; what it fetched from another one is removed."""
+        facts = files.read_json(note) if note.exists() else {"origin": origin, "files": {}}
+        if facts["origin"] != origin:
+            for split in SPLITS:
+                (directory / f"{split}.tsv").unlink(missing_ok=True)
+                shutil.rmtree(directory / f"audio-{split}", ignore_errors=True)
+            facts = {"origin": origin, "files": {}}
+        files.write_json(note, facts)
+        return facts
 
     def _hub_digests(self, revision: str) -> tuple[dict[str, Digest], str]:
         """Digests of the large files at a revision, and the commit that it names."""

@@ -37,7 +37,7 @@ class Reader(Corpus):
             for unpacked in (folder / self.folder_name, folder):
                 if (unpacked / "metainfo.txt").is_file():
                     return unpacked
-        return directory / "files" / self.folder_name
+        return directory / "files" / self.folder_name / self.folder_name
 
     def fetch(self, directory: Path) -> dict[str, Any]:
         base = self.settings.get("source") or BASE
@@ -52,9 +52,11 @@ class Reader(Corpus):
                 f"{download.shown(str(base))}/md5sum.txt does not list {archive}", "check the corpus's code and format"
             )
         digest = digests[archive]
-        if not (directory / "files").exists():
+        # One folder an archive: a release in the other format beside it is not mistaken for this one.
+        unpacked = directory / "files" / self.folder_name
+        if not unpacked.exists():
             path, digest = download.obtain(base, archive, directory, digest=Digest("md5", digest))
-            download.unpack(path, directory / "files")
+            download.unpack(path, unpacked)
             download.discard(path, directory)
         if not root.is_dir():
             raise self.fail(f"{archive} holds no folder {self.folder_name}", "check the corpus's source")
