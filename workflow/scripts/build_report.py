@@ -1,7 +1,7 @@
 """Build the report: one HTML page that opens without a network.
 
-Reads the tables, the figures, run.json of each run, the quality reports of the pools, and optionally score files (for examples of
-errors). Writes results/report.html.
+Reads the tables, the figures, run.json of each run, the quality reports of the pools, and optionally score files (examples
+of errors). Writes results/report.html.
 
     python workflow/scripts/build_report.py --tables results/tables --figures results/figures \\
         --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json --settings @display.json --output results/report.html
@@ -32,12 +32,12 @@ SECTIONS = [
     ("methods", "Methods"),
 ]
 FIT_NOTE = (
-    "Law gap = a·h^(−b). The last four numbers are Akaike weights of the families, higher is better supported; they need more budgets "
-    "than parameters. ∞ in an interval means that the data do not bound the value on that side."
+    "Law gap = a·h^(−b). The last four numbers are Akaike weights of the families, higher is better supported; they need more "
+    "budgets than parameters. ∞ in an interval means that the data do not bound the value on that side."
 )
 QUANTIZATION_NOTE = (
-    "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size ratio names its denominator's precision; "
-    "sizes are of the encoder alone."
+    "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size ratio names its denominator's "
+    "precision; sizes are of the encoder alone."
 )
 
 
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = cli.start(arguments)
 
     import jinja2
+    from markupsafe import Markup
 
     from warmstart.report import Page, aligned_examples, inline_svg
 
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     pools = {path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc}
     settings = arguments.settings
+    study = settings["study"]
     page = Page(tables, runs, pools, settings)
     examples = []
     for path in arguments.scores:
@@ -87,26 +89,27 @@ def main(argv: list[str] | None = None) -> None:
     )
     figures = {name: arguments.figures / f"{name}.svg" for name in FIGURES}
     budgets = sorted(tables["wer"].hours.unique())
-    subtitle = (
-        f"{len(settings['languages'])} language(s): {', '.join(settings['languages'].values())} · {' and '.join(page.init(i) for i in settings['inits'])}"
-        f" · {', '.join(f'{h:g}' for h in budgets)} h · {', '.join(settings['tiers'])}"
+    subtitle = " · ".join(
+        [
+            ", ".join(settings["languages"].values()),
+            " and ".join(page.init(init) for init in settings["inits"]),
+            ", ".join(f"{hours:g}" for hours in budgets) + " h",
+            ", ".join(settings["tiers"]),
+        ]
     )
     commit = next((run["git_commit"] for run in runs if run.get("git_commit")), None)
     text = environment.get_template("template.html").render(
         # Files of this repository and our own figures: the only parts that are not escaped.
-        css=jinja2.utils.markupsafe.Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        js=jinja2.utils.markupsafe.Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        figures={
-            name: jinja2.utils.markupsafe.Markup(inline_svg(path)) if path.exists() else "" for name, path in figures.items()
-        },
-        study=settings["study"],
+        css=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        figures={name: Markup(inline_svg(path)) if path.exists() else "" for name, path in figures.items()},
+        study=study,
         subtitle=subtitle,
         sections=[(anchor, label) for anchor, label in SECTIONS if anchor != "errors" or examples],
         answer=page.answer(),
         cards=page.cards(),
         banners=page.banners(),
-        gap_text=f"Gap = WER({page.init(page.baseline)}) − WER({page.init(page.challenger)}) in percentage points. Positive: the "
-        f"{page.init(page.challenger)} start is better.",
+        gap_text=page.gap_text(),
         fit_note=FIT_NOTE,
         guideline_text=page.guideline_text(),
         block_text="speakers, or sentences where speakers are unknown",
@@ -116,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
         captions=page.captions(),
         examples=examples,
         methods=page.methods(),
-        citation=f"warmstart, study “{settings['study']['name']}”, commit {commit or 'not recorded'}: {settings['study']['title']}.\n"
+        citation=f"warmstart, study “{study['name']}”, commit {commit or 'not recorded'}: {study['title']}.\n"
         "Reproduces and extends: N. Banfic, arXiv:2606.24169 (2026).",
         footer=f"Code {commit[:12]}." if commit else "",
     )

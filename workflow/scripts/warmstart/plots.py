@@ -60,7 +60,7 @@ def save(figure: Figure, directory: Path, name: str) -> None:
 
 def panels(count: int, *, width: float = 3.4, height: float = 2.7, across: int = 3) -> tuple[Figure, list[Axes]]:
     """A figure with `count` equal panels, at most `across` in a row."""
-    columns = min(max(count, 1), across)
+    columns = 2 if count == 4 else min(max(count, 1), across)  # four panels look better two by two
     rows = math.ceil(max(count, 1) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, layout="constrained")
     flat = list(axes.flat)
@@ -76,6 +76,16 @@ def hours_axis(axis: Axes, hours: np.ndarray) -> None:
     axis.set_xticks(ticks, [f"{value:g}" for value in ticks])
     axis.minorticks_off()
     axis.set_xlabel("Training data (h, log scale)")
+
+
+def shared_legend(figure: Figure, axes: list[Axes]) -> None:
+    """One legend under the panels, of all their entries."""
+    entries: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        figure.legend(entries.values(), entries, loc="outside lower center", ncols=min(6, len(entries)), fontsize=8)
 
 
 def note(axis: Axes, text: str) -> None:
@@ -134,7 +144,7 @@ def gap_by_hours(gap: pd.DataFrame, fit: pd.DataFrame, settings: dict[str, Any])
         if len(law) and "gap_at_reference_pp" in law and np.isfinite(law.exponent_b.iloc[0]) and len(own) > 1:
             one = law.iloc[0]
             grid = np.geomspace(own.hours.min(), own.hours.max(), 100)
-            label = f"{one.gap_at_reference_pp:.2g} · (h/{one.reference_hours:g})^{-one.exponent_b:.2f}"
+            label = rf"${one.gap_at_reference_pp:.2f}\,(h/{one.reference_hours:g})^{{{-one.exponent_b:.2f}}}$"
             axis.plot(
                 grid,
                 one.gap_at_reference_pp * (grid / one.reference_hours) ** -one.exponent_b,
@@ -169,7 +179,7 @@ def wer_by_hours(wer: pd.DataFrame, settings: dict[str, Any]) -> Figure:
         axis.set_ylabel("WER (%)")
         axis.set_ylim(bottom=0)
         hours_axis(axis, own.hours)
-        axis.legend(loc="best", fontsize=7.5)
+    shared_legend(figure, axes)
     return figure
 
 
@@ -195,7 +205,7 @@ def gap_by_tier(gap: pd.DataFrame, settings: dict[str, Any]) -> Figure:
         axis.set_xlabel("Latency tier")
         axis.set_title("Mean of languages" if lang == MEAN else settings["languages"][lang])
         axis.set_ylabel(f"WER {wanted['baseline']} − {wanted['challenger']} (pp)")
-        axis.legend(loc="best", fontsize=7.5)
+    shared_legend(figure, axes)
     return figure
 
 
@@ -238,7 +248,7 @@ def quantization(table: pd.DataFrame, settings: dict[str, Any]) -> Figure:
         axis.set_ylim(len(groups) - 0.5, -0.5)
         axis.set_xlabel("WER change against full precision (pp)")
         axis.set_title(test_set)
-        axis.legend(loc="best", fontsize=7.5)
+    shared_legend(figure, axes)
     return figure
 
 
@@ -276,7 +286,7 @@ def training(curves: dict[tuple, pd.DataFrame], settings: dict[str, Any]) -> Fig
         axis.set_xlabel("Audio seen (h)")
         axis.set_ylabel("Training loss (nats per utterance)")
         axis.set_ylim(bottom=0)
-        axis.legend(loc="best", fontsize=6.5, ncols=2)
+    shared_legend(figure, axes)
     return figure
 
 

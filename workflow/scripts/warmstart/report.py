@@ -16,12 +16,12 @@ PAIRED = ["data", "validation", "tokenizer", "start of predictor", "start of joi
 """What must be equal between the runs of a pair; the encoder's start is what may differ."""
 
 _CAPTIONS = {
-    "gap_by_hours": "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of training data; above zero the "
-    "{challenger_name} start is better. Bars: {level} % intervals. Dashed: the fitted power law.",
+    "gap_by_hours": "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of training data; above zero "
+    "the start {challenger_name} is better. Bars: {level} % intervals. Dashed: the fitted power law.",
     "wer_by_hours": "WER on {test_set} at {tier} against hours of training data, with {level} % intervals.",
-    "gap_by_tier": "The gap at every latency tier on {test_set}, a line per budget; points are set apart sideways to be told apart.",
-    "quantization": "Change of WER when the encoder is quantised, against the same model at full precision in the same tier, and the "
-    "change of the gap (difference of differences), with {level} % intervals.",
+    "gap_by_tier": "The gap at every latency tier on {test_set}, a line per budget, set apart sideways to be told apart.",
+    "quantization": "Change of WER when the encoder is quantised, against the same model at full precision in the same tier, "
+    "and the change of the gap (difference of differences), with {level} % intervals.",
     "training": "Training loss against hours of audio seen, counted with repetition.",
 }
 
@@ -39,6 +39,11 @@ def cell(
     known = value is not None and not (isinstance(value, float) and math.isnan(value))
     number = f"{value:{'+' if signed else ''},.{digits}f}" if known and math.isfinite(value) else "∞" if known else "–"
     return {"text": number + (unit if known else ""), "sort": value if known else "", "kind": "n", "tag": ""}
+
+
+def hours_cell(hours: float) -> dict:
+    """A budget: whole hours, or hundredths below one hour."""
+    return cell(hours, 2 if hours < 1 else 0)
 
 
 def interval_cell(low: float, high: float, digits: int = 2, *, signed: bool = True) -> dict:
@@ -89,6 +94,10 @@ class Page:
         """Name of a language, of the mean, or of the pooled law."""
         return {MEAN: "Mean", POOLED: "Pooled"}.get(lang) or self.settings["languages"].get(lang, lang)
 
+    def _order(self, langs: pd.Series) -> pd.Series:
+        places = {lang: place for place, lang in enumerate(self.settings["languages"])}
+        return langs.map(lambda lang: places.get(lang, len(places)))
+
     def init(self, init: str) -> str:
         """Name of a warm start."""
         return self.settings["inits"].get(init, {}).get("name", init)
@@ -104,6 +113,11 @@ class Page:
         return table[at]
 
     # ---- words ----
+
+    def gap_text(self) -> str:
+        """What the gap is, in words."""
+        baseline, challenger = self.init(self.baseline), self.init(self.challenger)
+        return f"Gap = WER({baseline}) − WER({challenger}) in percentage points. Positive: the start {challenger} is better."
 
     def _summary(self) -> pd.DataFrame:
         gaps = self.headline("gap")
@@ -123,10 +137,9 @@ class Page:
             sentences.append(f"With {last.hours:g} h, {self._says(last)}.")
         law = self._law()
         if law is not None and law.status == "ok":
-            sentences.append(
-                f"Each doubling of the data multiplies the gap by {law.factor_per_doubling:.2f} "
-                f"({self.level} % interval {interval_text(law.factor_low_per_doubling, law.factor_high_per_doubling, signed=False)})."
-            )
+            bounds = interval_text(law.factor_low_per_doubling, law.factor_high_per_doubling, signed=False)
+            factor = f"{law.factor_per_doubling:.2f}"
+            sentences.append(f"Each doubling of the data multiplies the gap by {factor} ({self.level} % interval {bounds}).")
         elif law is not None:
             sentences.append(f"A law of the gap cannot be stated: {law.status.removeprefix('not estimable: ')}.")
         if not (first.seeds > 1):
@@ -139,9 +152,9 @@ class Page:
             return f"the gap is {row.gap_pp:+.2f} pp, without an interval (too few blocks)"
         bounds = f"{self.level} % interval of the gap {interval_text(row.gap_low_pp, row.gap_high_pp)}"
         if row.gap_low_pp > 0:
-            return f"the {self.init(self.challenger)} start gives {size} less WER ({bounds})"
+            return f"the start {self.init(self.challenger)} gives {size} less WER ({bounds})"
         if row.gap_high_pp < 0:
-            return f"the {self.init(self.baseline)} start gives {size} less WER ({bounds})"
+            return f"the start {self.init(self.baseline)} gives {size} less WER ({bounds})"
         return f"this study does not decide between the starts (gap {row.gap_pp:+.2f} pp, {bounds})"
 
     def _law(self) -> Any:
@@ -155,13 +168,8 @@ class Page:
         cards = []
         gaps = self._summary().sort_values("hours")
         gaps = gaps[gaps.gap_pp.notna()]
-        label = (
-            "mean of languages"
-            if len(gaps) and gaps.iloc[0].lang == MEAN
-            else self.language(gaps.iloc[0].lang)
-            if len(gaps)
-            else ""
-        )
+        lang = gaps.iloc[0].lang if len(gaps) else ""
+        label = "mean of languages" if lang == MEAN else self.language(lang)
         for row in [gaps.iloc[0], gaps.iloc[-1]] if len(gaps) > 1 else [*gaps.itertuples()]:
             bounds = "interval not estimable" if math.isnan(row.gap_low_pp) else interval_text(row.gap_low_pp, row.gap_high_pp)
             cards.append({"label": f"Gap at {row.hours:g} h, {label}", "value": f"{row.gap_pp:+.2f} pp", "detail": bounds})
@@ -200,8 +208,9 @@ class Page:
         if unknown:
             banners.append({"title": "Pairs that cannot be checked in full", "lines": [", ".join(unknown)], "fine": False})
         if not banners and self.pairs():
-            text = f"All {len(self.pairs())} pairs of runs are equal in everything but the encoder; no donor is listed as trained on a test set."
-            banners.append({"title": "Fair comparison", "lines": [text], "fine": True})
+            lines = [f"All {len(self.pairs())} pairs of runs are equal in everything but the encoder."]
+            lines += ["No donor of an encoder is listed as trained on a test set."]
+            banners.append({"title": "Fair comparison", "lines": lines, "fine": True})
         return banners
 
     def guideline_text(self) -> str:
@@ -250,13 +259,26 @@ class Page:
         heads += ["CER %", "Numbers %", "Rare words %", "Empty %", "Looping %", "S", "D", "I", "Words"]
         rows = [
             [
-                cell(self.language(row.lang)), cell(self.init(row.init)), cell(row.hours, 2 if row.hours < 1 else 0), cell(row.precision),
-                cell(row.tier), cell(row.test_set), cell(row.wer_pct, 2), interval_cell(row.wer_low_pct, row.wer_high_pct, signed=False),
-                cell(row.cer_pct, 2), cell(row.number_wer_pct, 1), cell(row.rare_wer_pct, 1), cell(row.empty_pct, 1),
-                cell(row.looping_pct, 1), cell(row.substitutions, 0), cell(row.deletions, 0), cell(row.insertions, 0), cell(row.words, 0),
+                cell(self.language(row.lang)),
+                cell(self.init(row.init)),
+                hours_cell(row.hours),
+                cell(row.precision),
+                cell(row.tier),
+                cell(row.test_set),
+                cell(row.wer_pct, 2),
+                interval_cell(row.wer_low_pct, row.wer_high_pct, signed=False),
+                cell(row.cer_pct, 2),
+                cell(row.number_wer_pct, 1),
+                cell(row.rare_wer_pct, 1),
+                cell(row.empty_pct, 1),
+                cell(row.looping_pct, 1),
+                cell(row.substitutions, 0),
+                cell(row.deletions, 0),
+                cell(row.insertions, 0),
+                cell(row.words, 0),
             ]
             for row in self.tables["wer"].itertuples()
-        ]  # fmt: skip
+        ]
         chosen = {5: self.test_set}
         filters = [
             {
@@ -289,10 +311,13 @@ class Page:
             numbers = [cell("–")] * 6
             if known:
                 numbers = [
-                    cell(one.exponent_b, 2), interval_cell(one.exponent_low_b, one.exponent_high_b, signed=False),
-                    cell(one.factor_per_doubling, 2, unit=" ×"), interval_cell(one.factor_low_per_doubling, one.factor_high_per_doubling, signed=False),
-                    cell(one.threshold_hours, 1), interval_cell(one.threshold_low_hours, one.threshold_high_hours, 1, signed=False),
-                ]  # fmt: skip
+                    cell(one.exponent_b, 2),
+                    interval_cell(one.exponent_low_b, one.exponent_high_b, signed=False),
+                    cell(one.factor_per_doubling, 2, unit=" ×"),
+                    interval_cell(one.factor_low_per_doubling, one.factor_high_per_doubling, signed=False),
+                    cell(one.threshold_hours, 1),
+                    interval_cell(one.threshold_low_hours, one.threshold_high_hours, 1, signed=False),
+                ]
             weights = [
                 cell(families.weight.get(name, float("nan")) if "weight" in families else float("nan"), 2)
                 for name in ("power", "exponential", "log_linear", "constant")
@@ -303,12 +328,17 @@ class Page:
     def _guideline(self) -> dict:
         heads = ["Language", "Hours", "Gap pp", f"{self.level} % interval", "Start from"]
         rows = []
-        for row in self.tables["guideline"].itertuples():
+        for row in self.tables["guideline"].sort_values("lang", kind="stable", key=self._order).itertuples():
             decided = row.decision in (self.baseline, self.challenger)
             name = self.init(row.decision) if decided else row.decision
             rows.append(
-                [cell(self.language(row.lang)), cell(row.hours, 2 if row.hours < 1 else 0), cell(row.gap_pp, 2, signed=True)]
-                + [interval_cell(row.gap_low_pp, row.gap_high_pp), cell(name, tag="yes" if decided else "plain")]
+                [
+                    cell(self.language(row.lang)),
+                    hours_cell(row.hours),
+                    cell(row.gap_pp, 2, signed=True),
+                    interval_cell(row.gap_low_pp, row.gap_high_pp),
+                    cell(name, tag="yes" if decided else "plain"),
+                ]
             )
         return sheet("guideline", heads, rows)
 
@@ -327,12 +357,19 @@ class Page:
         ]
         rows = [
             [
-                cell(self.language(row.lang)), cell(row.hours), cell(row.tier), cell(row.difference_pp, 2, signed=True),
-                interval_cell(row.difference_low_pp, row.difference_high_pp), cell(row.p_holm, 3), cell(row.margin_pp, 2),
-                cell(row.verdict, tag="yes" if row.verdict == "equivalent" else "no" if row.verdict == "different" else "plain"),
+                cell(self.language(row.lang)),
+                cell(row.hours),
+                cell(row.tier),
+                cell(row.difference_pp, 2, signed=True),
+                interval_cell(row.difference_low_pp, row.difference_high_pp),
+                cell(row.p_holm, 3),
+                cell(row.margin_pp, 2),
+                cell(
+                    row.verdict, tag="yes" if row.verdict == "equivalent" else "no" if row.verdict == "different" else "plain"
+                ),
             ]
             for row in table.itertuples()
-        ]  # fmt: skip
+        ]
         return sheet("tiers", heads, rows, sortable=True)
 
     def _latency(self) -> dict:
@@ -348,8 +385,8 @@ class Page:
         heads = [name.replace("_", " ").capitalize() for name in have]
         heads += ["Lookahead ms", "RTFx (median)", "Chunk ms", "Chunk ms p95", "Emission delay ms"]
         rows = [
-            [*(cell(row[name]) for name in have)]
-            + [
+            [
+                *(cell(row[name]) for name in have),
                 cell(row.lookahead_ms, 0),
                 cell(row.rtfx, 1),
                 cell(row.chunk_ms_median, 1),
@@ -369,13 +406,19 @@ class Page:
         sizes = ["times_smaller_than_pytorch_fp32", "times_smaller_than_onnx_fp32", "times_smaller_than_fp16"]
         rows = [
             [
-                cell(self.language(row.lang)), cell("Change of the gap" if row.init == "gap" else self.init(row.init)),
-                cell(row.hours, 2 if row.hours < 1 else 0), cell(row.precision), cell(row.tier), cell(row.test_set),
-                cell(row.delta_pp, 2, signed=True), interval_cell(row.delta_low_pp, row.delta_high_pp),
-                cell(getattr(row, "bytes_encoder", float("nan")) / 1e6, 2), *(cell(getattr(row, size, float("nan")), 2) for size in sizes),
+                cell(self.language(row.lang)),
+                cell("Change of the gap" if row.init == "gap" else self.init(row.init)),
+                hours_cell(row.hours),
+                cell(row.precision),
+                cell(row.tier),
+                cell(row.test_set),
+                cell(row.delta_pp, 2, signed=True),
+                interval_cell(row.delta_low_pp, row.delta_high_pp),
+                cell(getattr(row, "bytes_encoder", float("nan")) / 1e6, 2),
+                *(cell(getattr(row, size, float("nan")), 2) for size in sizes),
             ]
             for row in table.itertuples()
-        ]  # fmt: skip
+        ]
         return sheet("quantization", heads, rows, sortable=True)
 
     def _runs(self) -> dict:
@@ -393,12 +436,19 @@ class Page:
         ]
         rows = [
             [
-                cell(self.language(run["lang"])), cell(self.init(run["init"])), cell(float(run["hours"]), 2 if float(run["hours"]) < 1 else 0),
-                cell(run["seed"], 0), cell(run.get("steps"), 0), cell(run.get("hours_seen"), 2), cell(run.get("epochs"), 1),
-                cell(_number((run.get("final") or {}).get("loss")), 3), cell(run.get("wall_s"), 0), cell(run.get("peak_mb"), 0),
+                cell(self.language(run["lang"])),
+                cell(self.init(run["init"])),
+                hours_cell(float(run["hours"])),
+                cell(run["seed"], 0),
+                cell(run.get("steps"), 0),
+                cell(run.get("hours_seen"), 2),
+                cell(run.get("epochs"), 1),
+                cell(_number((run.get("final") or {}).get("loss")), 3),
+                cell(run.get("wall_s"), 0),
+                cell(run.get("peak_mb"), 0),
             ]
             for run in self.runs
-        ]  # fmt: skip
+        ]
         return sheet("runs", heads, rows, sortable=True)
 
     def _data(self) -> dict:
@@ -415,8 +465,6 @@ class Page:
                         cell(read.get("cuts"), 0),
                         cell(read.get("hours"), 2),
                         cell(kept.get("cuts"), 0),
-                    ]
-                    + [
                         cell(kept.get("hours"), 2),
                         cell(sum(d["cuts"] for d in dropped), 0),
                         cell(sum(d["hours"] for d in dropped), 2),
@@ -496,36 +544,43 @@ class Page:
             hardware = ", ".join(str(v) for v in hardware.values() if v) if isinstance(hardware, dict) else hardware
             rows.append(
                 [
-                    cell(f"{run['lang']}/{run['init']}/{run['hours']}h/seed{run['seed']}"), cell(str(run.get("git_commit") or "not recorded")[:12]),
-                    cell(hardware, wide=True), cell(f"{_count(run.get('encoder_tensors_loaded'))} of {run.get('encoder_tensors', '?')}"),
-                    cell(str(run.get("model_sha256") or "")[:16]), cell(str((run.get("input_digests") or {}).get("init") or "random")[:16]),
+                    cell(f"{run['lang']}/{run['init']}/{run['hours']}h/seed{run['seed']}"),
+                    cell(str(run.get("git_commit") or "not recorded")[:12]),
+                    cell(hardware, wide=True),
+                    cell(f"{_count(run.get('encoder_tensors_loaded'))} of {run.get('encoder_tensors', '?')}"),
+                    cell(str(run.get("model_sha256") or "")[:16]),
+                    cell(str((run.get("input_digests") or {}).get("init") or "random")[:16]),
                     cell(text, wide=True),
                 ]
-            )  # fmt: skip
+            )
         return sheet("provenance", heads, rows)
 
     def captions(self) -> dict[str, str]:
         """Caption of every figure."""
         words = {
-            "baseline": self.baseline, "challenger": self.challenger, "challenger_name": self.init(self.challenger),
-            "level": self.level, "test_set": self.test_set, "tier": self.tier,
-        }  # fmt: skip
+            "baseline": self.baseline,
+            "challenger": self.challenger,
+            "challenger_name": self.init(self.challenger),
+            "level": self.level,
+            "test_set": self.test_set,
+            "tier": self.tier,
+        }
         return {name: text.format(**words) for name, text in _CAPTIONS.items()}
 
     def methods(self) -> list[str]:
         """How the numbers were made, in short lines."""
-        replicates = self.chosen.get("replicates", 10000)
+        replicates, margin = self.chosen.get("replicates", 10000), self.chosen.get("tier_margin_pp", 0.5)
         return [
             "Text: one normaliser for training text, references and hypotheses, by language block; raw hypotheses are stored.",
             "Rates: jiwer counts per utterance, summed over the corpus; never a mean of per-utterance rates.",
-            f"Intervals: paired block bootstrap, {replicates} replicates, the same blocks for all systems of a language and test set; "
-            f"{self.level} % percentiles widened by Student's t.",
-            "Mean over languages: the languages of this study as they are. gap.csv also has the mean with languages as a sample, for "
-            "statements about other languages, when there are at least three.",
-            "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, so zero and negative gaps count "
-            "like any other; pooled = one exponent, an amplitude per language. Families are compared by AIC with the variances known "
-            "from the bootstrap; the table shows Akaike weights.",
-            f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{self.chosen.get('tier_margin_pp', 0.5):g} pp.",
+            f"Intervals: paired block bootstrap, {replicates} replicates, the same blocks for all systems of a language and "
+            f"test set; {self.level} % percentiles widened by Student's t.",
+            "Mean over languages: the languages of this study as they are. gap.csv also has the mean with languages as a "
+            "sample, for statements about other languages, when there are at least three.",
+            "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, so zero and negative "
+            "gaps count like any other; pooled = one exponent, an amplitude per language. Families are compared by AIC with the "
+            "variances known from the bootstrap; the table shows Akaike weights.",
+            f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{margin:g} pp.",
             "Lookahead is (right context + 1) · 80 ms. It is an algorithmic figure, not the delay a user feels.",
         ]
 
