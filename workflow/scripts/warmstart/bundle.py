@@ -25,9 +25,10 @@ FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.w
 
 # Without zeros behind, the last words stay in sherpa-onnx's buffer.
 _TAIL_S = 1.6
-# Its first window loses two encoder frames (160 ms), and its frames are centred half a hop late: with this many zeros in front
-# its kept frames and chunk limits are those of the native chunks.
-_FRONT_SAMPLES = 2560 + 80
+# Zeros in front, in samples. Its frames are centred half a hop late: 80 samples line them up. Its first window loses two
+# encoder frames: with 160 ms more nothing of the audio is lost, and chunk limits are those of the native chunks.
+_FRONTS = {"as it is": 0, "5 ms of zeros in front": 80, "165 ms of zeros in front": 80 + 2560}
+_FRONT_SAMPLES = 80 + 2560
 
 _LOG = logging.getLogger("warmstart.bundle")
 
@@ -145,12 +146,12 @@ def open_recognizer(folder: str | Path, threads: int = 1):
     )
 
 
-def recognize(recognizer, samples, sample_rate: int, padded: bool = True) -> list[str]:
-    """Tokens that sherpa-onnx finds in a waveform (samples,), with or without zeros in front."""
+def recognize(recognizer, samples, sample_rate: int, front_samples: int = _FRONT_SAMPLES) -> list[str]:
+    """Tokens that sherpa-onnx finds in a waveform (samples,) with zeros around it."""
     import numpy
 
     stream = recognizer.create_stream()
-    front = numpy.zeros(_FRONT_SAMPLES if padded else 0, dtype=numpy.float32)
+    front = numpy.zeros(front_samples, dtype=numpy.float32)
     tail = numpy.zeros(int(_TAIL_S * sample_rate), dtype=numpy.float32)
     stream.accept_waveform(sample_rate, numpy.concatenate([front, samples, tail]))
     stream.input_finished()
@@ -167,22 +168,24 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
     recognizer = open_recognizer(folder)
     native = [decoder.text(found).split() for found in decoder.decode(waveforms)]
     result: dict[str, Any] = {"utterances": len(waveforms), "native_words": sum(map(len, native))}
-    for name, padded in (("as_is", False), ("padded", True)):
-        tokens = [recognize(recognizer, samples, sample_rate, padded) for samples in waveforms]
+    result["variants"] = []
+    for name, front_samples in _FRONTS.items():
+        tokens = [recognize(recognizer, samples, sample_rate, front_samples) for samples in waveforms]
         # SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place.
         texts = ["".join(row).replace("\u2581", " ").split() for row in tokens]
         pairs = [(" ".join(left), " ".join(right)) for left, right in zip(native, texts, strict=True)]
         spoken = [pair for pair in pairs if pair[0]]
         counts = jiwer.process_words([left for left, _ in spoken], [right for _, right in spoken]) if spoken else None
         errors = counts.substitutions + counts.deletions + counts.insertions if counts else 0
-        result[name] = {"identical": sum(left == right for left, right in pairs), "differing_words": errors}
+        identical = sum(left == right for left, right in pairs)
+        result["variants"].append({"variant": name, "identical": identical, "differing_words": errors})
     return result
 
 
 def readme(about: dict[str, Any]) -> str:
     """The bundle's README, from `bundle.json`'s content."""
     keys, tier, settings = about["keys"], about["tier"], about["settings"]
-    scheme = settings.get("scheme") or "fp32"
+    scheme = settings["scheme"]
     weights = "float32" if scheme == "fp32" else f"{settings['bits']} bit ({scheme}, block {settings['block_size']})"
     met, init = about["agreement"], settings.get("init") or {}
     lines = [
@@ -229,10 +232,11 @@ def readme(about: dict[str, Any]) -> str:
     lines += [
         "",
         "sherpa-onnx makes its own features and loses 160 ms of its first window, so it does not hear exactly what was scored."
-        f" Against the native decode with the same weights, on {met['utterances']} utterances ({met['native_words']} words):"
-        f" {met['as_is']['identical']} identical, {met['as_is']['differing_words']} differing words as it is;"
-        f" {met['padded']['identical']} identical, {met['padded']['differing_words']} differing words with"
-        f" {_FRONT_SAMPLES} zero samples in front.",
+        f" Against the native decode with the same weights, on {met['utterances']} utterances ({met['native_words']} words):",
+        "",
+        "| zeros | identical utterances | differing words |",
+        "| --- | --- | --- |",
+        *(f"| {row['variant']} | {row['identical']} | {row['differing_words']} |" for row in met["variants"]),
         "",
         "## Licence",
         "",
@@ -322,7 +326,7 @@ def build(
             "keys": keys,
             "precision": precision,
             "tier": vars(tier),
-            "settings": settings,
+            "settings": {**settings, **vars(scheme)},
             "model_sha256": files.digest(model_path),
             "encoder_bytes": (folder / "encoder.onnx").stat().st_size,
             "feature_dim": model.encoder._feat_in,

@@ -225,7 +225,7 @@ def weight_products(model: "onnx.ModelProto") -> list["onnx.NodeProto"]:
 
 
 def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
-    """Quantise every weight matrix that can be; the others stay float32 (`layer_report` says which and why)."""
+    """Quantise every weight matrix that can be, in place; the others stay float32 (`reasons_to_leave`)."""
     import onnx
     from onnxruntime.quantization import matmul_nbits_quantizer as nbits
 
@@ -259,8 +259,16 @@ def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
     return quantized
 
 
+def reasons_to_leave(model: "onnx.ModelProto", scheme: Scheme) -> dict[str, str | None]:
+    """Why the weight of each module with a matrix product stays float32, or None, before `quantize`."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return {module_of(node.name): _why_not(shapes[node.input[1]], scheme) for node in weight_products(model)}
+
+
 def _why_not(shape: tuple[int, ...], scheme: Scheme) -> str | None:
     """Why a (K, N) weight cannot be quantised, or None."""
+    if scheme.scheme == "fp32":
+        return "scheme fp32"
     if len(shape) != 2:
         return f"{len(shape)} dimensions"
     if shape[0] % scheme.block_size:
@@ -347,8 +355,12 @@ def accuracy_levels(model: "onnx.ModelProto") -> set[int]:
 # ---- report -----------------------------------------------------------------------------------------------------------
 
 
-def layer_report(encoder, original: "onnx.ModelProto", quantized: "onnx.ModelProto", scheme: Scheme) -> dict[str, Any]:
-    """Which weights are quantised, with the relative error ||W - W'|| / ||W||, and which are left, and why."""
+def layer_report(encoder, quantized: "onnx.ModelProto", reasons: dict[str, str | None]) -> dict[str, Any]:
+    """Which weights are quantised, with the relative error ||W - W'|| / ||W||, and which are left, and why.
+
+    Args:
+        reasons: by module with a matrix product, from `reasons_to_leave`.
+    """
     import numpy
 
     modules = dict(encoder.named_modules())
@@ -358,8 +370,6 @@ def layer_report(encoder, original: "onnx.ModelProto", quantized: "onnx.ModelPro
         error = float(numpy.linalg.norm(exact - weight) / numpy.linalg.norm(exact))
         done.append({"layer": name, "shape": list(weight.shape), "relative_error": round(error, 6)})
     quantised_names = {layer["layer"] for layer in done}
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in original.graph.initializer}
-    reasons = {module_of(node.name): _why_not(shapes[node.input[1]], scheme) for node in weight_products(original)}
     left = []
     for name, parameter in encoder.named_parameters():
         owner = name.rpartition(".")[0]
@@ -368,7 +378,7 @@ def layer_report(encoder, original: "onnx.ModelProto", quantized: "onnx.ModelPro
         if "linear_pos" in name:
             reason = "folded with the positional table into a constant of this tier"
         elif name.endswith("weight") and owner in reasons:
-            reason = reasons[owner] or "scheme fp32"
+            reason = reasons[owner] or "not asked for"
         elif parameter.dim() < 2 or name.endswith(("bias", "bias_u", "bias_v")):
             reason = "not a matrix"
         elif "conv" in type(modules[owner]).__name__.lower():
@@ -385,12 +395,19 @@ def layer_report(encoder, original: "onnx.ModelProto", quantized: "onnx.ModelPro
     }
 
 
+def graph_bytes(model: "onnx.ModelProto") -> int:
+    """Size of a graph as a file; of one beyond protobuf's limit, which cannot be serialised whole, the sum of its parts."""
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _PROTOBUF_LIMIT_BYTES:
+        return model.ByteSize()
+    return sum(part.ByteSize() for parts in (model.graph.node, model.graph.initializer) for part in parts)
+
+
 def half_bytes(model: "onnx.ModelProto") -> int:
     """Size of a float32 graph if its float32 weights took two bytes each (computed, not converted)."""
     from onnx import TensorProto
 
     floats = sum(len(tensor.raw_data) for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT)
-    return model.ByteSize() - floats // 2
+    return graph_bytes(model) - floats // 2
 
 
 def set_metadata(model: "onnx.ModelProto", values: dict[str, str]) -> None:
@@ -410,7 +427,7 @@ def save(model: "onnx.ModelProto", path: str | Path) -> int:
 
     path = Path(path)
     with files.atomic_path(path) as temporary:
-        if model.ByteSize() < _PROTOBUF_LIMIT_BYTES:
+        if graph_bytes(model) < _PROTOBUF_LIMIT_BYTES:
             onnx.save_model(model, str(temporary))
             return temporary.stat().st_size
         data = path.with_name(path.name + ".data")
@@ -464,11 +481,12 @@ def build(model_path: str | Path, tier: streaming.Tier, precision: str, scheme: 
     original = export(model.encoder, tier)
     export_s = time.perf_counter() - started
     pytorch_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.encoder.parameters())
-    fp32_bytes, fp16_bytes = original.ByteSize(), half_bytes(original)
+    fp32_bytes, fp16_bytes = graph_bytes(original), half_bytes(original)
+    reasons = reasons_to_leave(original, scheme)
     started = time.perf_counter()
-    quantized = quantize(_copy(original), scheme)
+    quantized = quantize(original, scheme)
     quantize_s = time.perf_counter() - started
-    layers = layer_report(model.encoder, original, quantized, scheme)
+    layers = layer_report(model.encoder, quantized, reasons)
     if not layers["quantised"] and scheme.scheme != "fp32":
         raise UserError(
             f"{model_path}: no weight matrix fits block size {scheme.block_size}; choose a smaller block_size, or d_model"
@@ -510,12 +528,3 @@ def build(model_path: str | Path, tier: streaming.Tier, precision: str, scheme: 
         "export_s": round(export_s, 2),
         "quantize_s": round(quantize_s, 2),
     }
-
-
-def _copy(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """An independent copy; the quantiser works in place."""
-    import onnx
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    return copied
