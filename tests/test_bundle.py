@@ -42,7 +42,9 @@ def build(model, folder, clips, settings, tier=TIER, more=()):
 def int4_bundle(toy_model_path, tmp_path_factory, clips):  # noqa: F811
     folder = tmp_path_factory.mktemp("int4")
     scores = folder / "wer.csv"
-    scores.write_text("lang,init,hours,tier,test_set,wer\nit,en,0.02,560ms,human,0.5\nit,ml,0.02,560ms,human,0.25\n")
+    scores.write_text(
+        "lang,init,hours,precision,tier,test_set,wer_pct\nit,en,0.02,int4,560ms,human,50.126\nit,ml,0.02,int4,560ms,human,25.5\n"
+    )
     return build(toy_model_path, folder, clips, {**INT4, **LICENCE}, more=["--scores", str(scores)])
 
 
@@ -113,10 +115,10 @@ def test_readme_and_json_say_what_it_is(int4_bundle):
         "OpenMDW-1.1",
         "donor/repo",
         "CC-BY-4.0",
-        "| it | en | 0.02 | 560ms | human | 0.5 |",
+        "| int4 | 560ms | human | 50.13 |",
     ):
         assert phrase in text, phrase
-    assert "0.25" not in text, "a row about another init"
+    assert "25.5" not in text, "a row about another init"
     about = bundle.verify(int4_bundle)
     assert about["keys"] == KEYS
     assert set(about["files"]) == {"encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav"}

@@ -21,6 +21,7 @@ from warmstart import files, quantization, streaming
 from warmstart.errors import UserError
 
 _PACKAGES = ("sherpa-onnx", "onnxruntime", "nemo-toolkit", "torch")
+_README_COLUMNS = ("precision", "tier", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct")
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
 # Without zeros behind, the last words stay in sherpa-onnx's buffer.
@@ -182,6 +183,14 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
     return result
 
 
+def _short(value: str) -> str:
+    """A table cell: numbers with a fraction to two decimals."""
+    try:
+        return f"{float(value):.2f}" if "." in value else value
+    except ValueError:
+        return value
+
+
 def readme(about: dict[str, Any]) -> str:
     """The bundle's README, from `bundle.json`'s content."""
     keys, tier, settings = about["keys"], about["tier"], about["settings"]
@@ -223,9 +232,9 @@ def readme(about: dict[str, Any]) -> str:
         "",
     ]
     if about["measured"]:
-        columns = list(about["measured"][0])
-        lines += [" | ".join(["", *columns, ""]).strip(), "|" + " --- |" * len(columns)]
-        lines += ["| " + " | ".join(row[column] for column in columns) + " |" for row in about["measured"]]
+        columns = [column for column in _README_COLUMNS if column in about["measured"][0]]
+        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+        lines += ["| " + " | ".join(_short(row[column]) for column in columns) + " |" for row in about["measured"]]
         lines += ["", "Decoded natively (NeMo's features and chunks) by the study."]
     else:
         lines += ["No scores were given when this bundle was made."]
