@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 FULL, MEAN, POOLED = "full", "mean", "pooled"
+_PIXELS_PER_POINT = 1.46  # three panels of a figure fill the page
 PAIRED = ["data", "validation", "tokenizer", "start of predictor", "start of joint", "settings", "steps", "audio seen", "code"]
 """What must be equal between the runs of a pair; the encoder's start is what may differ."""
 
 _CAPTIONS = {
     "gap_by_hours": "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of training data; above zero "
-    "the start {challenger_name} is better. Bars: {level} % intervals. Dashed: the fitted power law.",
+    "the {challenger_name} start is better. Bars: {level} % intervals. Dashed: the fitted power law.",
     "wer_by_hours": "WER on {test_set} at {tier} against hours of training data, with {level} % intervals.",
     "gap_by_tier": "The gap at every latency tier on {test_set}, a line per budget, set apart sideways to be told apart.",
     "quantization": "Change of WER when the encoder is quantised, against the same model at full precision in the same tier, "
@@ -42,7 +43,9 @@ def cell(
 
 
 def hours_cell(hours: float) -> dict:
-    """A budget: whole hours, or hundredths below one hour."""
+    """A budget: whole hours, or hundredths below one hour; infinity stands for all budgets."""
+    if math.isinf(hours):
+        return cell(hours, 0) | {"text": "all", "sort": 1e12}
     return cell(hours, 2 if hours < 1 else 0)
 
 
@@ -117,7 +120,7 @@ class Page:
     def gap_text(self) -> str:
         """What the gap is, in words."""
         baseline, challenger = self.init(self.baseline), self.init(self.challenger)
-        return f"Gap = WER({baseline}) − WER({challenger}) in percentage points. Positive: the start {challenger} is better."
+        return f"Gap = WER({baseline}) − WER({challenger}) in percentage points. Positive: the {challenger} start is better."
 
     def _summary(self) -> pd.DataFrame:
         gaps = self.headline("gap")
@@ -152,9 +155,9 @@ class Page:
             return f"the gap is {row.gap_pp:+.2f} pp, without an interval (too few blocks)"
         bounds = f"{self.level} % interval of the gap {interval_text(row.gap_low_pp, row.gap_high_pp)}"
         if row.gap_low_pp > 0:
-            return f"the start {self.init(self.challenger)} gives {size} less WER ({bounds})"
+            return f"the {self.init(self.challenger)} start gives {size} less WER ({bounds})"
         if row.gap_high_pp < 0:
-            return f"the start {self.init(self.baseline)} gives {size} less WER ({bounds})"
+            return f"the {self.init(self.baseline)} start gives {size} less WER ({bounds})"
         return f"this study does not decide between the starts (gap {row.gap_pp:+.2f} pp, {bounds})"
 
     def _law(self) -> Any:
@@ -358,7 +361,7 @@ class Page:
         rows = [
             [
                 cell(self.language(row.lang)),
-                cell(row.hours),
+                hours_cell(math.inf if row.hours == "all" else float(row.hours)),
                 cell(row.tier),
                 cell(row.difference_pp, 2, signed=True),
                 interval_cell(row.difference_low_pp, row.difference_high_pp),
@@ -577,9 +580,9 @@ class Page:
             f"test set; {self.level} % percentiles widened by Student's t.",
             "Mean over languages: the languages of this study as they are. gap.csv also has the mean with languages as a "
             "sample, for statements about other languages, when there are at least three.",
-            "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, so zero and negative "
-            "gaps count like any other; pooled = one exponent, an amplitude per language. Families are compared by AIC with the "
-            "variances known from the bootstrap; the table shows Akaike weights.",
+            "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, so that zero and "
+            "negative gaps count like any other; pooled = one exponent, an amplitude per language. Families are compared by "
+            "AIC with the variances known from the bootstrap; the table shows Akaike weights.",
             f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{margin:g} pp.",
             "Lookahead is (right context + 1) · 80 ms. It is an algorithmic figure, not the delay a user feels.",
         ]
@@ -637,7 +640,11 @@ def inline_svg(path: Path) -> str:
             .replace(f'#{name}"', f'#{prefix}{name}"')
             .replace(f"#{name})", f"#{prefix}{name})")
         )
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
+    # As wide as the page at most, and as large as drawn times the same factor in every figure, so that letters match.
+    points = float(re.search(r'<svg[^>]*? width="([\d.]+)pt"', text)[1])
+    head, _, rest = text.partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f'{head} style="--natural: {points * _PIXELS_PER_POINT:.0f}px">{rest}'
 
 
 def aligned_examples(scores: pd.DataFrame, page: Page, count: int = 6) -> list[dict]:

@@ -1,0 +1,156 @@
+"""Statistics: known values, planted truth, and what happens at the edges."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from warmstart import planted
+from warmstart import statistics as st
+
+POWER = st.SHAPES[0]
+
+
+def draws(value, spread, df=50, replicates=4000, seed=0):
+    """An estimate with normal replicates."""
+    noise = np.random.default_rng(seed).normal(0, spread, replicates)
+    return st.Draws(value, noise, np.zeros(replicates), df, 0)
+
+
+def test_the_published_endpoints_give_the_published_halving():
+    # arXiv 2606.24169, abstract: +4.21 pp at 100 h, +0.20 pp at 2500 h; ln(4.21 / 0.20) / ln(25) = 0.947.
+    fit = st.fit_shape(POWER, np.array([100.0, 2500.0]), np.array([[[4.21, 0.20]]]), np.ones((1, 2)))
+    assert fit.shape[0] == pytest.approx(0.947, abs=5e-4)
+    assert 2 ** -fit.shape[0] == pytest.approx(0.52, abs=2e-3)
+    assert st.hours_to_threshold(fit.amplitude[:, 0], fit.shape, fit.reference, 0.20)[0] == pytest.approx(2500, rel=1e-4)
+
+
+def test_a_shared_exponent_is_found_with_unequal_budgets_and_amplitudes():
+    hours = np.array([100.0, 250.0, 500.0, 1000.0])
+    gaps = np.array([[4.0 * (hours / 100) ** -0.8, 1.5 * (hours / 100) ** -0.8]])
+    gaps[0, 1, 3] = np.nan
+    fit = st.fit_shape(POWER, hours, gaps, np.ones((2, 4)))
+    assert fit.shape[0] == pytest.approx(0.8, abs=1e-5)
+    assert fit.amplitude[0] * (100 / fit.reference) ** -fit.shape[0] == pytest.approx([4.0, 1.5], rel=1e-4)
+    assert fit.chi2[0] == pytest.approx(0, abs=1e-8)
+
+
+def test_negative_gaps_follow_the_same_law_and_a_zero_gap_is_an_observation():
+    hours = np.array([100.0, 200.0, 400.0])
+    mirrored = st.fit_shape(POWER, hours, np.array([[[-4.0, -2.0, -1.0]]]), np.ones((1, 3)))
+    assert mirrored.shape[0] == pytest.approx(1.0, abs=1e-5)
+    assert mirrored.amplitude[0, 0] < 0
+    zero = st.fit_shape(POWER, hours, np.array([[[4.0, 0.0, 0.0]]]), np.ones((1, 3)))
+    assert st.at_shape_bound(POWER, zero.shape)[0] == 1, "as steep as is searched: not bounded by the data"
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "exponent", "hours"), [(4.0, 1.0, 800.0), (-1.0, 1.0, 0.0), (4.0, -0.5, math.inf), (0.2, 0.0, 0.0)]
+)
+def test_hours_to_threshold_covers_every_sign(amplitude, exponent, hours):
+    found = st.hours_to_threshold(np.array([amplitude]), np.array([exponent]), 100.0, 0.5)
+    assert found[0] == pytest.approx(hours)
+
+
+def test_the_true_family_has_the_lowest_aic():
+    hours = np.array([100.0, 250.0, 500.0, 1000.0, 2500.0])
+    weights = np.full((1, 5), 1 / 0.1**2)
+    power = st.compare_shapes(hours, (4.2 * (hours / 100) ** -0.95)[None], weights)
+    linear = st.compare_shapes(hours, (4.2 - 1.2 * np.log(hours / 100))[None], weights)
+    constant = st.compare_shapes(hours, np.full((1, 5), 2.0), weights)
+    for name, result in (("power", power), ("log_linear", linear), ("constant", constant)):
+        assert min(result, key=lambda family: result[family]["aic"]) == name
+        assert sum(row["weight"] for row in result.values()) == pytest.approx(1)
+
+
+def test_families_with_as_many_parameters_as_gaps_are_not_compared():
+    result = st.compare_shapes(np.array([1.0, 2.0]), np.array([[2.0, 1.0]]), np.ones((1, 2)))
+    assert math.isnan(result["power"]["aic"])
+    assert result["constant"]["weight"] == 1
+
+
+def test_rates_in_replicates_are_ratios_of_sums():
+    errors, words = np.array([[1, 50]]), np.array([10, 100])
+    rates = st.resample_rates(errors, words, 2000, np.random.default_rng(0))
+    assert set(np.round(rates[:, 0], 6)) == {0.1, 0.5, round(51 / 110, 6)}
+
+
+def test_both_systems_see_the_same_blocks():
+    errors = np.random.default_rng(1).poisson(20, (1, 40))
+    cells = st.cell_draws(
+        np.concatenate([errors, errors + 3]), np.full(40, 100), [[0], [1]], 500, np.random.default_rng(2), np.random.default_rng
+    )
+    difference = cells[1] - cells[0]
+    assert difference.value == pytest.approx(0.03)
+    assert difference.error < 1e-12, "a constant difference has no sampling error when blocks are paired"
+    assert cells[0].error > 1e-3
+
+
+def test_seeds_are_a_level_of_their_own():
+    errors = np.array([[100.0] * 50, [120.0] * 50, [140.0] * 50])
+    (cell,) = st.cell_draws(errors, np.full(50, 1000), [[0, 1, 2]], 20000, np.random.default_rng(0), np.random.default_rng)
+    assert cell.value == pytest.approx(0.12)
+    assert cell.error == pytest.approx(0.02 / math.sqrt(3), rel=0.03), "standard error of a mean of three seeds"
+    assert cell.df == pytest.approx(2)
+
+
+def test_one_block_gives_no_interval():
+    (cell,) = st.cell_draws(np.array([[5.0]]), np.array([10]), [[0]], 100, np.random.default_rng(0), np.random.default_rng)
+    assert all(math.isnan(bound) for bound in cell.interval(0.95))
+
+
+def test_intervals_widen_to_students_t():
+    low, high = draws(0.0, 1.0, df=9, replicates=200_000).interval(0.95)
+    assert (low, high) == (pytest.approx(-2.262, abs=0.05), pytest.approx(2.262, abs=0.05))
+
+
+def test_infinite_replicates_give_an_infinite_bound():
+    values = np.r_[np.arange(900.0), np.full(100, np.inf)]
+    low, high = st.interval(values, 0.95, 50)
+    assert math.isfinite(low)
+    assert math.isinf(high)
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "equivalent"),
+    [(0.0, 0.1, True), (0.0, 0.5, False), (0.4, 0.05, True), (0.45, 0.05, False), (0.6, 0.01, False)],
+)
+def test_equivalence_needs_the_whole_interval_inside_the_margin(value, spread, equivalent):
+    said, p = st.equivalence(draws(value, spread, df=1000), 0.5, 0.05)
+    assert said is equivalent
+    assert (p < 0.05) == equivalent
+
+
+def test_holm_by_hand():
+    assert st.holm([0.01, 0.04, 0.03, float("nan")])[:3] == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_a_sample_of_languages_needs_three():
+    assert math.isnan(st.mean_over_sampled([1.0, 2.0], 0.95)[1])
+    mean, low, high = st.mean_over_sampled([1.0, 2.0, 3.0], 0.95)
+    assert (mean, high - low) == (pytest.approx(2.0), pytest.approx(2 * 4.3027 / math.sqrt(3), rel=1e-4))
+
+
+def test_ten_thousand_replicates_over_a_hundred_thousand_utterances_are_fast():
+    random = np.random.default_rng(0)
+    errors, words = random.poisson(100, (2, 2000)), random.poisson(1000, 2000)  # 2000 speakers of 50 utterances
+    start = time.process_time()
+    st.resample_rates(errors, words, 10_000, random)
+    assert time.process_time() - start < 10
+
+
+def test_merging_blocks_keeps_totals_and_spread():
+    random = np.random.default_rng(0)
+    errors, words = random.poisson(2, (1, 30_000)), np.full(30_000, 10)
+    rates = st.resample_rates(errors, words, 200, random)[:, 0]
+    assert rates.mean() == pytest.approx(errors.sum() / words.sum(), rel=1e-3)
+    assert rates.std() == pytest.approx(math.sqrt(2 / 30_000) / 10, rel=0.2)
+
+
+def test_planted_counts_have_the_planted_rates():
+    truth = planted.Truth(speakers=4000)
+    table, errors, words = planted.block_counts(truth, np.random.default_rng(0))
+    observed = 100 * errors.sum(axis=1) / words.sum()
+    assert observed == pytest.approx(table.wer.to_numpy(), rel=0.03)
+    assert np.corrcoef(errors[0] / words, errors[2] / words)[0, 1] > 0.5, "speakers are hard or easy for both systems"
