@@ -42,6 +42,8 @@ rule prepare_noise:
         "logs/prepare_noise/{corpus}/{lang}/{split}+noise{snr_db}db.log",
     benchmark:
         "results/benchmarks/prepare_noise/{corpus}/{lang}/{split}+noise{snr_db}db.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         recipe=1,
@@ -49,8 +51,6 @@ rule prepare_noise:
         seed=lambda wildcards: config["noise"]["seed"],
     message:
         "Noise under {wildcards.corpus}, {wildcards.lang}, {wildcards.split} at {wildcards.snr_db} dB"
-    conda:
-        ENVIRONMENT
     shell:
         "python {PROGRAMS}/prepare_noise.py --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
         " --seed {params.seed} --output {output.cuts:q} --log {log:q}"

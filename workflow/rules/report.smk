@@ -66,10 +66,11 @@ rule build_report:
         tables=rules.aggregate.output.tables,
         figures=rules.plot.output.figures,
         runs=[f"{path}/run.json" for path in RUN_PATHS],
-        curves=[f"{path}/train.csv" for path in RUN_PATHS],
         pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
-        quantized=STUDY.quantize_reports(),
-        code=code("build_report.py", "warmstart/report.py"),
+        scores=rules.aggregate.input.scores,
+        code=code(
+            "build_report.py", "warmstart/report.py", "../report/template.html", "../report/style.css", "../report/report.js"
+        ),
     output:
         report="results/report.html",
     log:
@@ -87,5 +88,5 @@ rule build_report:
         "Report"
     shell:
         "python {PROGRAMS}/build_report.py --tables {params.tables} --figures {params.figures} --runs {input.runs:q}"
-        " --train-logs {input.curves:q} --qc {input.pools:q} --quantize {input.quantized:q} --settings {params.settings:q}"
+        " --qc {input.pools:q} --scores {input.scores:q} --settings {params.settings:q}"
         " --output {output.report:q} --log {log:q}"
