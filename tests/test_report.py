@@ -1,0 +1,181 @@
+"""The report: what it says, that it stands alone, and how it behaves in a browser."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_aggregate import SETTINGS, make_tables
+
+import build_report
+import plot
+from warmstart.planted import Truth, score_table
+from warmstart.report import Page, interval_text, pair_facts
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DISPLAY = {
+    "study": {"name": "test", "title": "A <test> study & its report"},
+    "statistics": SETTINGS | {"confidence": 0.95, "tier_margin_pp": 0.5, "threshold_pp": 0.5},
+    "languages": {"de": "German", "fr": "French", "it": "Italian"},
+    "inits": {"en": {"name": "English only", "seen": []}, "ml": {"name": "Multilingual", "seen": ["fleurs"]}},
+    "tiers": {"160ms": {"lookahead_ms": 160}, "560ms": {"lookahead_ms": 560}},
+    "test_sets": ["fleurs"],
+}
+
+
+def run_record(init, **changes):
+    """A run.json with the fields that the page reads."""
+    record = {
+        **{"lang": "de", "init": init, "hours": "100", "seed": 1, "steps": 500, "hours_seen": 2.0, "settings": {"lr": 1}},
+        **{"git_commit": "0123456789abcdef", "versions": {"torch": "2.11.0"}, "hardware": {"cpu": "x"}, "final": {"loss": 1.5}},
+        **{"model_sha256": "f" * 64, "encoder_tensors": 86, "encoder_tensors_loaded": 86},
+        "input_digests": {"train_cuts": "a", "dev_cuts": "b", "tokenizer": "c", "init": init},
+        "start_digests": {"encoder": init, "decoder": "d", "joint": "e"},
+    }
+    return record | changes
+
+
+def build(folder, tables, runs=(), extra=()):
+    """Draw the figures, build the page, return its text."""
+    plot.main(["--tables", str(tables), "--settings", json.dumps(DISPLAY), "--output-dir", str(folder / "figures"), *extra])
+    paths = []
+    for record in runs:
+        path = folder / f"{record['init']}-{record['hours']}.json"
+        path.write_text(json.dumps(record))
+        paths.append(str(path))
+    arguments = ["--tables", str(tables), "--figures", str(folder / "figures"), "--settings", json.dumps(DISPLAY)]
+    build_report.main([*arguments, *(["--runs", *paths] if paths else []), "--output", str(folder / "report.html")])
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Tables and page of a planted study."""
+    folder = tmp_path_factory.mktemp("report")
+    random = np.random.default_rng(3)
+    tables = make_tables(folder, {lang: score_table(Truth(), random, lang) for lang in DISPLAY["languages"]})
+    return folder, tables, build(folder, folder / "tables", [run_record("en"), run_record("ml")])
+
+
+def test_the_page_stands_alone_and_escapes_what_it_is_given(study):
+    page = study[2]
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page), "nothing is loaded from elsewhere"
+    assert "@import" not in page
+    assert "url(http" not in page
+    assert "A &lt;test&gt; study &amp; its report" in page
+
+
+def test_the_headline_says_what_the_interval_carries(study):
+    _, tables, page = study
+    row = tables["gap"].query("languages_as == 'fixed' and hours == 100 and tier == '160ms' and precision == 'full'").iloc[0]
+    assert row.gap_low_pp > 0
+    assert f"the Multilingual start gives {row.gap_pp:.2f} pp less WER" in page
+
+
+def test_an_open_interval_is_not_turned_into_a_winner(study):
+    _, tables, _ = study
+    gap = tables["gap"].assign(gap_low_pp=-1.0, gap_high_pp=1.0)
+    text = " ".join(Page(tables | {"gap": gap}, [], {}, DISPLAY).answer())
+    assert "does not decide between the starts" in text
+    assert "less WER" not in text
+
+
+def test_a_test_set_that_a_donor_has_seen_gets_a_banner(study):
+    assert "fleurs: the corpus is in the training data of the donor of Multilingual" in study[2]
+
+
+def test_the_pairing_audit_finds_what_differs(study):
+    _, tables, page = study
+    assert "Pairs that differ in more than the encoder" not in page
+    runs = [run_record("en"), run_record("ml", input_digests={**run_record("ml")["input_digests"], "tokenizer": "other"})]
+    (pair,) = Page(tables, runs, {}, DISPLAY).pairs()
+    assert pair["different"] == ["tokenizer"]
+    (pair,) = Page(tables, [run_record("en"), run_record("ml", git_commit=None)], {}, DISPLAY).pairs()
+    assert pair["missing"] == ["code"]
+    assert pair_facts(run_record("en")) == pair_facts(run_record("ml")), "the encoder's start is no part of what must be equal"
+
+
+def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):
+    folder = study[0]
+    page = build(tmp_path, folder / "tables", [run_record("en", steps=400), run_record("ml")])
+    assert "Pairs that differ in more than the encoder" in page
+    assert "German 100 h seed 1: steps" in page
+
+
+def test_a_study_of_one_budget_or_one_init_still_has_a_page(tmp_path):
+    table = score_table(Truth(hours=(0.02,), tiers=("160ms",), tier_gap_pp=(0.0,), speakers=1), np.random.default_rng(0), "it")
+    make_tables(tmp_path, {"it": table})
+    assert "not estimable" in build(tmp_path, tmp_path / "tables")
+    only = tmp_path / "only"
+    only.mkdir()
+    make_tables(only, {"it": table[table.init == "ml"]})
+    assert "has no answer yet" in build(only, only / "tables")
+
+
+def test_training_curves_are_drawn_from_the_logs(study, tmp_path):
+    log = tmp_path / "de" / "en" / "100h" / "seed1" / "train.csv"
+    log.parent.mkdir(parents=True)
+    pd.DataFrame({"step": [1, 2], "loss": [3.0, 2.0], "hours_seen": [0.1, 0.2]}).to_csv(log, index=False)
+    page = build(tmp_path, study[0] / "tables", extra=["--train-logs", str(log)])
+    assert 'id="figure-training"' in page
+    assert (tmp_path / "figures" / "training.png").stat().st_size > 5000
+
+
+def test_the_same_tables_give_the_same_figures(study, tmp_path):
+    folder = study[0]
+    build(tmp_path, folder / "tables")
+    for name in build_report.FIGURES:
+        assert (tmp_path / "figures" / f"{name}.svg").read_bytes() == (folder / "figures" / f"{name}.svg").read_bytes()
+
+
+def test_intervals_without_a_bound_are_written_so():
+    assert interval_text(0.5, float("inf"), signed=False) == "[0.50, ∞]"
+    assert interval_text(float("-inf"), 1.0) == "[−∞, +1.00]"
+
+
+PROBE = """<!doctype html><body style="margin:0">
+<iframe id="page" src="report.html" style="width:{width}px;height:900px;border:0"></iframe>
+<pre id="found"></pre><script>
+page.onload = () => {{
+  const view = page.contentWindow, doc = page.contentDocument, errors = [];
+  view.addEventListener("error", (event) => errors.push(event.message));
+  const table = doc.getElementById("table-wer");
+  const shown = () => [...table.tBodies[0].rows].filter((row) => !row.hidden);
+  const button = table.tHead.rows[0].cells[6].querySelector("button");
+  button.click();
+  const rising = shown().map((row) => Number(row.cells[6].dataset.v));
+  button.click();
+  const falling = shown().map((row) => Number(row.cells[6].dataset.v));
+  const select = doc.querySelector(".filters select");
+  select.value = "German";
+  select.dispatchEvent(new view.Event("change", {{ bubbles: true }}));
+  found.textContent = JSON.stringify({{
+    overflow: doc.documentElement.scrollWidth - doc.documentElement.clientWidth, errors, rising, falling,
+    german: [...new Set(shown().map((row) => row.cells[0].textContent))],
+    count: doc.querySelector(".filters output").textContent,
+  }});
+}};
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser_nothing_overflows_and_tables_sort_and_filter(study, tmp_path, width):
+    (tmp_path / "report.html").write_text(study[2], encoding="utf-8")
+    (tmp_path / "probe.html").write_text(PROBE.format(width=width), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--virtual-time-budget=5000"]
+    command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", "--dump-dom", f"file://{tmp_path}/probe.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = json.loads(re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)[1])
+    assert found["overflow"] <= 0
+    assert found["errors"] == []
+    assert found["rising"] == sorted(found["rising"])
+    assert found["falling"] == sorted(found["falling"], reverse=True)
+    assert found["german"] == ["German"]
+    assert re.fullmatch(r"\d+ of \d+ rows", found["count"])
+    assert "Uncaught" not in done.stderr
