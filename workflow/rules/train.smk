@@ -32,6 +32,7 @@ rule train:
         recipe=1,
         run=run_keys,
         settings=lambda wildcards: as_json(config["training"]),
+        text=lambda wildcards: as_json(STUDY.language(wildcards.lang)["text"]),
         # A run from scratch takes the architecture of another init's file, not its weights.
         init=lambda wildcards, input: (
             ["scratch", "--like", input.init] if "scratch" in config["inits"][wildcards.init] else [input.init]
@@ -43,5 +44,5 @@ rule train:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
         "python {PROGRAMS}/train.py --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
-        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q}"
+        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
         " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
     )
+    parser.add_argument("--text", type=cli.json_value, default=None, help="JSON: the language's block `text`, for --dev-cuts")
     parser.add_argument("--run-dir", type=Path, required=True, help="train.csv, run.json, checkpoints/")
     parser.add_argument("--output", type=Path, required=True, help="model.nemo")
     arguments = parser.parse_args(argv)
@@ -83,7 +84,9 @@ def main(argv: list[str] | None = None) -> None:
         "tokenizer": files.digest(arguments.tokenizer / "tokenizer.model"),
         "init": None if scratch else files.digest(donor_path),
     }
-    validate = training.Validation(arguments.dev_cuts, settings["batch_duration_s"]) if arguments.dev_cuts else None
+    validate = None
+    if arguments.dev_cuts:
+        validate = training.Validation(arguments.dev_cuts, settings["batch_duration_s"], arguments.text)
     recorder = training.fit(
         model,
         arguments.train_cuts,

@@ -36,6 +36,7 @@ from warmstart import cuts as manifests
 from warmstart.errors import UserError
 from warmstart.files import atomic_path
 from warmstart.logs import MinuteTicker
+from warmstart.text import normalize
 
 logger = logging.getLogger(__name__)
 
@@ -362,10 +363,23 @@ class Recorder(pl.Callback):
 
 
 class Validation:
-    """Loss and greedy word error rate on held-out cuts, with the first context of the study."""
+    """Loss and greedy word error rate on held-out cuts, with the first context of the study.
 
-    def __init__(self, cuts_path: str | Path, batch_duration_s: float, limit_s: float | None = None):
-        self._path, self._batch_duration_s, self._limit_s = cuts_path, batch_duration_s, limit_s
+    Args:
+        cuts_path: a manifest; its texts are raw.
+        batch_duration_s: audio in a batch.
+        text: block `text` of the language, the normaliser of the training text; None where the texts are normalised already.
+        limit_s: stop after this much audio; None = all of it.
+    """
+
+    def __init__(
+        self,
+        cuts_path: str | Path,
+        batch_duration_s: float,
+        text: dict[str, Any] | None = None,
+        limit_s: float | None = None,
+    ):
+        self._path, self._batch_duration_s, self._text, self._limit_s = cuts_path, batch_duration_s, text, limit_s
         self._batches: list[Any] | None = None
 
     def __call__(self, model: Any) -> dict[str, float]:
@@ -402,6 +416,8 @@ class Validation:
             for cut in CutSet.from_jsonl_lazy(self._path):
                 if self._limit_s is not None and seconds >= self._limit_s:
                     break
+                if self._text is not None:
+                    cut.supervisions[0].text = normalize(cut.supervisions[0].text, self._text)
                 chosen.append(cut.resample(16000))
                 seconds += cut.duration
             if not chosen:
