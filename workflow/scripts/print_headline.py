@@ -18,7 +18,11 @@ FULL = "full"
 def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> list[str]:
     """The text, line by line: one block a language, a row per init and budget, a column per tier."""
     if guideline.empty:
-        raise UserError("guideline.csv has no row: the headline test set was not decoded with both inits at the reference tier")
+        rows = wer.sort_values(["test_set", "lang", "hours", "tier"])
+        table = rows[["test_set", "lang", "init", "hours", "precision", "tier", "wer_pct"]].to_string(
+            index=False, float_format="%.4g"
+        )
+        return ["No gap: the headline test set was not decoded with both inits at the reference tier. WER in %:", "", table]
     test_set, reference = guideline.test_set.iloc[0], guideline.tier.iloc[0]
     wer = wer[(wer.test_set == test_set) & (wer.precision == FULL)]
     gap = gap[(gap.test_set == test_set) & (gap.precision == FULL) & (gap.languages_as != "sampled")]

@@ -284,7 +284,7 @@ def training(curves: dict[tuple, pd.DataFrame], settings: dict[str, Any]) -> Fig
             )
         axis.set_title(settings["languages"][lang])
         axis.set_xlabel("Audio seen (h)")
-        axis.set_ylabel("Training loss (nats per utterance)")
+        axis.set_ylabel("Training loss")
         axis.set_ylim(bottom=0)
     shared_legend(figure, axes)
     return figure

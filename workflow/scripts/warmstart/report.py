@@ -207,9 +207,9 @@ class Page:
         unfair = [f"{pair['name']}: {', '.join(pair['different'])}" for pair in self.pairs() if pair["different"]]
         if unfair:
             banners.append({"title": "Pairs that differ in more than the encoder", "lines": unfair, "fine": False})
-        unknown = [pair["name"] for pair in self.pairs() if pair["missing"]]
+        unknown = [f"{pair['name']}: {', '.join(pair['missing'])} not recorded" for pair in self.pairs() if pair["missing"]]
         if unknown:
-            banners.append({"title": "Pairs that cannot be checked in full", "lines": [", ".join(unknown)], "fine": False})
+            banners.append({"title": "Pairs that cannot be checked in full", "lines": unknown, "fine": False})
         if not banners and self.pairs():
             lines = [f"All {len(self.pairs())} pairs of runs are equal in everything but the encoder."]
             lines += ["No donor of an encoder is listed as trained on a test set."]
