@@ -184,6 +184,36 @@ def test_program_writes_hypotheses_in_manifest_order_and_decodes_only_what_is_ne
     assert len(read(run(toy_model_path, tmp_path, {"first": first})["first"])) == 1, "a changed manifest was not seen"
 
 
+def test_joined_intervals_are_one_utterance_and_other_rates_are_resampled(tmp_path, speech):
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+
+    soundfile.write(tmp_path / "session.wav", speech[-1], SAMPLE_RATE)
+    recording = Recording.from_file(tmp_path / "session.wav")
+    text = SupervisionSegment("s", recording.id, 0.0, 2.0, text="due pezzi")
+    first = MonoCut("joined", 1.0, 2.0, 0, supervisions=[text], recording=recording, custom={"block": "b", "corpus": "c"})
+    second = MonoCut("later", 5.0, 1.5, 0, supervisions=[], recording=recording)
+    joined = first.append(second)
+    joined.id = "joined"
+    soundfile.write(tmp_path / "narrow.wav", speech[0][::2], SAMPLE_RATE // 2)
+    narrow = Recording.from_file(tmp_path / "narrow.wav").to_cut()
+    narrow.supervisions = [SupervisionSegment("n", narrow.recording.id, 0.0, narrow.duration, text="stretto")]
+    CutSet.from_cuts([joined, narrow]).to_file(tmp_path / "test.jsonl.gz")
+    found = streaming.read_manifest(tmp_path / "test.jsonl.gz")
+    assert [(u.id, u.text, u.duration_s) for u in found] == [
+        ("joined", "due pezzi", 3.5),
+        ("narrow", "stretto", narrow.duration),
+    ]
+    assert found[0].block == "b"
+    for _ in range(2):
+        samples = streaming.load_audio(found[0], SAMPLE_RATE)
+        assert len(samples) == 3.5 * SAMPLE_RATE
+        wanted = numpy.concatenate(
+            [speech[-1][SAMPLE_RATE : 3 * SAMPLE_RATE], speech[-1][5 * SAMPLE_RATE : int(6.5 * SAMPLE_RATE)]]
+        )
+        numpy.testing.assert_allclose(samples, wanted, atol=1e-4)
+    assert len(streaming.load_audio(found[1], SAMPLE_RATE)) == pytest.approx(len(speech[0]), abs=2)
+
+
 def test_offline_tier_is_one_forward_with_times_at_the_frame(toy_model_path, tmp_path, speech, model):  # noqa: F811
     tier = {"name": "offline", "left": 70, "right": 13, "offline": True}
     manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0]})

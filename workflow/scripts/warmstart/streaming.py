@@ -140,7 +140,7 @@ def load_audio(utterance: Utterance, sample_rate: int):
     import numpy
     from lhotse.serialization import deserialize_item
 
-    cut = deserialize_item(utterance.cut)
+    cut = deserialize_item(copy.deepcopy(utterance.cut))  # it takes its argument apart
     try:
         samples = (cut if cut.sampling_rate == sample_rate else cut.resample(sample_rate)).load_audio()
     except Exception as error:  # whatever the audio backend raises
