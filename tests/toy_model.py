@@ -1,8 +1,8 @@
 """A small random transducer of the study's kind, for tests that need a real model but not a good one.
 
 `build(directory)` makes a tokenizer and a `.nemo` in 2 s; `toy_model_path` is a session fixture, imported by name. A random
-transducer emits blanks only or loops for ever; here the joint is centred on real speech and its blank biased so that about every
-fourth pair of frame and history emits something: equality of such outputs proves something.
+transducer emits blanks only or loops for ever; here the joint is centred on real speech and its blank biased so that about
+every fourth pair of frame and history emits something: equality of such outputs proves something.
 """
 
 from pathlib import Path
