@@ -18,7 +18,7 @@ rule prepare_manifest:
         "results/benchmarks/prepare_manifest/{corpus}/{lang}/{split}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=4000,
     params:
@@ -30,7 +30,7 @@ rule prepare_manifest:
     shell:
         "python {PROGRAMS}/prepare_manifest.py --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
         " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
-        " --log {log:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule prepare_noise:

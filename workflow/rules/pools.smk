@@ -19,7 +19,7 @@ rule build_pool:
         "results/benchmarks/build_pool/{lang}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
         mem_mb=2000,
     params:
@@ -31,7 +31,7 @@ rule build_pool:
         "Pool of {wildcards.lang}"
     shell:
         "python {PROGRAMS}/build_pool.py --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
-        " --settings {params.settings:q} --output {output.pool:q} --report {output.report:q} --log {log:q}"
+        " --settings {params.settings:q} --output {output.pool:q} --report {output.report:q} --threads {threads} --log {log:q}"
 
 
 rule subset_budget:

@@ -15,15 +15,21 @@ def configure_logging(log_path: str | Path | None) -> None:
     """
     root = logging.getLogger()
     root.setLevel(logging.INFO)
+    # Called twice in one process (tests do), it replaces what it set up before.
+    for handler in [handler for handler in root.handlers if getattr(handler, "of_warmstart", False)]:
+        root.removeHandler(handler)
+        handler.close()
     formatter = logging.Formatter(_FORMAT, datefmt="%H:%M:%S")
     if log_path is not None:
         Path(log_path).parent.mkdir(parents=True, exist_ok=True)
         file_handler = logging.FileHandler(log_path, mode="w", encoding="utf-8")
         file_handler.setFormatter(formatter)
+        file_handler.of_warmstart = True
         root.addHandler(file_handler)
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(formatter)
     terminal.addFilter(lambda record: record.name.startswith("warmstart") or record.levelno >= logging.ERROR)
+    terminal.of_warmstart = True
     root.addHandler(terminal)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
