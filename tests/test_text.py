@@ -86,7 +86,7 @@ def test_number_words_hold_numbers_and_not_articles_or_joining_words():
 def leaderboard_rows():
     """20 sentences a language with the outputs of the Open ASR Leaderboard's multilingual normaliser.
 
-    Its rules (huggingface/open_asr_leaderboard, MultilingualNormalizer(remove_diacritics=False) with lang=, without the joining of
+    Its rules (huggingface/open_asr_leaderboard, MultilingualNormalizer(remove_diacritics=False) with lang=, without joining
     compounds) were applied to sentences of our own; `why` says for what reason ours differs.
     """
     with open(Path(__file__).parent / "data" / "leaderboard.tsv", encoding="utf-8", newline="") as stream:
