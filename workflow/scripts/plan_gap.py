@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     fit, gap = (pd.read_csv(arguments.tables / f"{name}.csv") for name in ("fit", "gap"))
     law = pooled_law(fit, arguments.test_set, arguments.tier)
     print(
-        f"Expected gap of a new language on {arguments.test_set} at {arguments.tier}, {int(law.languages)} languages, b = {law.exponent_b:.2f}"
+        f"Gap of a new language, {arguments.test_set} at {arguments.tier}; {law.languages} languages, b = {law.exponent_b:.2f}"
     )
     for hours in arguments.hours:
         if hours <= 0:
