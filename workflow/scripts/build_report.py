@@ -48,11 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="run.json of each run")
     parser.add_argument(
-        "--train-logs", type=Path, nargs="*", default=[], help="accepted for the rule's sake; the figure shows them"
     )
     parser.add_argument("--qc", type=Path, nargs="*", default=[], help=".qc.json of each pool")
     parser.add_argument(
-        "--quantize", type=Path, nargs="*", default=[], help="accepted for the rule's sake; sizes come from the table"
     )
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors")
     parser.add_argument(
