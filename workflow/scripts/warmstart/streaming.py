@@ -24,6 +24,7 @@ from warmstart import cuts as manifest_lines
 from warmstart import files
 from warmstart.errors import UserError
 from warmstart.logs import MinuteTicker, route_nemo_logs
+from warmstart.tier import FRAME_S, Seconds, Tier
 
 if TYPE_CHECKING:
     import torch
@@ -31,46 +32,10 @@ if TYPE_CHECKING:
 # Raise when a change of this module or of quantization.py can change a token, a time or a measured column of hypotheses.
 RECIPE = 1
 
-Seconds = float
-
-FRAME_S: Seconds = 0.08  # 10 ms hop x 8-fold subsampling
-
 _LOG = logging.getLogger("warmstart.streaming")
 
 
 # ---- what is decoded ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A latency tier as programs receive it; contexts in encoder frames of 80 ms."""
-
-    name: str
-    left: int
-    right: int
-    offline: bool = False
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Tier":
-        """Read `{"name", "left", "right", "offline"}`.
-
-        Raises:
-            UserError: a key is missing or unknown.
-        """
-        try:
-            return cls(**value)
-        except TypeError as error:
-            raise UserError(f"--tier {json.dumps(value)}: {error}; needed: name, left, right, offline") from None
-
-    @property
-    def context(self) -> list[int]:
-        """`[left, right]`, NeMo's `att_context_size`."""
-        return [self.left, self.right]
-
-    @property
-    def lookahead_ms(self) -> int:
-        """Algorithmic latency: (right + 1) * 80 ms."""
-        return (self.right + 1) * round(FRAME_S * 1000)
 
 
 @dataclass(frozen=True)

@@ -17,32 +17,10 @@ import yaml
 
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours
+from warmstart.tier import FRAME_S, Tier
 
-FRAME_MS = 80  # 10 ms hop x 8-fold subsampling of the FastConformer encoder
 RUN = "{lang}/{init}/{hours}h/seed{seed}"
 FULL = "full"  # the precision that decodes with the PyTorch weights as trained
-
-
-@dataclass(frozen=True)
-class Tier:
-    """A latency tier: the attention context of the encoder in 80 ms frames.
-
-    `offline` tiers see the whole utterance in one forward, with this context as mask.
-    """
-
-    name: str
-    left_frames: int
-    right_frames: int
-    offline: bool = False
-
-    @property
-    def lookahead_ms(self) -> int:
-        """Algorithmic latency of one chunk: (right + 1) * 80 ms (the model cards' definition)."""
-        return (self.right_frames + 1) * FRAME_MS
-
-    def as_json(self) -> dict[str, Any]:
-        """The form in which programs receive a tier."""
-        return {"name": self.name, "left": self.left_frames, "right": self.right_frames, "offline": self.offline}
 
 
 @dataclass(frozen=True)
@@ -388,23 +366,23 @@ class Study:
         contexts = [tuple(context) for context in self.config["training"]["model"]["contexts"]]
         for tier in self.tiers.values():
             here = f"tiers.{tier.name}.context"
-            if tier.left_frames % (tier.right_frames + 1):
+            if tier.left % (tier.right + 1):
                 # conformer_encoder.py raises the same, an hour into the job.
-                fits = [right for right in range(tier.left_frames) if tier.left_frames % (right + 1) == 0]
+                fits = [right for right in range(tier.left) if tier.left % (right + 1) == 0]
                 raise UserError(
-                    f"{here} is [{tier.left_frames}, {tier.right_frames}]: the left context must be a multiple of the chunk "
-                    f"(right + 1 = {tier.right_frames + 1}); right contexts that fit left {tier.left_frames}: {fits}"
+                    f"{here} is [{tier.left}, {tier.right}]: the left context must be a multiple of the chunk "
+                    f"(right + 1 = {tier.right + 1}); right contexts that fit left {tier.left}: {fits}"
                 )
-            if (tier.left_frames, tier.right_frames) not in contexts:
+            if (tier.left, tier.right) not in contexts:
                 raise UserError(
-                    f"{here} is [{tier.left_frames}, {tier.right_frames}], a context the models are not trained with; add it "
+                    f"{here} is [{tier.left}, {tier.right}], a context the models are not trained with; add it "
                     f"to training.model.contexts ({[list(context) for context in contexts]}) or take one of those"
                 )
             named = re.fullmatch(r"(\d+)ms", tier.name)
             if named and int(named[1]) != tier.lookahead_ms:
                 raise UserError(
-                    f"tiers.{tier.name} has right context {tier.right_frames}, which is {tier.lookahead_ms} ms of lookahead: "
-                    f"call it {tier.lookahead_ms}ms or set the right context to {int(named[1]) / FRAME_MS - 1:g}"
+                    f"tiers.{tier.name} has right context {tier.right}, which is {tier.lookahead_ms} ms of lookahead: "
+                    f"call it {tier.lookahead_ms}ms or set the right context to {int(named[1]) / (1000 * FRAME_S) - 1:g}"
                 )
 
     def _check_precisions(self) -> None:
