@@ -60,11 +60,10 @@ class Checkout:
         return jobs
 
     def planned_outputs(self, *arguments: str) -> list[str]:
-        """Output files that a dry run would make."""
-        lines = self.snakemake("--dry-run", *arguments).stdout.splitlines()
-        return [
-            path for line in lines if line.startswith("    output: ") for path in line.removeprefix("    output: ").split(", ")
-        ]
+        """Output files that a run would make now, from Snakemake's own summary."""
+        lines = self.snakemake("--summary", *arguments).stdout.splitlines()
+        rows = [line.split("\t") for line in lines if "\t" in line and not line.startswith("output_file")]
+        return [row[0] for row in rows if row[-1] == "update pending"]
 
     def copy(self, folder: Path) -> "Checkout":
         """A copy with everything made so far, times and Snakemake's own records included."""
