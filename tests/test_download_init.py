@@ -11,7 +11,15 @@ from warmstart.errors import UserError
 
 def call(tmp_path, settings, *more):
     download_init.main(
-        ["--settings", json.dumps(settings), "--output", str(tmp_path / "en.nemo"), "--report", str(tmp_path / "en.json"), *more]
+        [
+            "--settings",
+            json.dumps(settings),
+            "--output",
+            str(tmp_path / "en.nemo"),
+            "--report",
+            str(tmp_path / "en.json"),
+            *more,
+        ]
     )
 
 

@@ -120,7 +120,9 @@ def test_the_bundle_is_whole(smoke):
 
 def test_every_job_left_a_log_and_a_benchmark(smoke):
     for stage in ("train", "quantize", "decode", "build_pool", "score"):
-        logs = {path.relative_to(smoke.folder / "logs").with_suffix("") for path in (smoke.folder / f"logs/{stage}").rglob("*.log")}
+        logs = {
+            path.relative_to(smoke.folder / "logs").with_suffix("") for path in (smoke.folder / f"logs/{stage}").rglob("*.log")
+        }
         times = smoke.folder / "results/benchmarks"
         timed = {path.relative_to(times).with_suffix("") for path in (times / stage).rglob("*.tsv")}
         assert logs == timed

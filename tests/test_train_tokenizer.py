@@ -27,7 +27,16 @@ def made(tmp_path):
     test = write_cuts(tmp_path / "test.jsonl.gz", ["Cento, perché?", "uno", "ñandú ñ"])
     settings = {"vocab_size": 48, "character_coverage": 1.0, "text": {"alphabet": "abcdefghijklmnopqrstuvwxyzé"}}
     train_tokenizer.main(
-        ["--pool", str(pool), "--tests", f"fleurs={test}", "--settings", json.dumps(settings), "--output-dir", str(tmp_path / "it")]
+        [
+            "--pool",
+            str(pool),
+            "--tests",
+            f"fleurs={test}",
+            "--settings",
+            json.dumps(settings),
+            "--output-dir",
+            str(tmp_path / "it"),
+        ]
     )
     return tmp_path / "it"
 

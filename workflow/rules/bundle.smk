@@ -25,6 +25,7 @@ rule build_bundle:
     resources:
         mem_mb=config["resources"]["decode_mem_mb"],
     params:
+        program=program("build_bundle"),
         recipe=1,
         run=run_keys,
         tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
@@ -33,6 +34,6 @@ rule build_bundle:
     message:
         "Bundle {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
     shell:
-        "python {PROGRAMS}/build_bundle.py --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
+        "python {params.program:q} --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
         " --keys {params.run:q} --settings {params.settings:q} --example-cuts {input.example:q} --scores {input.scores:q}"
         " --output-dir {params.directory:q} --log {log:q}"

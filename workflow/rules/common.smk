@@ -13,7 +13,7 @@ from warmstart.errors import UserError
 from warmstart.text import check_examples
 
 # Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own in front.
-os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 # Relative where possible: the path of a checkout must not become an input that changes when the folder is renamed.
 PROGRAMS = os.path.relpath(BASE / "workflow" / "scripts")
@@ -51,6 +51,11 @@ def code(*names):
     return [f"{PROGRAMS}/{name}" for name in names]
 
 
+def program(name):
+    """Path of the program that a rule runs."""
+    return f"{PROGRAMS}/{name}.py"
+
+
 def as_json(value):
     """A slice of the configuration as one argument of a program; `:q` in the shell line quotes it."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -64,6 +69,26 @@ def named(paths):
 def run_keys(wildcards):
     """Keys of the run that a job belongs to."""
     return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})
+
+
+def corpus_index(wildcards):
+    """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
+    settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
+    return sorted(Path(settings["directory"]).glob("*.tsv")) if settings["kind"] == "local" else []
+
+
+def pretraining_cuts(wildcards):
+    """lang -> CutSet for one init's pretraining."""
+    recipe = config["inits"][wildcards.init]["pretrain"]
+    return {lang: STUDY.manifest(recipe["corpus"], lang, recipe["split"]) for lang in recipe["languages"]}
+
+
+def init_source(wildcards):
+    """What an init is made from on this machine: a given file, or the checkpoint that its recipe makes."""
+    settings = config["inits"][wildcards.init]
+    if "path" in settings:
+        return STUDY.source_path(settings["path"])
+    return f"resources/pretrained/{wildcards.init}.nemo" if "pretrain" in settings else []
 
 
 onstart:

@@ -5,12 +5,6 @@ out   resources/corpora/{corpus}/{lang}/complete.json   files and digests; only 
 """
 
 
-def corpus_index(wildcards):
-    """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
-    settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
-    return sorted(Path(settings["directory"]).glob("*.tsv")) if settings["kind"] == "local" else []
-
-
 rule download_corpus:
     input:
         index=corpus_index,
@@ -26,6 +20,7 @@ rule download_corpus:
     resources:
         download=1,
     params:
+        program=program("download_corpus"),
         recipe=1,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
         # A parameter, not an output: what was fetched before a connection broke survives the failed job.
@@ -33,5 +28,5 @@ rule download_corpus:
     message:
         "Fetch {wildcards.corpus}, {wildcards.lang}"
     shell:
-        "python {PROGRAMS}/download_corpus.py --corpus {wildcards.corpus} --lang {wildcards.lang} --settings {params.settings:q}"
+        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang} --settings {params.settings:q}"
         " --directory {params.directory:q} --output {output.complete:q} --log {log:q}"

@@ -37,6 +37,7 @@ for LANG in STUDY.languages:
             gpu=lambda wildcards: STUDY.gpus("decode"),
             mem_mb=config["resources"]["decode_mem_mb"],
         params:
+            program=program("decode"),
             recipe=1,
             run=lambda wildcards, lang=LANG: as_json(
                 {"lang": lang, **{key: wildcards[key] for key in ("init", "hours", "precision")}, "seed": int(wildcards.seed)}
@@ -51,5 +52,5 @@ for LANG in STUDY.languages:
         message:
             "Decode {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
         shell:
-            "python {PROGRAMS}/decode.py --model {input.model:q} {params.encoder:q} --keys {params.run:q} --tier {params.tier:q}"
+            "python {params.program:q} --model {input.model:q} {params.encoder:q} --keys {params.run:q} --tier {params.tier:q}"
             " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"

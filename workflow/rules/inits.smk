@@ -6,12 +6,6 @@ out   resources/pretrained/{init}.nemo   `make inits`
 """
 
 
-def pretraining_cuts(wildcards):
-    """lang -> CutSet for one init's pretraining."""
-    recipe = config["inits"][wildcards.init]["pretrain"]
-    return {lang: STUDY.manifest(recipe["corpus"], lang, recipe["split"]) for lang in recipe["languages"]}
-
-
 rule pretrain_init:
     input:
         cuts=lambda wildcards: list(pretraining_cuts(wildcards).values()),
@@ -29,22 +23,15 @@ rule pretrain_init:
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_min"],
     params:
+        program=program("pretrain_init"),
         recipe=1,
         cuts=lambda wildcards: named(pretraining_cuts(wildcards)),
         settings=lambda wildcards: as_json(STUDY.pretraining_settings(wildcards.init)),
     message:
         "Pretrain the encoder of init {wildcards.init}"
     shell:
-        "python {PROGRAMS}/pretrain_init.py --cuts {params.cuts:q} --settings {params.settings:q} --output {output.model:q}"
+        "python {params.program:q} --cuts {params.cuts:q} --settings {params.settings:q} --output {output.model:q}"
         " --log {log:q}"
-
-
-def init_source(wildcards):
-    """What an init is made from on this machine: a given file, or the checkpoint that its recipe makes."""
-    settings = config["inits"][wildcards.init]
-    if "path" in settings:
-        return STUDY.source_path(settings["path"])
-    return f"resources/pretrained/{wildcards.init}.nemo" if "pretrain" in settings else []
 
 
 rule download_init:
@@ -63,11 +50,12 @@ rule download_init:
     resources:
         download=1,
     params:
+        program=program("download_init"),
         recipe=1,
         settings=lambda wildcards: as_json(STUDY.init_source(wildcards.init)),
         source=lambda wildcards, input: f"--source {input.source}" if input.source else "",
     message:
         "Init {wildcards.init}"
     shell:
-        "python {PROGRAMS}/download_init.py --settings {params.settings:q} {params.source} --output {output.model:q}"
+        "python {params.program:q} --settings {params.settings:q} {params.source} --output {output.model:q}"
         " --report {output.report:q} --log {log:q}"

@@ -22,13 +22,14 @@ rule prepare_manifest:
     resources:
         mem_mb=4000,
     params:
+        program=program("prepare_manifest"),
         recipe=1,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
         directory=lambda wildcards, input: str(Path(input.complete).parent),
     message:
         "Manifest of {wildcards.corpus}, {wildcards.lang}, {wildcards.split}"
     shell:
-        "python {PROGRAMS}/prepare_manifest.py --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
+        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
         " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
         " --threads {threads} --log {log:q}"
 
@@ -46,11 +47,12 @@ rule prepare_noise:
         ENVIRONMENT
     threads: 1
     params:
+        program=program("prepare_noise"),
         recipe=1,
         directory=lambda wildcards: STUDY.source_path(config["noise"]["directory"]),
         seed=lambda wildcards: config["noise"]["seed"],
     message:
         "Noise under {wildcards.corpus}, {wildcards.lang}, {wildcards.split} at {wildcards.snr_db} dB"
     shell:
-        "python {PROGRAMS}/prepare_noise.py --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
+        "python {params.program:q} --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
         " --seed {params.seed} --output {output.cuts:q} --log {log:q}"

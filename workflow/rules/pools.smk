@@ -23,6 +23,7 @@ rule build_pool:
     resources:
         mem_mb=2000,
     params:
+        program=program("build_pool"),
         recipe=1,
         training=lambda wildcards: named(STUDY.training_manifests(wildcards.lang)),
         tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
@@ -30,7 +31,7 @@ rule build_pool:
     message:
         "Pool of {wildcards.lang}"
     shell:
-        "python {PROGRAMS}/build_pool.py --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
+        "python {params.program:q} --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
         " --settings {params.settings:q} --output {output.pool:q} --report {output.report:q} --threads {threads} --log {log:q}"
 
 
@@ -48,9 +49,10 @@ rule subset_budget:
         ENVIRONMENT
     threads: 1
     params:
+        program=program("subset_budget"),
         recipe=1,
     message:
         "{wildcards.hours} h of {wildcards.lang}"
     shell:
-        "python {PROGRAMS}/subset_budget.py --pool {input.pool:q} --hours {wildcards.hours} --output {output.cuts:q}"
+        "python {params.program:q} --pool {input.pool:q} --hours {wildcards.hours} --output {output.cuts:q}"
         " --report {output.report:q} --log {log:q}"

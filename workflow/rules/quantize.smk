@@ -21,11 +21,12 @@ rule quantize:
     resources:
         mem_mb=config["resources"]["decode_mem_mb"],
     params:
+        program=program("quantize"),
         recipe=1,
         tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
         settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
     message:
         "Quantise {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
     shell:
-        "python {PROGRAMS}/quantize.py --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
+        "python {params.program:q} --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
         " --settings {params.settings:q} --output {output.encoder:q} --report {output.report:q} --log {log:q}"

@@ -27,12 +27,13 @@ rule aggregate:
     resources:
         mem_mb=8000,
     params:
+        program=lambda wildcards, input: input.code[0],
         settings=as_json(config["statistics"]),
-        directory="results/tables",
+        directory=lambda wildcards, output: str(Path(output.tables[0]).parent),
     message:
         "Tables: rates, gaps, intervals, fit"
     shell:
-        "python {PROGRAMS}/aggregate.py --scores {input.scores:q} --headers {input.headers:q} --quantize {input.quantized:q}"
+        "python {params.program:q} --scores {input.scores:q} --headers {input.headers:q} --quantize {input.quantized:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 
@@ -51,13 +52,14 @@ rule plot:
         ENVIRONMENT
     threads: 1
     params:
+        program=lambda wildcards, input: input.code[0],
         settings=as_json(STUDY.display_settings()),
-        tables="results/tables",
-        directory="results/figures",
+        tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
+        directory=lambda wildcards, output: str(Path(output.figures[0]).parent),
     message:
         "Figures"
     shell:
-        "python {PROGRAMS}/plot.py --tables {params.tables} --train-logs {input.curves:q} --settings {params.settings:q}"
+        "python {params.program:q} --tables {params.tables} --train-logs {input.curves:q} --settings {params.settings:q}"
         " --output-dir {params.directory} --log {log:q}"
 
 
@@ -81,12 +83,13 @@ rule build_report:
         ENVIRONMENT
     threads: 1
     params:
+        program=lambda wildcards, input: input.code[0],
         settings=as_json(STUDY.display_settings()),
-        tables="results/tables",
-        figures="results/figures",
+        tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
+        figures=lambda wildcards, input: str(Path(input.figures[0]).parent),
     message:
         "Report"
     shell:
-        "python {PROGRAMS}/build_report.py --tables {params.tables} --figures {params.figures} --runs {input.runs:q}"
+        "python {params.program:q} --tables {params.tables} --figures {params.figures} --runs {input.runs:q}"
         " --qc {input.pools:q} --scores {input.scores:q} --settings {params.settings:q}"
         " --output {output.report:q} --log {log:q}"

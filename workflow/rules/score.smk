@@ -25,6 +25,7 @@ rule score:
     resources:
         mem_mb=8000,
     params:
+        program=lambda wildcards, input: input.code[0],
         tests=lambda wildcards: named(
             {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
         ),
@@ -32,5 +33,5 @@ rule score:
     message:
         "Score {wildcards.lang}"
     shell:
-        "python {PROGRAMS}/score.py --hypotheses {input.hypotheses:q} --tests {params.tests:q} --train-text {input.pool:q}"
+        "python {params.program:q} --hypotheses {input.hypotheses:q} --tests {params.tests:q} --train-text {input.pool:q}"
         " --lang {wildcards.lang} --settings {params.settings:q} --output {output.scores:q} --log {log:q}"

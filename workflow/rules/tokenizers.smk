@@ -23,6 +23,7 @@ rule train_tokenizer:
     resources:
         mem_mb=8000,
     params:
+        program=program("train_tokenizer"),
         recipe=1,
         tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
         settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], **config["tokenizer"]}),
@@ -30,5 +31,5 @@ rule train_tokenizer:
     message:
         "Tokenizer of {wildcards.lang}"
     shell:
-        "python {PROGRAMS}/train_tokenizer.py --pool {input.pool:q} --tests {params.tests:q} --settings {params.settings:q}"
+        "python {params.program:q} --pool {input.pool:q} --tests {params.tests:q} --settings {params.settings:q}"
         " --output-dir {params.directory:q} --log {log:q}"

@@ -28,6 +28,7 @@ rule train:
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_min"],
     params:
+        program=program("train"),
         # Raise when training makes something else than before from the same settings.
         recipe=1,
         run=run_keys,
@@ -43,6 +44,6 @@ rule train:
     message:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
-        "python {PROGRAMS}/train.py --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
+        "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
         " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
         " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

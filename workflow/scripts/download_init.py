@@ -38,7 +38,7 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
         return Path(hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)), commit
     except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}). Check the name and your connection; "
+            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}); check name and connection; "
             f"for a gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give "
             f"inits.<name>.path"
         ) from error
@@ -69,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
     found = digest(source)
     if expected and found != expected:
         raise UserError(
-            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, or correct "
-            f"the digest"
+            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, "
+            f"or correct the digest"
         )
     if not expected:
         logger.warning("%s has no sha256 in the config; found %s: set it to pin the study", arguments.output.name, found)

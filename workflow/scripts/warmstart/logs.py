@@ -36,7 +36,7 @@ def configure_logging(log_path: str | Path | None) -> None:
 
 
 def route_nemo_logs() -> None:
-    """Take NeMo's and Lightning's own handlers away, so that their records reach the root logger only. Call after importing NeMo."""
+    """Take NeMo's and Lightning's own handlers away: their records reach the root logger only. Call after importing NeMo."""
     for name in ("nemo_logger", "lightning", "lightning.pytorch", "lightning.fabric"):
         library = logging.getLogger(name)
         library.handlers.clear()
