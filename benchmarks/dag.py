@@ -1,8 +1,8 @@
 """Cost of `snakemake -n`: this workflow against a bare Snakefile of the same shape, in one run.
 
-The bare one has the same files, the same rules and as many jobs, and nothing else: no schema, no parameters, no logs, only the functions
-that list a language's inputs. What is above 1.0 is what this workflow costs on top of Snakemake. More seeds make more
-jobs.
+The bare one has the same files, the same rules and as many jobs, and nothing else: no schema, no parameters, no logs, only
+the functions that list a language's inputs. What is above 1.0 is what this workflow costs on top of Snakemake. More seeds make
+more jobs.
 
     python benchmarks/dag.py [JOBS ...]        default 500 2000 20000
 """
