@@ -438,6 +438,8 @@ def _fit(name: str, series: dict[str, dict[float, st.Draws]], test_set: str, tie
     status = "ok"
     if math.isnan(low):
         status = "not estimable: fewer than two blocks"
+    elif not np.nan_to_num(gaps[0]).any():
+        status = "not estimable: every gap is zero"
     elif bound[0]:
         status = "not estimable: gaps of both signs or flat, no exponent fits"
     elif math.isinf(low) or math.isinf(high):

@@ -30,6 +30,9 @@ _CAPTIONS = {
 # ---- cells ----------------------------------------------------------------------------------------------------------------
 
 
+_FARTHEST_HOURS = 1e6  # more labelled speech than any corpus of today has, all languages together
+
+
 def cell(
     value: Any, digits: int | None = None, *, unit: str = "", tag: str = "", wide: bool = False, signed: bool = False
 ) -> dict:
@@ -40,6 +43,11 @@ def cell(
     known = value is not None and not (isinstance(value, float) and math.isnan(value))
     number = f"{value:{'+' if signed else ''},.{digits}f}" if known and math.isfinite(value) else "∞" if known else "–"
     return {"text": number + (unit if known else ""), "sort": value if known else "", "kind": "n", "tag": ""}
+
+
+def within_reach(hours: float) -> float:
+    """Hours as they are, infinity where nobody will ever have so many: a law extrapolated that far says 'never'."""
+    return math.inf if hours > _FARTHEST_HOURS else hours
 
 
 def hours_cell(hours: float) -> dict:
@@ -318,8 +326,8 @@ class Page:
                     interval_cell(one.exponent_low_b, one.exponent_high_b, signed=False),
                     cell(one.factor_per_doubling, 2, unit=" ×"),
                     interval_cell(one.factor_low_per_doubling, one.factor_high_per_doubling, signed=False),
-                    cell(one.threshold_hours, 1),
-                    interval_cell(one.threshold_low_hours, one.threshold_high_hours, 1, signed=False),
+                    cell(within_reach(one.threshold_hours), 1),
+                    interval_cell(*map(within_reach, (one.threshold_low_hours, one.threshold_high_hours)), 1, signed=False),
                 ]
             weights = [
                 cell(families.weight.get(name, float("nan")) if "weight" in families else float("nan"), 2)
