@@ -6,8 +6,6 @@ CORES  ?= $(shell nproc 2>/dev/null || echo 2)
 
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
-# Nothing of the demo or the tests comes from a hub.
-export HF_HUB_OFFLINE := 1
 
 .PHONY: help demo test lint format inits hours plan lock clean
 

@@ -45,7 +45,7 @@ def cluster(tmp_path_factory):
 HERE_AND_NOW = [
     "--slurm-status-command", "squeue", "--slurm-no-account", "--latency-wait", "5",
     "--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2",
-    "--default-resources", "slurm_partition=cpu", "mem_mb=1000", "runtime=10",
+    "--default-resources", "mem_mb=1000", "runtime=10",
 ]  # fmt: skip
 
 
@@ -79,14 +79,17 @@ def test_a_study_runs_through_slurm(cluster, checkout: Checkout, tmp_path):
     for parent in (tmp_path, tmp_path.parent):
         parent.chmod(0o755)
     config = smoke_config()
-    config["resources"]["train_gpus"] = 1  # Slurm hands one out; the CPU build of the model ignores it
+    config["resources"] |= {"train_gpus": 1, "decode_gpus": 1}  # Slurm hands them out; the programs find none and use the CPU
     study.write_config(config)
     model = "results/runs/it/en/0.004h/seed1/model.nemo"
-    study.snakemake("--profile", "slurm", *HERE_AND_NOW, model)
+    hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
+    study.snakemake("--profile", "slurm", *HERE_AND_NOW, hypotheses)
     assert (study.folder / model).exists()
+    assert (study.folder / hypotheses).exists()
     jobs = {job["Comment"]: job for job in slurm_jobs() if "Comment" in job}
-    training = next(job for comment, job in jobs.items() if comment.startswith("rule_train_wildcards"))
-    assert training["Partition"] == "gpu"
-    assert "gres/gpu=1" in training["TRES"]
+    for rule in ("rule_train_wildcards", "rule_decode_it"):
+        job = next(job for comment, job in jobs.items() if comment.startswith(rule))
+        assert job["Partition"] == "gpu"
+        assert "gres/gpu=1" in job["TRES"]
     assert next(job for comment, job in jobs.items() if comment.startswith("rule_build_pool"))["Partition"] == "cpu"
-    assert study.planned(model) == {}
+    assert study.planned(hypotheses) == {}
