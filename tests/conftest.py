@@ -31,13 +31,14 @@ class Checkout:
         chosen = ["--configfile", config] if config else []
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *chosen, *arguments],
+            [sys.executable, "-m", "snakemake", *arguments, *chosen],
             cwd=self.folder,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
+            timeout=900,
         )
         if check and done.returncode:
             raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
