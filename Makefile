@@ -15,7 +15,7 @@ help:
 	@echo "make lint   ruff, snakefmt, snakemake --lint"
 	@echo "make hours  hours, budgets that fit, disk and licences of the full study, before any download"
 	@echo "make plan   dry run of the full study (config.yaml)"
-	@echo "make inits  pretrain the demo's two encoders again (about 20 minutes)"
+	@echo "make inits  pretrain the demo's two encoders again (some 10 minutes)"
 	@echo "make lock   resolve requirements*.in into requirements*.lock"
 	@echo "make clean  remove what the demo made; keeps $(VENV)"
 
