@@ -70,5 +70,7 @@ lock: $(VENV)/.python
 	$(BIN)/uv pip compile requirements.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile requirements-dev.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 
+# Only the demo's: a study that trained for a week must not go with a habit.
 clean:
+	@grep -q '"name": "demo"' results/study.json 2>/dev/null || { echo "results/ is not the demo's (results/study.json); nothing removed"; exit 1; }
 	rm -rf results resources logs .snakemake

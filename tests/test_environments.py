@@ -1,5 +1,6 @@
 """One set of pins, wherever it is written; nothing that names a registry or a machine."""
 
+import json
 import re
 import subprocess
 
@@ -39,3 +40,12 @@ def test_no_tracked_file_names_a_registry():
     command = ["git", "grep", "-lIE", "|".join(host.replace(".", r"\.") for host in hosts)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+def test_make_clean_removes_the_demo_and_no_other_study(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name, remains in (("full", True), ("demo", False)):
+        (results / "study.json").write_text(json.dumps({"name": name, "title": ""}))
+        subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, capture_output=True, check=False)
+        assert results.exists() is remains

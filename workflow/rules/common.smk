@@ -23,8 +23,8 @@ ENVIRONMENT = str(BASE / "envs" / "warmstart.yaml")
 try:
     grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
-    for code in STUDY.languages:
-        check_examples(code, STUDY.language(code)["text"])
+    for lang in STUDY.languages:
+        check_examples(lang, STUDY.language(lang)["text"])
 except UserError as error:
     # WorkflowError prints one line; anything else would print a traceback into Snakemake.
     raise WorkflowError(str(error)) from None
