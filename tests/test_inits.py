@@ -1,5 +1,6 @@
 """Warm starts: every encoder tensor arrives or nothing runs; new modules do not depend on the donor."""
 
+import gzip
 import io
 import tarfile
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from small_speech import CONTEXTS, MODEL, corpus, donor
 
+import train
 from warmstart import inits
 from warmstart.errors import UserError
 
@@ -114,6 +116,28 @@ def test_inits_that_compute_different_things_are_not_compared(donors, speech, tm
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
         inits.require_same_kind({"en": donors[0], "odd": flipped})
+
+
+def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, speech, tmp_path):
+    flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
+    cuts = tmp_path / "cuts.jsonl.gz"
+    with gzip.open(cuts, "wt") as stream:
+        stream.write('{"id": "a", "start": 0, "duration": 1.0, "channel": 0, "supervisions": [], "type": "MonoCut"}\n')
+    arguments = [
+        "--train-cuts",
+        cuts,
+        "--tokenizer",
+        speech["tokenizer"],
+        "--init",
+        flipped,
+        "--same-kind-as",
+        f"en={donors[0]}",
+    ]
+    arguments += ["--keys", '{"lang": "it", "init": "odd", "hours": "1", "seed": 1}', "--run-dir", tmp_path / "run"]
+    arguments += ["--settings", '{"steps": {"fixed": 1}, "batch_duration_s": 4}', "--output", tmp_path / "run/model.nemo"]
+    with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
+        train.main([str(argument) for argument in arguments])
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):
