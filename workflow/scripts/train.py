@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         type=cli.named_path,
         default=None,
         metavar="INIT=PATH",
-        help="the study's baseline init, to compare with",
+        help="baseline init to compare with",
     )
     parser.add_argument("--keys", type=cli.json_value, required=True, help="JSON: lang, init, hours, seed")
     parser.add_argument(

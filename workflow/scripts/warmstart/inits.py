@@ -102,8 +102,8 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 def require_same_kind(inits: dict[str, Path]) -> None:
     """Refuse to compare inits whose encoders or features are not of one kind.
 
-    Where only one configuration names a setting, the other has NeMo's default of its day, which nobody can read off the file: that
-    is a warning, not a refusal.
+    Where only one configuration names a setting, the other has NeMo's default of its day, which nobody can read off the file:
+    that is a warning, not a refusal.
 
     Raises:
         UserError: naming both inits, the settings and their values.
