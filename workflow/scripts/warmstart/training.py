@@ -396,10 +396,9 @@ class Validation:
         with torch.no_grad():
             for texts, batch in self._load(model):
                 signal_, signal_len, tokens, token_len = (value.to(model.device) for value in batch)
-                encoded, encoded_len = model.forward(input_signal=signal_, input_signal_length=signal_len)
-                loss += self._loss(model, encoded, encoded_len, tokens, token_len) * len(texts)
-                count += len(texts)
-                hypotheses += self._decode(model, encoded, encoded_len)
+                value, found = self._evaluate(model, signal_, signal_len, tokens, token_len)
+                loss, count = loss + value * len(texts), count + len(texts)
+                hypotheses += found
                 references += texts
         model.train(was_training)
         kept = [(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True) if reference]
@@ -432,52 +431,35 @@ class Validation:
         return self._batches
 
     @staticmethod
-    def _loss(model: Any, encoded: Any, encoded_len: Any, tokens: Any, token_len: Any) -> float:
-        if hasattr(model, "joint"):
-            decoder, target_len, _ = model.decoder(targets=tokens, target_length=token_len)
-            if model.joint.fuse_loss_wer:
-                value, *_ = model.joint(
-                    encoder_outputs=encoded,
-                    decoder_outputs=decoder,
-                    encoder_lengths=encoded_len,
-                    transcripts=tokens,
-                    transcript_lengths=token_len,
-                    compute_wer=False,
-                )
-            else:
-                joint = model.joint(encoder_outputs=encoded, decoder_outputs=decoder)
-                value = model.loss(log_probs=joint, targets=tokens, input_lengths=encoded_len, target_lengths=target_len)
+    def _evaluate(model: Any, signal_: Any, signal_len: Any, tokens: Any, token_len: Any) -> tuple[float, list[str]]:
+        """Loss and hypotheses of one batch."""
+        encoded, encoded_len = model.forward(input_signal=signal_, input_signal_length=signal_len)
+        decoder, target_len, _ = model.decoder(targets=tokens, target_length=token_len)
+        if model.joint.fuse_loss_wer:
+            value, *_ = model.joint(
+                encoder_outputs=encoded,
+                decoder_outputs=decoder,
+                encoder_lengths=encoded_len,
+                transcripts=tokens,
+                transcript_lengths=token_len,
+                compute_wer=False,
+            )
         else:
-            raise TypeError(f"{type(model).__name__} has no joint network")
-        return float(value)
-
-    @staticmethod
-    def _decode(model: Any, encoded: Any, encoded_len: Any) -> list[str]:
+            joint = model.joint(encoder_outputs=encoded, decoder_outputs=decoder)
+            value = model.loss(log_probs=joint, targets=tokens, input_lengths=encoded_len, target_lengths=target_len)
         found = model.decoding.rnnt_decoder_predictions_tensor(encoder_output=encoded, encoded_lengths=encoded_len)
-        return [hypothesis.text for hypothesis in found]
+        return float(value), [hypothesis.text for hypothesis in found]
 
 
 class CTCValidation(Validation):
     """The same for a CTC model, whose forward ends in log-probabilities."""
 
-    def __call__(self, model: Any) -> dict[str, float]:
-        """Evaluate; see `Validation`."""
-        import jiwer
-
-        was_training = model.training
-        model.eval()
-        references, hypotheses, loss, count = [], [], 0.0, 0
-        with torch.no_grad():
-            for texts, batch in self._load(model):
-                signal_, signal_len, tokens, token_len = (value.to(model.device) for value in batch)
-                log_probs, lengths, _ = model.forward(input_signal=signal_, input_signal_length=signal_len)
-                value = model.loss(log_probs=log_probs, targets=tokens, input_lengths=lengths, target_lengths=token_len)
-                loss, count = loss + float(value) * len(texts), count + len(texts)
-                found = model.decoding.ctc_decoder_predictions_tensor(log_probs, decoder_lengths=lengths)
-                hypotheses += [hypothesis.text for hypothesis in found]
-                references += texts
-        model.train(was_training)
-        return {"dev_loss": loss / max(count, 1), "dev_wer": jiwer.process_words(references, hypotheses).wer}
+    @staticmethod
+    def _evaluate(model: Any, signal_: Any, signal_len: Any, tokens: Any, token_len: Any) -> tuple[float, list[str]]:
+        log_probs, lengths, _ = model.forward(input_signal=signal_, input_signal_length=signal_len)
+        value = model.loss(log_probs=log_probs, targets=tokens, input_lengths=lengths, target_lengths=token_len)
+        found = model.decoding.ctc_decoder_predictions_tensor(log_probs, decoder_lengths=lengths)
+        return float(value), [hypothesis.text for hypothesis in found]
 
 
 def optimizer_config(settings: dict[str, Any], steps: int) -> dict[str, Any]:
