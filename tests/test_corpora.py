@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -281,6 +282,31 @@ def test_a_session_of_hours_is_checked_in_little_memory(site, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(prepare_manifest.__file__)}
     done = subprocess.run([sys.executable, "-c", program, session], env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 40  # MB; the whole session as float32 is 115
+
+
+def test_a_ten_hour_session_is_cut_lazily_into_its_segments(tmp_path):
+    """1500 segments of one file: it is decoded once to be checked, never written again, and a cut reads its own second only."""
+    segments = releases.voxpopuli_day(tmp_path / "copy")
+    session = next((tmp_path / "copy").rglob("*.ogg"))
+    before = session.stat().st_mtime_ns
+    work = Workspace(tmp_path, "voxpopuli", {"source": str(tmp_path / "copy")})
+    work.fetch()
+    made, report = work.cuts("train")
+    assert len(made) == len(segments) == 1500
+    assert session.stat().st_mtime_ns == before
+    assert sum(path.stat().st_size for path in (tmp_path / "out").iterdir()) < 300_000
+    tracemalloc.start()
+    for number in (0, 1, 748, 1498, 1499):
+        audio = made[number].load_audio()[0]
+        assert len(audio) == (12800 if number % 2 else 16000)  # every second segment has a pause, which is left out
+        loudest = np.abs(np.fft.rfft(audio[:6400])).argmax() * 16000 / 6400
+        assert loudest == pytest.approx(segments[number][1], abs=2.6)
+    assert tracemalloc.get_traced_memory()[1] < 5e6  # the whole session is 1.15 GB
+    tracemalloc.stop()
+    # A third of the speakers is unknown: each such segment is a block of its own, and none of them is a speaker.
+    assert report["kept"]["speakers"] == 50
+    unknown = [cut for cut in made if cut.supervisions[0].speaker is None]
+    assert len({cut.custom["block"] for cut in unknown}) == len(unknown) == 500
 
 
 def test_commonvoice_from_a_mirror(site, tmp_path):

@@ -24,10 +24,10 @@ def make_pool(tmp_path, sizes, filters=None):
     return path
 
 
-def subset(pool_path, hours, *more):
+def subset(pool_path, hours):
     """Run the program; returns (cut ids, report)."""
     output, report = pool_path.parent / f"b{hours}.jsonl.gz", pool_path.parent / f"b{hours}.json"
-    arguments = ["--pool", pool_path, "--hours", hours, "--output", output, "--report", report, *more]
+    arguments = ["--pool", pool_path, "--hours", hours, "--output", output, "--report", report]
     subset_budget.main([str(argument) for argument in arguments])
     return [item["id"] for item in cuts.read(output)], files.read_json(report)
 
@@ -46,9 +46,7 @@ def test_the_whole_pool_is_a_budget_and_a_second_more_is_not(tmp_path):
     path = make_pool(tmp_path, {"mls": 100})
     ids, _ = subset(path, "0.1")
     assert len(ids) == 100
-    with pytest.raises(UserError, match=r"it: 0\.2 h asked, 0\.1 h available; budgets that fit: 0\.05, 0\.1"):
-        subset(path, "0.2", "--budgets", "0.05", "0.1", "0.2")
-    with pytest.raises(UserError, match="lower the budget or add a corpus"):
+    with pytest.raises(UserError, match=r"it: 0\.2 h asked, 0\.1 h available in .*; lower the budget or add a corpus"):
         subset(path, "0.2")
     assert not (tmp_path / "b0.2.jsonl.gz").exists()
 

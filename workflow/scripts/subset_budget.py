@@ -23,13 +23,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--pool", type=Path, required=True, help="written by build_pool.py")
     parser.add_argument("--hours", type=_hours, required=True, help="the budget")
-    parser.add_argument("--budgets", type=_hours, nargs="*", default=None, help="all budgets of the language, for messages")
     parser.add_argument("--output", type=Path, required=True, help="budget, .jsonl.gz")
     parser.add_argument("--report", type=Path, required=True, help="hours and shares, .json")
     arguments = parser.parse_args(argv)
     cli.start(arguments)
 
-    budgets.subset(arguments.pool, arguments.hours, arguments.output, arguments.report, arguments.budgets)
+    budgets.subset(arguments.pool, arguments.hours, arguments.output, arguments.report)
 
 
 if __name__ == "__main__":

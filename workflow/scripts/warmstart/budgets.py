@@ -10,20 +10,12 @@ from warmstart.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def too_large(lang: str, asked_hours: float, available_hours: float, budgets: list[float] | None = None) -> UserError:
-    """The error for a budget that the corpora cannot fill; `budgets` are those of the config."""
-    fit = [f"{hours:g}" for hours in sorted(budgets or []) if hours <= available_hours]
-    remedy = f"budgets that fit: {', '.join(fit)}" if fit else "lower the budget or add a corpus"
-    return UserError(f"{lang}: {asked_hours:g} h asked, {available_hours:.4g} h available; {remedy}")
-
-
-def subset(pool: Path, hours: float, output: Path, report: Path, budgets: list[float] | None = None) -> dict[str, Any]:
+def subset(pool: Path, hours: float, output: Path, report: Path) -> dict[str, Any]:
     """Write the longest prefix of the pool that is not longer than the budget: at most one cut short of it.
 
     Args:
         pool: written by `pool.build`.
         hours: the budget, > 0.
-        budgets: the language's budgets, for the message when this one is too large.
 
     Returns:
         The report: hours, cuts, and per corpus cuts, hours and share of the hours.
@@ -48,7 +40,11 @@ def subset(pool: Path, hours: float, output: Path, report: Path, budgets: list[f
             entry["cuts"] += 1
             entry["hours"] += length / 3600
         if not full and total_s < limit_s - 1e-6:
-            raise too_large(lang, hours, total_s / 3600, budgets)
+            # The other budgets are not passed in only to be listed: a new one would make all of them stale. A dry run knows them.
+            raise UserError(
+                f"{lang}: {hours:g} h asked, {total_s / 3600:.4g} h available in {pool}; lower the budget or add a corpus "
+                f"(a dry run, `snakemake -n`, now lists the budgets that fit)"
+            )
         if not count:
             raise UserError(f"{lang}: a budget of {hours:g} h is shorter than one cut; raise it")
     result = {

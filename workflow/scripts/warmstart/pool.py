@@ -16,8 +16,9 @@ import os
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -139,13 +140,17 @@ class _Checker:
     alphabet: frozenset[str]
     tests: TestSets
 
+    @cached_property
+    def _normalise(self) -> Callable[[str], str]:
+        return text.normaliser(self.text_settings)
+
     def check(self, line: bytes, chunk: "_Chunk") -> None:
         """Judge one line of a manifest and add it to `chunk`, rewritten, or to what the chunk drops."""
         cut = json.loads(line)
         length = cuts.duration_s(cut)
         supervision = cuts.supervision(cut)
         raw = supervision["text"]
-        normalised = text.normalize(raw, self.text_settings)
+        normalised = self._normalise(raw)
         speaker = supervision.get("speaker")
         speaker_key = _fingerprint(_speaker_of(cut, speaker)) if speaker else 0
         fingerprint = _fingerprint(normalised)

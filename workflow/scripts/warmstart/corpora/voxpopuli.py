@@ -91,7 +91,8 @@ class Reader(Corpus):
         rows.sort(key=lambda row: (row["session_id"], float(row["start_time"]), row["id_"]))
         for row in rows:
             session = row["session_id"]
-            speaker = row["speaker_id"] or None
+            # The tables were written by pandas: an unknown speaker is the word None, and must not become one person.
+            speaker = None if row["speaker_id"] in ("", "None", "nan") else row["speaker_id"]
             yield Utterance(
                 id=f"{session}-{row['id_']}",
                 audio=sessions.get(session, audio_root / f"{session}{_AUDIO_SUFFIX}"),
