@@ -22,6 +22,7 @@ include: "workflow/rules/inits.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/quantize.smk"
 include: "workflow/rules/decode.smk"
+include: "workflow/rules/lists.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/bundle.smk"
@@ -37,6 +38,7 @@ localrules:
     all_hypotheses,
     all_scores,
     report,
+    write_list,
 
 
 rule all:

@@ -82,6 +82,72 @@ def test_a_new_budget_trains_its_own_runs(study):
     assert "build_pool" not in study.planned()
 
 
+def test_a_new_seed_trains_its_own_runs(study):
+    config = study.read_config()
+    config["seeds"] = [1, 2]
+    study.write_config(config)
+    outputs = study.planned_outputs()
+    assert study.planned()["train"] == 4
+    assert all("/seed2/" in path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/")))
+    assert not {"build_pool", "subset_budget", "train_tokenizer", "download_init"} & set(study.planned())
+
+
+def test_a_new_init_trains_its_own_runs(study):
+    config = study.read_config()
+    config["inits"]["scratch"] = {"name": "From scratch", "scratch": "en"}
+    study.write_config(config)
+    outputs = study.planned_outputs()
+    assert study.planned()["train"] == 2
+    assert all("/scratch/" in path for path in outputs if path.startswith(("results/runs/", "results/hypotheses/")))
+    assert not {"build_pool", "subset_budget", "train_tokenizer", "download_init"} & set(study.planned())
+
+
+def test_another_release_of_one_corpus_makes_what_uses_it_stale(study):
+    config = study.read_config()
+    config["corpora"]["spoken"]["seed"] += 1
+    study.write_config(config)
+    jobs, outputs = study.planned(), study.planned_outputs()
+    assert jobs["download_corpus"] == 1
+    assert {"build_pool", "subset_budget", "train_tokenizer", "train", "decode_it", "score"} <= set(jobs)
+    assert not any(
+        path.startswith(("results/manifests/human/", "resources/corpora/human/", "resources/inits/")) for path in outputs
+    )
+
+
+def test_edited_statistics_make_tables_again_and_no_scores(study):
+    with open(study.folder / "workflow/scripts/warmstart/statistics.py", "a", encoding="utf-8") as stream:
+        stream.write("\n# another interval\n")
+    jobs = study.planned()
+    assert {"aggregate", "plot", "build_report"} <= set(jobs)
+    assert not (HEAVY | {"score"}) & set(jobs)
+
+
+def test_another_margin_makes_tables_again_and_no_scores(study):
+    config = study.read_config()
+    config["statistics"]["tier_margin_pp"] = 1.5
+    study.write_config(config)
+    jobs = study.planned()
+    assert "aggregate" in jobs
+    assert not (HEAVY | {"score"}) & set(jobs)
+
+
+def test_an_edited_cluster_profile_runs_nothing(study):
+    profile = study.folder / "profiles/slurm/config.v8+.yaml"
+    edit(study, str(profile.relative_to(study.folder)), "retries: ", "retries: 1")
+    settings = yaml.safe_load(profile.read_text(encoding="utf-8"))
+    settings["default-resources"] |= {"runtime": 17, "mem_mb": 12345}
+    settings.pop("executor")  # a dry run through the profile, without a Slurm
+    profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert study.planned("--profile", "profiles/slurm") == {}
+
+
+def test_more_memory_or_threads_for_a_job_run_nothing(study):
+    config = study.read_config()
+    config["resources"] |= {"train_mem_mb": 9000, "decode_mem_mb": 9000, "train_threads": 2}
+    study.write_config(config)
+    assert study.planned() == {}
+
+
 def test_one_more_test_set_is_decoded_without_the_old_ones(study):
     config = study.read_config()
     config["languages"]["it"]["test_sets"] = ["same_voices", "new_voices"]
@@ -160,7 +226,7 @@ def test_following_the_guide_to_a_new_language_plans_only_its_jobs(study):
     config = study.read_config()
     config["languages"]["sv"] = block
     study.write_config(config)
-    shared = ("results/tables/", "results/figures/", "results/report.html", "results/bundles/")
+    shared = ("results/lists/", "results/tables/", "results/figures/", "results/report.html", "results/bundles/")
     own = [path for path in study.planned_outputs() if not path.startswith(shared)]
     assert own
     assert all("/sv/" in path or "/sv." in path for path in own)

@@ -66,6 +66,16 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
+def header(hypotheses):
+    """The header beside a hypothesis file."""
+    return hypotheses.removesuffix("l")
+
+
+def listed(name):
+    """The file that names the files of `name`, for programs that take more of them than a command line holds."""
+    return f"results/lists/{name}.txt"
+
+
 def run_keys(wildcards):
     """Keys of the run that a job belongs to."""
     return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})

@@ -6,14 +6,14 @@ out   results/tables/*.csv, results/figures/*.{svg,png}, results/report.html
 
 TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
 FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training"]
-RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
 
 
 rule aggregate:
     input:
         scores=[f"results/scores/{lang}.parquet" for lang in STUDY.languages],
-        headers=[path.removesuffix("l") for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
+        headers=[header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
         quantized=STUDY.quantize_reports(),
+        lists=[listed("headers"), listed("quantized")],
         code=code("aggregate.py", "warmstart/statistics.py"),
     output:
         tables=[f"results/tables/{name}.csv" for name in TABLES],
@@ -33,7 +33,7 @@ rule aggregate:
     message:
         "Tables: rates, gaps, intervals, fit"
     shell:
-        "python {params.program:q} --scores {input.scores:q} --headers {input.headers:q} --quantize {input.quantized:q}"
+        "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q} --quantize @{input.lists[1]:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 
@@ -41,6 +41,7 @@ rule plot:
     input:
         tables=rules.aggregate.output.tables,
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
+        listed=listed("curves"),
         code=code("plot.py", "warmstart/plots.py"),
     output:
         figures=[f"results/figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")],
@@ -59,7 +60,7 @@ rule plot:
     message:
         "Figures"
     shell:
-        "python {params.program:q} --tables {params.tables} --train-logs {input.curves:q} --settings {params.settings:q}"
+        "python {params.program:q} --tables {params.tables} --train-logs @{input.listed:q} --settings {params.settings:q}"
         " --output-dir {params.directory} --log {log:q}"
 
 
@@ -68,6 +69,7 @@ rule build_report:
         tables=rules.aggregate.output.tables,
         figures=rules.plot.output.figures,
         runs=[f"{path}/run.json" for path in RUN_PATHS],
+        listed=listed("runs"),
         pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
         scores=rules.aggregate.input.scores,
         code=code(
@@ -90,6 +92,6 @@ rule build_report:
     message:
         "Report"
     shell:
-        "python {params.program:q} --tables {params.tables} --figures {params.figures} --runs {input.runs:q}"
+        "python {params.program:q} --tables {params.tables} --figures {params.figures} --runs @{input.listed:q}"
         " --qc {input.pools:q} --scores {input.scores:q} --settings {params.settings:q}"
         " --output {output.report:q} --log {log:q}"

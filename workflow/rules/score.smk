@@ -9,7 +9,8 @@ out   results/scores/{lang}.parquet
 rule score:
     input:
         hypotheses=lambda wildcards: STUDY.hypotheses(wildcards.lang),
-        headers=lambda wildcards: [path.removesuffix("l") for path in STUDY.hypotheses(wildcards.lang)],
+        headers=lambda wildcards: [header(path) for path in STUDY.hypotheses(wildcards.lang)],
+        listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
         tests=lambda wildcards: [STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)],
         pool="results/pools/{lang}.jsonl.gz",
         code=code("score.py", "warmstart/scoring.py", "warmstart/text.py"),
@@ -33,5 +34,5 @@ rule score:
     message:
         "Score {wildcards.lang}"
     shell:
-        "python {params.program:q} --hypotheses {input.hypotheses:q} --tests {params.tests:q} --train-text {input.pool:q}"
+        "python {params.program:q} --hypotheses @{input.listed:q} --tests {params.tests:q} --train-text {input.pool:q}"
         " --lang {wildcards.lang} --settings {params.settings:q} --output {output.scores:q} --log {log:q}"

@@ -544,8 +544,8 @@ def main(argv: list[str] | None = None) -> None:
     """Make all tables."""
     parser = cli.parser(__doc__)
     parser.add_argument("--scores", type=Path, nargs="+", required=True)
-    parser.add_argument("--headers", type=Path, nargs="*", default=[], help="header JSON beside each hypothesis file")
-    parser.add_argument("--quantize", type=Path, nargs="*", default=[], help="quantize.json of each quantised encoder")
+    parser.add_argument("--headers", action=cli.Paths, nargs="*", default=[], help="header JSON beside each hypothesis file")
+    parser.add_argument("--quantize", action=cli.Paths, nargs="*", default=[], help="quantize.json of each quantised encoder")
     parser.add_argument("--settings", type=cli.json_value, required=True, help="the block statistics: of the configuration")
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--figures", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="run.json of each run")
+    parser.add_argument("--runs", action=cli.Paths, nargs="*", default=[], help="run.json of each run")
     parser.add_argument("--qc", type=Path, nargs="*", default=[], help=".qc.json of each pool")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors")
     parser.add_argument(

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     """Draw all figures."""
     parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--train-logs", type=Path, nargs="*", default=[])
+    parser.add_argument("--train-logs", action=cli.Paths, nargs="*", default=[])
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="names and choices of the study (Study.display_settings)"
     )

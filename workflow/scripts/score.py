@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     """Score one language."""
     parser = cli.parser(__doc__)
     parser.add_argument("--lang", required=True)
-    parser.add_argument("--hypotheses", type=Path, nargs="+", required=True)
+    parser.add_argument("--hypotheses", action=cli.Paths, nargs="+", required=True)
     parser.add_argument("--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST")
     parser.add_argument("--train-text", default=None, help="pool of the language; absent or 'null': rare words are not counted")
     parser.add_argument("--settings", type=cli.json_value, required=True, help='{"text": {...}, "rare_below": 5}')

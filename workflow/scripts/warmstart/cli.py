@@ -47,11 +47,29 @@ def named_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+class Paths(argparse.Action):
+    """Argument action: paths, where `@FILE` stands for the paths in FILE, one a line: a study has more files than a command line holds."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        paths = []
+        for value in values:
+            if value.startswith("@"):
+                try:
+                    paths += [Path(line) for line in Path(value[1:]).read_text(encoding="utf-8").splitlines() if line]
+                except OSError as error:
+                    parser.error(f"{option_string} {value}: {error.strerror}")
+            else:
+                paths.append(Path(value))
+        setattr(namespace, self.dest, paths)
+
+
 def start(arguments: argparse.Namespace) -> logging.Logger:
     """Set up logging, write every resolved setting to the log, return the program's logger."""
     configure_logging(arguments.log)
     logger = logging.getLogger("warmstart." + Path(sys.argv[0]).stem)
     for name, value in sorted(vars(arguments).items()):
+        if isinstance(value, list) and len(value) > 20:
+            value = f"{value[0]} ... {value[-1]} ({len(value)})"
         # DEBUG would vanish from the file, INFO would fill the terminal: this logger is not one of ours.
         logging.getLogger("settings").info("%s = %s", name, value)
     return logger

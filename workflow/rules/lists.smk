@@ -1,0 +1,27 @@
+"""Names of files that are too many for a command line: Linux takes 128 KB in one argument, and a shell line is one argument.
+
+in    nothing: which files there are follows from the configuration
+out   results/lists/{name}.txt   one path a line; programs take it as @FILE
+"""
+
+RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
+LISTS = {
+    **{f"hypotheses_{lang}": lambda lang=lang: STUDY.hypotheses(lang) for lang in STUDY.languages},
+    "headers": lambda: [header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
+    "quantized": STUDY.quantize_reports,
+    "curves": lambda: [f"{path}/train.csv" for path in RUN_PATHS],
+    "runs": lambda: [f"{path}/run.json" for path in RUN_PATHS],
+}
+
+
+rule write_list:
+    output:
+        paths="results/lists/{name}.txt",
+    wildcard_constraints:
+        name="|".join(LISTS),
+    params:
+        paths=lambda wildcards: LISTS[wildcards.name](),
+    message:
+        "Names of {wildcards.name}"
+    run:
+        Path(output.paths).write_text("".join(f"{path}\n" for path in params.paths), encoding="utf-8")
