@@ -132,17 +132,17 @@ def voxpopuli(root: Path, code: str = "it", hours: float = 0.0) -> list[dict]:
 def voxpopuli_day(root: Path, code: str = "it", hours: int = 10, segments: int = 1500) -> list[tuple[float, float]]:
     """A session as long as a day in the Parliament, with a tone of its own in each segment. Returns (start_s, frequency_hz).
 
-    The session is a sparse WAV under the publisher's name: libsndfile goes by the content, and ten hours of Vorbis take minutes to
-    encode. One speaker in three is unknown, which the tables write as the word None.
+    The session is a sparse WAV under the publisher's name: libsndfile goes by the content, and ten hours of Vorbis take minutes
+    to encode. One speaker in three is unknown, which the tables write as the word None.
     """
     session = "20090101-0900-PLENARY-it"
     path = root / "raw_audios" / "original" / "2009" / f"{session}_original.ogg"
     path.parent.mkdir(parents=True)
     samples = hours * 3600 * 16000
     with open(path, "wb") as stream:
-        head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + 2 * samples, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", 0)
-        stream.write(head[:-4] + struct.pack("<I", 2 * samples))
-        stream.truncate(len(head) + 2 * samples)
+        stream.write(struct.pack("<4sI4s4sI", b"RIFF", 36 + 2 * samples, b"WAVE", b"fmt ", 16))
+        stream.write(struct.pack("<HHIIHH4sI", 1, 1, 16000, 32000, 2, 16, b"data", 2 * samples))
+        stream.truncate(44 + 2 * samples)
     made, lines = [], [VOXPOPULI_HEADER]
     data = np.memmap(path, dtype="<i2", mode="r+", offset=44)
     time_s = np.arange(16000) / 16000

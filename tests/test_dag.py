@@ -39,6 +39,17 @@ def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout
     assert max(len(command.encode()) for command in commands) < 16 * 1024
 
 
+def test_noisy_test_sets_are_made_from_the_clean_ones(checkout: Checkout, tmp_path):
+    config = smoke_config()
+    config["noise"] = {"directory": "demo/speech/fr"}
+    config["test_sets"]["same_voices+noise5db"] = {"corpus": "spoken", "split": "test_same", "noise_snr_db": 5}
+    config["languages"]["it"]["test_sets"].append("same_voices+noise5db")
+    (tmp_path / "noisy.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    output = checkout.snakemake("--summary", config=str(tmp_path / "noisy.yaml")).stdout
+    assert "results/manifests/spoken/it/test_same+noise5db.jsonl.gz\t-\tprepare_noise" in output
+    assert output.count("/same_voices+noise5db.jsonl\t") == 10  # 4 runs at 2 tiers, 2 quantised ones at one
+
+
 HEAVY = {"torch", "nemo", "pandas", "numpy", "lhotse", "scipy", "matplotlib"}
 
 

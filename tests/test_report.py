@@ -13,7 +13,7 @@ from test_aggregate import SETTINGS, make_tables
 import build_report
 import plot
 from warmstart.planted import Truth, score_table
-from warmstart.report import Page, interval_text, pair_facts
+from warmstart.report import Page, Quality, interval_text, pair_facts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DISPLAY = {
@@ -38,7 +38,7 @@ def run_record(init, **changes):
     return record | changes
 
 
-def build(folder, tables, runs=(), extra=()):
+def build(folder, tables, runs=(), extra=(), report=()):
     """Draw the figures, build the page, return its text."""
     plot.main(["--tables", str(tables), "--settings", json.dumps(DISPLAY), "--output-dir", str(folder / "figures"), *extra])
     paths = []
@@ -47,7 +47,8 @@ def build(folder, tables, runs=(), extra=()):
         path.write_text(json.dumps(record))
         paths.append(str(path))
     arguments = ["--tables", str(tables), "--figures", str(folder / "figures"), "--settings", json.dumps(DISPLAY)]
-    build_report.main([*arguments, *(["--runs", *paths] if paths else []), "--output", str(folder / "report.html")])
+    arguments += [*(["--runs", *paths] if paths else []), *map(str, report)]
+    build_report.main([*arguments, "--output", str(folder / "report.html")])
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -78,7 +79,7 @@ def test_the_headline_says_what_the_interval_carries(study):
 def test_an_open_interval_is_not_turned_into_a_winner(study):
     _, tables, _ = study
     gap = tables["gap"].assign(gap_low_pp=-1.0, gap_high_pp=1.0)
-    text = " ".join(Page(tables | {"gap": gap}, [], {}, DISPLAY).answer())
+    text = " ".join(Page(tables | {"gap": gap}, [], Quality(), DISPLAY).answer())
     assert "does not decide between the starts" in text
     assert "less WER" not in text
 
@@ -91,11 +92,36 @@ def test_the_pairing_audit_finds_what_differs(study):
     _, tables, page = study
     assert "Pairs that differ in more than the encoder" not in page
     runs = [run_record("en"), run_record("ml", input_digests={**run_record("ml")["input_digests"], "tokenizer": "other"})]
-    (pair,) = Page(tables, runs, {}, DISPLAY).pairs()
+    (pair,) = Page(tables, runs, Quality(), DISPLAY).pairs()
     assert pair["different"] == ["tokenizer"]
-    (pair,) = Page(tables, [run_record("en"), run_record("ml", git_commit=None)], {}, DISPLAY).pairs()
+    (pair,) = Page(tables, [run_record("en"), run_record("ml", git_commit=None)], Quality(), DISPLAY).pairs()
     assert pair["missing"] == ["code"]
     assert pair_facts(run_record("en")) == pair_facts(run_record("ml")), "the encoder's start is no part of what must be equal"
+
+
+def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
+    dropped = {"foreign_alphabet": {"cuts": 7, "hours": 0.125}}
+    guard = {"on": ["sentence"], "removed": {"fleurs": {"sentence_in_test": {"cuts": 3, "hours": 0.01}}}}
+    entry = {"read": {"cuts": 100, "hours": 2.0}, "kept": {"cuts": 90, "hours": 1.8}, "dropped": dropped}
+    (tmp_path / "de.qc.json").write_text(json.dumps({"corpora": {"mls": entry}, "guard": guard}))
+    damaged = {"lang": "de", "corpus": "fleurs", "split": "dev", "dropped": {"truncated": {"cuts": 2, "hours": 0.004}}}
+    (tmp_path / "dev.qc.json").write_text(json.dumps(damaged))
+    (tmp_path / "de").mkdir()
+    (tmp_path / "de" / "coverage.json").write_text(json.dumps({"tests": {"fleurs": {"unwritable": {"å": 4}}}}))
+    more = [
+        "--qc",
+        tmp_path / "de.qc.json",
+        "--manifests",
+        tmp_path / "dev.qc.json",
+        "--coverage",
+        tmp_path / "de/coverage.json",
+    ]
+    page = build(tmp_path, study[0] / "tables", [run_record("en"), run_record("ml")], report=more)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    assert ["German", "mls", "training", "pool", "foreign alphabet", "7", "0.125"] in rows
+    assert ["German", "fleurs", "dev", "manifest", "truncated", "2", "0.004"] in rows
+    assert ["German", "fleurs", "å", "latin small letter a with ring above", "4"] in rows
+    assert "compares sentence with the test sets and removed fleurs: 3 cuts by sentence_in_test" in page
 
 
 def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):

@@ -23,7 +23,7 @@ rule prepare_manifest:
         mem_mb=4000,
     params:
         program=program("prepare_manifest"),
-        recipe=1,
+        recipe=2,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
         directory=lambda wildcards, input: str(Path(input.complete).parent),
     message:

@@ -71,6 +71,8 @@ rule build_report:
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         listed=listed("runs"),
         pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
+        manifests=[path.replace(".jsonl.gz", ".qc.json") for lang in STUDY.languages for path in STUDY.manifests(lang)],
+        tokenizers=[f"results/tokenizers/{lang}/coverage.json" for lang in STUDY.languages],
         scores=rules.aggregate.input.scores,
         code=code(
             "build_report.py", "warmstart/report.py", "../report/template.html", "../report/style.css", "../report/report.js"
@@ -93,5 +95,6 @@ rule build_report:
         "Report"
     shell:
         "python {params.program:q} --tables {params.tables} --figures {params.figures} --runs @{input.listed:q}"
-        " --qc {input.pools:q} --scores {input.scores:q} --settings {params.settings:q}"
+        " --qc {input.pools:q} --manifests {input.manifests:q} --coverage {input.tokenizers:q} --scores {input.scores:q}"
+        " --settings {params.settings:q}"
         " --output {output.report:q} --log {log:q}"

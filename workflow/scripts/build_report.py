@@ -1,7 +1,7 @@
 """Build the report: one HTML page that opens without a network.
 
-Reads the tables, the figures, run.json of each run, the quality reports of the pools, and optionally score files (examples
-of errors). Writes results/report.html.
+Reads the tables, the figures, run.json of each run, the quality reports of pools and manifests, what each tokenizer cannot
+write, and optionally score files (examples of errors). Writes results/report.html.
 
     python workflow/scripts/build_report.py --tables results/tables --figures results/figures \\
         --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json --settings @display.json --output results/report.html
@@ -48,6 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--runs", action=cli.Paths, nargs="*", default=[], help="run.json of each run")
     parser.add_argument("--qc", type=Path, nargs="*", default=[], help=".qc.json of each pool")
+    parser.add_argument("--manifests", type=Path, nargs="*", default=[], help=".qc.json of each manifest")
+    parser.add_argument("--coverage", type=Path, nargs="*", default=[], help="coverage.json of each tokenizer, in {lang}/")
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors")
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="names and choices of the study (Study.display_settings)"
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     import jinja2
     from markupsafe import Markup
 
-    from warmstart.report import Page, aligned_examples, inline_svg
+    from warmstart.report import Page, Quality, aligned_examples, inline_svg
 
     tables = {}
     for name in TABLES:
@@ -71,10 +73,14 @@ def main(argv: list[str] | None = None) -> None:
         (read_json(path) for path in arguments.runs),
         key=lambda run: (run["lang"], run["init"], float(run["hours"]), run["seed"]),
     )
-    pools = {path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc}
     settings = arguments.settings
     study = settings["study"]
-    page = Page(tables, runs, pools, settings)
+    quality = Quality(
+        pools={path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc},
+        manifests=[read_json(path) for path in arguments.manifests],
+        coverage={path.parent.name: read_json(path) for path in arguments.coverage},
+    )
+    page = Page(tables, runs, quality, settings)
     examples = []
     for path in arguments.scores:
         examples += aligned_examples(pd.read_parquet(path), page)

@@ -40,7 +40,7 @@ def subset(pool: Path, hours: float, output: Path, report: Path) -> dict[str, An
             entry["cuts"] += 1
             entry["hours"] += length / 3600
         if not full and total_s < limit_s - 1e-6:
-            # The other budgets are not passed in only to be listed: a new one would make all of them stale. A dry run knows them.
+            # The other budgets are not passed in to be listed here: a new one would make all stale. A dry run knows them.
             raise UserError(
                 f"{lang}: {hours:g} h asked, {total_s / 3600:.4g} h available in {pool}; lower the budget or add a corpus "
                 f"(a dry run, `snakemake -n`, now lists the budgets that fit)"

@@ -6,6 +6,8 @@ Sentences are chosen by what the intervals carry; a number without an interval i
 import json
 import math
 import re
+import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +86,33 @@ def sheet(
 # ---- tables ---------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Quality:
+    """What is known of the data.
+
+    Attributes:
+        pools: lang -> contents of the pool's .qc.json.
+        manifests: contents of the manifests' .qc.json.
+        coverage: lang -> contents of the tokenizer's coverage.json.
+    """
+
+    pools: dict[str, dict] = field(default_factory=dict)
+    manifests: list[dict] = field(default_factory=list)
+    coverage: dict[str, dict] = field(default_factory=dict)
+
+
 class Page:
     """Everything that the template shows.
 
     Args:
         tables: name -> table (wer, gap, gap_by_tier, quantization, fit, latency, guideline).
         runs: contents of run.json with `keys`, one per run.
-        pools: lang -> contents of the pool's .qc.json.
+        quality: what is known of the data.
         settings: `Study.display_settings`.
     """
 
-    def __init__(self, tables: dict[str, pd.DataFrame], runs: list[dict], pools: dict[str, dict], settings: dict[str, Any]):
-        self.tables, self.runs, self.pools, self.settings = tables, runs, pools, settings
+    def __init__(self, tables: dict[str, pd.DataFrame], runs: list[dict], quality: Quality, settings: dict[str, Any]):
+        self.tables, self.runs, self.quality, self.settings = tables, runs, quality, settings
         self.chosen = settings["statistics"]
         self.baseline, self.challenger = self.chosen["baseline"], self.chosen["challenger"]
         self.test_set, self.tier = self.chosen["headline_test_set"], self.chosen["reference_tier"]
@@ -261,6 +278,7 @@ class Page:
             "runs": self._runs(),
             "data": self._data(),
             "drops": self._drops(),
+            "unwritable": self._unwritable(),
             "pairs": self._pair_sheet(),
             "provenance": self._provenance(),
         }
@@ -465,7 +483,7 @@ class Page:
     def _data(self) -> dict:
         heads = ["Language", "Corpus", "Read cuts", "Read h", "Kept cuts", "Kept h", "Dropped cuts", "Dropped h"]
         rows = []
-        for lang, pool in self.pools.items():
+        for lang, pool in self.quality.pools.items():
             for corpus, entry in pool.get("corpora", {}).items():
                 read, kept = entry.get("read", {}), entry.get("kept", {})
                 dropped = list(entry.get("dropped", {}).values())
@@ -484,25 +502,53 @@ class Page:
         return sheet("data", heads, rows)
 
     def _drops(self) -> dict:
-        heads = ["Language", "Corpus", "Reason", "Cuts", "Hours"]
+        heads = ["Language", "Corpus", "Split", "Dropped from", "Reason", "Cuts", "Hours"]
+        damaged = [
+            (made["lang"], made["corpus"], made["split"], "manifest", reason, tally)
+            for made in self.quality.manifests
+            for reason, tally in made["dropped"].items()
+        ]
+        # The pool is made of one split a corpus; which one, its report does not say.
+        unfit = [
+            (lang, corpus, "training", "pool", reason, tally)
+            for lang, pool in self.quality.pools.items()
+            for corpus, entry in pool.get("corpora", {}).items()
+            for reason, tally in entry.get("dropped", {}).items()
+        ]
         rows = [
             [
                 cell(self.language(lang)),
                 cell(corpus),
+                cell(split),
+                cell(stage),
                 cell(reason.replace("_", " ")),
                 cell(tally["cuts"], 0),
                 cell(tally["hours"], 3),
             ]
-            for lang, pool in self.pools.items()
-            for corpus, entry in pool.get("corpora", {}).items()
-            for reason, tally in entry.get("dropped", {}).items()
+            for lang, corpus, split, stage, reason, tally in damaged + unfit
         ]
         return sheet("drops", heads, rows)
+
+    def _unwritable(self) -> dict:
+        heads = ["Language", "Test set", "Character", "Name", "Times in the references"]
+        rows = [
+            [
+                cell(self.language(lang)),
+                cell(test_set),
+                cell(character),
+                cell(unicodedata.name(character, f"U+{ord(character):04X}").lower(), wide=True),
+                cell(count, 0),
+            ]
+            for lang, coverage in self.quality.coverage.items()
+            for test_set, found in coverage["tests"].items()
+            for character, count in found["unwritable"].items()
+        ]
+        return sheet("unwritable", heads, rows)
 
     def guard_text(self) -> str:
         """What the leak guard looked at and took, in words."""
         parts = []
-        for lang, pool in self.pools.items():
+        for lang, pool in self.quality.pools.items():
             guard = pool.get("guard", {})
             on = " and ".join(guard.get("on", [])) or "nothing"
             removed = guard.get("removed", {})
