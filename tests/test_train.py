@@ -90,7 +90,7 @@ def wait_for_checkpoint(process, run_dir, limit_s=120):
 def test_record_and_curve_agree_with_the_cuts(finished, speech, donors):
     from warmstart.training import manifest_totals
 
-    cuts, hours = manifest_totals(speech["train"])
+    cuts, hours, _ = manifest_totals(speech["train"])
     record, curve = files.read_json(finished / "run.json"), rows(finished)
     assert [int(row["step"]) for row in curve] == [2, 4, 6, 8, 10, 12]
     assert record["cuts"] == cuts
@@ -188,7 +188,7 @@ def test_every_epoch_sees_every_cut_once_and_a_position_continues_it(speech, don
             record = sampler.recent[len(seen)]
             seen.append((record["epoch"], record["index"], tuple(record["ids"])))
         orders.append(seen)
-    count, _ = training.manifest_totals(speech["train"])
+    count, _, _ = training.manifest_totals(speech["train"])
     for epoch in (0, 1):
         ids = Counter(cut for number, _, cuts in orders[0] if number == epoch for cut in cuts)
         assert len(ids) == count

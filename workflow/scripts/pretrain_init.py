@@ -115,7 +115,8 @@ def main(argv: list[str] | None = None) -> None:
         },
         "ctc_reduction": "mean_batch",
     }
-    config |= training.optimizer_config(settings, steps) | training.spec_augment_config(settings.get("spec_augment"))
+    optimizer = training.optimizer_config(settings, steps, settings["model"]["d_model"])
+    config |= optimizer | training.spec_augment_config(settings.get("spec_augment"))
     pl.seed_everything(seed, verbose=False)
     model = EncDecCTCModelBPE(cfg=OmegaConf.create(config))
     total = sum(hours.values())

@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
     )
+    parser.add_argument("--noise", type=Path, default=None, help="manifest of noise recordings; needs `noise` in --settings")
     parser.add_argument("--text", type=cli.json_value, default=None, help="JSON: the language's block `text`, for --dev-cuts")
     parser.add_argument("--run-dir", type=Path, required=True, help="train.csv, run.json, checkpoints/")
     parser.add_argument("--output", type=Path, required=True, help="model.nemo")
@@ -57,32 +58,46 @@ def main(argv: list[str] | None = None) -> None:
     donor_path = arguments.like if scratch else Path(arguments.init)
 
     # Everything that can be wrong with the inputs is found before NeMo's ten seconds of import.
-    for path in (arguments.train_cuts, arguments.dev_cuts, arguments.tokenizer / "tokenizer.model", donor_path):
+    for path in (
+        arguments.train_cuts,
+        arguments.dev_cuts,
+        arguments.noise,
+        arguments.tokenizer / "tokenizer.model",
+        donor_path,
+    ):
         if path is not None and not path.exists():
             raise UserError(f"{path}: no such file; run the rule that makes it, or correct the path")
 
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import inits, logs, training
+    from warmstart import controls, inits, logs, training
 
     logs.route_nemo_logs()
     seed = int(keys["seed"])
-    cut_count, hours = training.manifest_totals(arguments.train_cuts)
-    steps = training.resolve_steps(settings["steps"], hours, settings["batch_duration_s"])
+    cut_count, hours, replayed_hours = training.manifest_totals(arguments.train_cuts)
+    # An epoch is a pass over all that is heard.
+    steps = training.resolve_steps(settings["steps"], hours + replayed_hours, settings["batch_duration_s"])
 
     donor = inits.read_config(donor_path)
     if arguments.same_kind_as is not None:
         baseline, baseline_path = arguments.same_kind_as
         inits.require_same_kind({baseline: baseline_path, keys["init"]: donor_path})
+    controls.check(settings, donor["encoder"])
     config = inits.transducer_config(donor, settings["model"], arguments.tokenizer)
-    config |= training.optimizer_config(settings, steps) | training.spec_augment_config(settings.get("spec_augment"))
+    if controls.adapts(settings):
+        config["encoder"] = controls.adaptable(config["encoder"])
+    optimizer = training.optimizer_config(settings, steps, config["encoder"]["d_model"])
+    config |= optimizer | training.spec_augment_config(settings.get("spec_augment"))
     import lightning.pytorch as pl
 
     pl.seed_everything(seed, verbose=False)
     model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
     loaded = 0 if scratch else inits.load_encoder(model, donor_path)
     inits.reset_new_modules(model, seed)
+    encoder_tensors = len(model.encoder.state_dict())
+    if controls.adapts(settings):
+        controls.add_adapters(model, settings.get("adapter_dim", controls.DEFAULT_ADAPTER_DIM), seed)
     start_digests = {name: inits.tensors_digest(getattr(model, name)) for name in ("encoder", "decoder", "joint")}
     training.use_fast_loss(model)
     logger.info("%d cuts, %.4f h, %d steps, %d encoder tensors from %s", cut_count, hours, steps, loaded, arguments.init)
@@ -93,6 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         "dev_cuts": files.digest(arguments.dev_cuts) if arguments.dev_cuts else None,
         "tokenizer": files.digest(arguments.tokenizer / "tokenizer.model"),
         "init": None if scratch else files.digest(donor_path),
+        "noise": files.digest(arguments.noise) if arguments.noise else None,
     }
     validate = None
     if arguments.dev_cuts:
@@ -106,6 +122,7 @@ def main(argv: list[str] | None = None) -> None:
         run_dir=arguments.run_dir,
         total_hours=hours,
         validate=validate,
+        noise_manifest=arguments.noise,
     )
     training.save(model, arguments.output)
 
@@ -114,17 +131,21 @@ def main(argv: list[str] | None = None) -> None:
         arguments.run_dir / "run.json",
         {
             **{name: keys[name] for name in KEYS},
-            "steps": steps,
+            "steps": recorder.state["step"],
+            "steps_planned": steps,
             "cuts": cut_count,
             "hours_budget": round(hours, 6),
             "hours_seen": round(recorder.state["hours_seen"], 6),
+            "replay_hours": round(replayed_hours, 6),
+            "replay_hours_seen": round(recorder.state["replay_hours"], 6),
             "unique_hours": round(recorder.unique_hours, 6),
             "epochs": round(recorder.epochs, 4),
             "padding_share": round(1 - recorder.padding["audio_s"] / recorder.padding["padded_s"], 4),
             "undecodable_cuts": recorder.state["undecodable"],
             "final": {name: recorder.last_row.get(name) for name in ("loss", "dev_loss", "dev_wer")},
             "encoder_tensors_loaded": loaded,
-            "encoder_tensors": len(model.encoder.state_dict()),
+            "encoder_tensors": encoder_tensors,
+            "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "parameters": {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in start_digests},
             "start_digests": start_digests,
             "input_digests": digests,

@@ -45,7 +45,7 @@ def scan(folder: Path) -> Iterator[dict[str, Any]]:
     log.info("%s: %d recordings, %d left out", folder, used, left_out)
 
 
-def noisy(cut: dict[str, Any], noises: list[dict[str, Any]], snr_db: float, seed: int = 1) -> dict[str, Any]:
+def noisy(cut: dict[str, Any], noises: list[dict[str, Any]], snr_db: float, seed: int | str = 1) -> dict[str, Any]:
     """The same utterance with noise under it, as a `MixedCut`; id, supervision and custom fields stay.
 
     Which recording, and where in it, follows from a hash of the cut's id: the same at every run, on every machine, and for
@@ -53,6 +53,7 @@ def noisy(cut: dict[str, Any], noises: list[dict[str, Any]], snr_db: float, seed
 
     Args:
         snr_db: energy of the speech over that of the noise; Lhotse measures both over the whole cut.
+        seed: another one, another draw; in training it names the epoch too.
     """
     drawn = hashlib.blake2b(cut["id"].encode(), digest_size=16, key=f"warmstart noise {seed}".encode()).digest()
     noise = noises[int.from_bytes(drawn[:8], "big") % len(noises)]

@@ -32,7 +32,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
+from warmstart import controls, replay
 from warmstart import cuts as manifests
+from warmstart.augment import Augmentation
 from warmstart.errors import UserError
 from warmstart.files import atomic_path
 from warmstart.logs import MinuteTicker
@@ -42,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     *("step", "loss", "lr", "lr_encoder", "hours_seen", "unique_hours", "epochs", "padding_share"),
-    *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer"),
+    *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer", "replay_hours"),
 )
 # 128 + SIGTERM, what a shell reports for a process that the signal ended.
 STOPPED_STATUS = 143
@@ -65,19 +67,22 @@ def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: floa
     return int(min(max(steps, settings.get("min", 1)), settings.get("max", steps)))
 
 
-def manifest_totals(path: str | Path) -> tuple[int, float]:
-    """Cuts and hours of a manifest.
+def manifest_totals(path: str | Path) -> tuple[int, float, float]:
+    """Cuts and hours of the budget in a manifest, and hours of what is replayed beside it.
 
     Raises:
         UserError: no cuts.
     """
-    count, seconds = 0, 0.0
+    count, seconds, replayed_s = 0, 0.0, 0.0
     for cut in manifests.read(path):
+        if replay.is_replayed(cut):
+            replayed_s += manifests.duration_s(cut)
+            continue
         count += 1
         seconds += manifests.duration_s(cut)
     if not count:
         raise UserError(f"{path}: no cuts to train on; look at the .qc.json of the pool for what was dropped")
-    return count, seconds / 3600
+    return count, seconds / 3600, replayed_s / 3600
 
 
 class CpuRNNTLoss(torch.nn.Module):
@@ -122,8 +127,9 @@ class EndlessSampler(torch.utils.data.Sampler):
     Remembers which cuts are in the batches it gave out, so that hours and error messages name the batch that was trained.
     """
 
-    def __init__(self, inner: Any):
-        self._inner = inner
+    def __init__(self, inner: Any, augmentation: Augmentation):
+        self._inner, self._augmentation = inner, augmentation
+        augmentation.prepare(inner)
         self.start = (0, 0)  # epoch, batches of it to skip
         self.recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self.first_step = 0
@@ -133,10 +139,13 @@ class EndlessSampler(torch.utils.data.Sampler):
         epoch, skip = self.start
         while True:
             self._inner.set_epoch(epoch)
+            self._augmentation.epoch = epoch
             index, seconds = 0, 0.0
             for batch in self._inner:
                 index += 1
-                seconds += sum(cut.duration for cut in batch)
+                # Of the budget: as recorded, not as sped up or slowed down, and without what is replayed of another language.
+                budget_s = sum(cut.duration * self._augmentation.speed_of(cut.id) for cut in batch if not replay.language(cut))
+                seconds += budget_s
                 if index <= skip:
                     continue
                 self.recent[step] = {
@@ -145,17 +154,21 @@ class EndlessSampler(torch.utils.data.Sampler):
                     "epoch": epoch,
                     "index": index,
                     "epoch_s": seconds,
+                    "budget_s": budget_s,
+                    "replay_s": sum(cut.duration for cut in batch if replay.language(cut)),
                 }
                 if len(self.recent) > _PREFETCHED:
                     self.recent.popitem(last=False)
                 step += 1
-                yield batch
+                yield self._augmentation.with_noise(batch)
             if index == 0:
                 raise UserError("no batch can be made from the training cuts; raise training.batch_duration_s")
             epoch, skip = epoch + 1, 0
 
 
-def dataloader(model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int) -> tuple[Any, EndlessSampler]:
+def dataloader(
+    model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int, noise_manifest: str | Path | None = None
+) -> tuple[Any, EndlessSampler]:
     """NeMo's Lhotse dataloader over a manifest, endless and resumable."""
     from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
     from nemo.collections.common.data.lhotse import get_lhotse_dataloader_from_config
@@ -181,7 +194,8 @@ def dataloader(model: Any, cuts_path: str | Path, settings: dict[str, Any], seed
     made = get_lhotse_dataloader_from_config(
         OmegaConf.create(config), global_rank=0, world_size=1, dataset=LhotseSpeechToTextBpeDataset(model.tokenizer)
     )
-    sampler = EndlessSampler(made.sampler)
+    augmentation = Augmentation(seed, settings.get("speed_perturb"), noise_manifest, settings.get("noise"))
+    sampler = EndlessSampler(made.sampler, augmentation)
     loader = torch.utils.data.DataLoader(
         made.dataset, sampler=sampler, batch_size=None, num_workers=config["num_workers"], pin_memory=torch.cuda.is_available()
     )
@@ -209,6 +223,8 @@ class Recorder(pl.Callback):
         self._ticker = MinuteTicker()
         self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
         self.state = {"hours_seen": 0.0, "elapsed_s": 0.0, "epoch": 0, "index": 0, "epoch_s": 0.0, "undecodable": 0, "step": 0}
+        # Hours heard of the budget, were each cut heard as recorded; and hours heard of a replayed language.
+        self.state |= {"budget_hours": 0.0, "replay_hours": 0.0}
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
         self.last_row: dict[str, Any] = {}
         self._clock = time.monotonic()
@@ -223,7 +239,7 @@ class Recorder(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was made."""
-        self.state = {name: state_dict[name] for name in self.state}
+        self.state = {name: state_dict.get(name, value) for name, value in self.state.items()}
         self.padding = {name: state_dict[name] for name in self.padding}
         self._sampler.start = (self.state["epoch"], self.state["index"])
         self._sampler.first_step = self.state["step"]
@@ -264,10 +280,15 @@ class Recorder(pl.Callback):
         if missing:
             logger.warning("step %d: %d of %d cuts could not be decoded and were left out", step, missing, len(trained["ids"]))
         audio_s = float(lengths.sum()) / 16000
+        declared_s = sum(trained["durations_s"])
+        # Of cuts that could not be decoded it is not known which: a replayed one and one of the budget count alike.
+        replay_s = audio_s * (trained["replay_s"] / declared_s)
         padded_s = batch[0].shape[0] * batch[0].shape[1] / 16000
         self.state.update(
             step=step,
-            hours_seen=self.state["hours_seen"] + audio_s / 3600,
+            hours_seen=self.state["hours_seen"] + (audio_s - replay_s) / 3600,
+            budget_hours=self.state["budget_hours"] + audio_s * (trained["budget_s"] / declared_s) / 3600,
+            replay_hours=self.state["replay_hours"] + replay_s / 3600,
             epoch=trained["epoch"],
             index=trained["index"],
             epoch_s=trained["epoch_s"],
@@ -303,8 +324,8 @@ class Recorder(pl.Callback):
 
     @property
     def epochs(self) -> float:
-        """Passes over the set, by hours."""
-        return self.state["hours_seen"] / self._total_hours
+        """Passes over the set, by hours as recorded."""
+        return self.state["budget_hours"] / self._total_hours
 
     @property
     def elapsed_s(self) -> float:
@@ -329,8 +350,9 @@ class Recorder(pl.Callback):
             "unique_hours": round(self.unique_hours, 6),
             "epochs": round(self.epochs, 4),
             "padding_share": round(1 - self._window["audio_s"] / padded_s, 4) if padded_s else "",
-            "hours_per_hour": round(self.state["hours_seen"] / (elapsed_s / 3600), 2),
+            "hours_per_hour": round(self.padding["audio_s"] / elapsed_s, 2),
             "elapsed_s": round(elapsed_s, 2),
+            "replay_hours": round(self.state["replay_hours"], 6),
             **{name: round(value, 5) for name, value in validated.items()},
         }
         self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
@@ -344,7 +366,7 @@ class Recorder(pl.Callback):
         logger.info(
             "step %d of %d, loss %s, lr %s, %.2f audio hours seen, %.0f audio hours per hour, %s%.0f s to go",
             *(step, self._steps, row.get("loss", "-"), row.get("lr", "-"), self.state["hours_seen"]),
-            self.state["hours_seen"] / (elapsed_s / 3600),
+            self.padding["audio_s"] / elapsed_s,
             f"dev WER {100 * row['dev_wer']:.1f} %, " if "dev_wer" in row else "",
             elapsed_s / step * (self._steps - step),
         )
@@ -462,9 +484,18 @@ class CTCValidation(Validation):
         return float(value), [hypothesis.text for hypothesis in found]
 
 
-def optimizer_config(settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """NeMo's `optim` and `optim_param_groups` from the study's `optimizer` and `schedule`."""
+def optimizer_config(settings: dict[str, Any], steps: int, d_model: int) -> dict[str, Any]:
+    """NeMo's `optim` and `optim_param_groups` from the study's `optimizer` and `schedule`.
+
+    Args:
+        settings: `optimizer` {name, lr, encoder_lr_scale, betas, weight_decay}, `schedule` {name, warmup_steps, min_lr}. With
+            `cosine`, lr is the peak; with `noam` a factor: the peak is lr * (d_model * warmup_steps) ** -0.5
+            (arXiv 1706.03762, eq. 3).
+        steps: of the whole run.
+        d_model: width of the encoder.
+    """
     optimizer, schedule = settings["optimizer"], settings["schedule"]
+    shapes = {"cosine": {"name": "CosineAnnealing"}, "noam": {"name": "NoamAnnealing", "d_model": d_model}}
     groups = {}
     if optimizer.get("encoder_lr_scale", 1) != 1:
         groups = {"optim_param_groups": {"encoder": {"lr": float(optimizer["lr"]) * optimizer["encoder_lr_scale"]}}}
@@ -476,7 +507,7 @@ def optimizer_config(settings: dict[str, Any], steps: int) -> dict[str, Any]:
             "betas": list(optimizer.get("betas", (0.9, 0.98))),
             "weight_decay": float(optimizer.get("weight_decay", 0.001)),
             "sched": {
-                "name": "CosineAnnealing",
+                **shapes[schedule["name"]],
                 "warmup_steps": schedule["warmup_steps"],
                 "min_lr": float(schedule.get("min_lr", 0.0)),
                 "max_steps": steps,
@@ -502,6 +533,7 @@ def fit(
     run_dir: Path,
     total_hours: float,
     validate: Any = None,
+    noise_manifest: str | Path | None = None,
 ) -> Recorder:
     """Train `model` until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if there is one.
 
@@ -515,8 +547,9 @@ def fit(
     run_dir.mkdir(parents=True, exist_ok=True)
     checkpoints = run_dir / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
-    loader, sampler = dataloader(model, cuts_path, settings, seed)
+    loader, sampler = dataloader(model, cuts_path, settings, seed, noise_manifest)
     recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate)
+    extras = controls.callbacks(settings, recorder)
     keep = max(2, settings.get("average_last", 0))
     saver = ModelCheckpoint(
         dirpath=checkpoints,
@@ -539,7 +572,7 @@ def fit(
         if on_gpu
         else "32-true",
         gradient_clip_val=settings.get("gradient_clip", 1.0) or None,
-        callbacks=[recorder, saver],
+        callbacks=[recorder, *extras, saver],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -565,7 +598,7 @@ def fit(
             f"{sum(batch['durations_s']):.0f} s, the longest {longest:.1f} s; "
             f"lower training.batch_duration_s or filters.max_duration_s ({error})"
         ) from error
-    if trainer.global_step != steps:
+    if trainer.global_step != steps and not trainer.should_stop:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
     if settings.get("average_last", 0) > 1:
         average(model, sorted(checkpoints.glob("step-*.ckpt"))[-settings["average_last"] :])
