@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CORES  ?= $(shell nproc 2>/dev/null || echo 2)
+# Each test process may load NeMo: 1.5 GB of memory.
+TEST_WORKERS ?= 2
 
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
@@ -40,7 +42,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python workflow/scripts/print_headline.py --tables results/tables --report results/report.html
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

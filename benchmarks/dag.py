@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import yaml
@@ -134,21 +133,20 @@ def shape(config: dict) -> tuple[dict, int]:
 
 
 def dry_run(folder: Path, *arguments: str) -> tuple[float, float, int]:
-    """Median wall time (s), peak memory (MB) and number of jobs of a dry run."""
-    walls = []
+    """Median CPU time (s), which other work on the machine disturbs least, peak memory (MB) and number of jobs of a dry run."""
+    seconds = []
     for _ in range(REPEATS):
-        before = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
-        walls.append(time.perf_counter() - before)
+        seconds.append(usage.ru_utime + usage.ru_stime)
         if status:
             raise SystemExit(output[-4000:])
     total = next(line.split()[1] for line in output.splitlines() if line.startswith("total"))
-    return sorted(walls)[REPEATS // 2], usage.ru_maxrss / 1024, int(total)
+    return sorted(seconds)[REPEATS // 2], usage.ru_maxrss / 1024, int(total)
 
 
 def main() -> None:

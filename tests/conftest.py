@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 import yaml
 
@@ -114,9 +115,19 @@ def smoke_config() -> dict:
 
 
 @pytest.fixture(scope="session")
-def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The smoke study, run from nothing to the report. Tests that change it take a `copy`."""
-    study = checkout.copy(tmp_path_factory.mktemp("smoke") / "warmstart")
-    study.write_config(smoke_config())
-    study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo")
-    return study
+def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checkout:
+    """The smoke study, run from nothing to the report. Tests that change it take a `copy`.
+
+    Run once: of several pytest workers, the first runs it and the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    done = shared / "smoke" / "done"
+    with filelock.FileLock(shared / "smoke.lock"):
+        if not done.exists():
+            shutil.rmtree(done.parent, ignore_errors=True)
+            study = checkout.copy(done.parent / "warmstart")
+            study.write_config(smoke_config())
+            study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo")
+            done.touch()
+    return Checkout(done.parent / "warmstart")

@@ -48,7 +48,7 @@ def named_path(text: str) -> tuple[str, Path]:
 
 
 class Paths(argparse.Action):
-    """Argument action: paths, where `@FILE` stands for the paths in FILE, one a line: a study has more files than a command line holds."""
+    """Argument action: paths; `@FILE` stands for those in FILE, one a line: a study has more than a command holds."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         paths = []
