@@ -71,13 +71,14 @@ def main(argv: list[str] | None = None) -> None:
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import controls, inits, logs, training
+    from warmstart import augment, controls, inits, logs, training
 
     logs.route_nemo_logs()
     seed = int(keys["seed"])
     cut_count, hours, replayed_hours = training.manifest_totals(arguments.train_cuts)
-    # An epoch is a pass over all that is heard.
-    steps = training.resolve_steps(settings["steps"], hours + replayed_hours, settings["batch_duration_s"])
+    # An epoch is a pass over all that is heard, as it is heard.
+    heard_hours = (hours + replayed_hours) * augment.stretch(settings.get("speed_perturb"))
+    steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"])
 
     donor = inits.read_config(donor_path)
     if arguments.same_kind_as is not None:

@@ -68,7 +68,8 @@ def noisy(cut: dict[str, Any], noises: list[dict[str, Any]], snr_db: float, seed
     offset = 0.0
     while offset < length - 1e-6:
         piece_s = min(noise["duration"] - start, length - offset)
-        piece = noise | {"id": f"{cut['id']}-noise{len(tracks)}", "start": start, "duration": round(piece_s, 8)}
+        # A copy each: Lhotse takes the dicts apart that it makes a cut of.
+        piece = copy.deepcopy(noise) | {"id": f"{cut['id']}-noise{len(tracks)}", "start": start, "duration": round(piece_s, 8)}
         tracks.append({"cut": piece, "type": "MonoCut", "offset": round(offset, 8), "snr": snr_db})
         offset += piece_s
         start = 0.0

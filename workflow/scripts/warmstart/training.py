@@ -121,6 +121,14 @@ def use_fast_loss(model: Any) -> None:
         model.loss._loss = CpuRNNTLoss(blank=model.joint.num_classes_with_blank - 1)
 
 
+def seed_step(seed: int, step: int) -> None:
+    """Set all random generators to what a run of `seed` has at `step`."""
+    drawn = int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:4], "big")
+    torch.manual_seed(drawn)
+    random.seed(drawn)
+    np.random.seed(drawn)
+
+
 class EndlessSampler(torch.utils.data.Sampler):
     """Batches of a Lhotse sampler without end: whole epochs, each with every cut once, from any position on.
 
@@ -258,10 +266,7 @@ class Recorder(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Random numbers of this step from (seed, step)."""
-        drawn = int.from_bytes(hashlib.sha256(f"{self._seed} {trainer.global_step}".encode()).digest()[:4], "big")
-        torch.manual_seed(drawn)
-        random.seed(drawn)
-        np.random.seed(drawn)
+        seed_step(self._seed, trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the finished step; stop on a loss that is no number, or on a signal."""

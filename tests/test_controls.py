@@ -1,0 +1,324 @@
+"""The recipe and its controls, each by its effect on a real small model: what learns, what is heard, when a run ends."""
+
+import csv
+import json
+import math
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from small_speech import MODEL, SETTINGS, corpus, donor
+
+import train
+from warmstart import files, inits
+from warmstart.errors import UserError
+
+pytestmark = pytest.mark.slow
+
+LAYERS = 2
+STEPS = 8
+BASE = SETTINGS | {"steps": {"fixed": STEPS}, "checkpoint_every_steps": 1, "average_last": STEPS}
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("speech"))
+
+
+@pytest.fixture(scope="module")
+def donors(tmp_path_factory, speech):
+    directory = tmp_path_factory.mktemp("donors")
+    return [donor(directory / f"{seed}.nemo", speech["tokenizer"], seed, n_layers=LAYERS) for seed in (1, 2)]
+
+
+def run(speech, init, run_dir, settings, *more) -> Path:
+    """The training program, in this process: importing NeMo costs more than training."""
+    train.main(
+        [
+            *("--train-cuts", str(speech["train"]), "--dev-cuts", str(speech["dev"]), "--tokenizer", str(speech["tokenizer"])),
+            *("--init", str(init), "--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
+            *("--settings", json.dumps(settings), "--run-dir", str(run_dir), "--output", str(run_dir / "model.nemo"), *more),
+        ]
+    )
+    return run_dir
+
+
+def rows(run_dir):
+    with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def at_step(run_dir, step):
+    """Weights in the checkpoint of a step."""
+    return torch.load(run_dir / "checkpoints" / f"step-{step:08d}.ckpt", weights_only=False)["state_dict"]
+
+
+def copy_checkpoints(source, target, last_step):
+    (target / "checkpoints").mkdir(parents=True)
+    for path in (source / "checkpoints").glob("step-*.ckpt"):
+        if int(path.stem.removeprefix("step-")) <= last_step:
+            shutil.copy2(path, target / "checkpoints")
+
+
+def equal(one, other, names):
+    return [bool(torch.equal(one[name], other[name])) for name in names]
+
+
+# ---- freezing ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def thawed(speech, donors, tmp_path_factory):
+    """Subsampling and first layer frozen for 4 steps, then trained for 4; a checkpoint after each step."""
+    settings = BASE | {"freeze": {"encoder_layers": 1, "steps": 4}}
+    return run(speech, donors[0], tmp_path_factory.mktemp("thawed"), settings)
+
+
+def frozen_names(weights):
+    return [name for name in weights if name.startswith(("encoder.pre_encode.", "encoder.layers.0."))]
+
+
+def test_frozen_layers_stay_bit_equal_until_their_step_and_move_after(thawed, donors):
+    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors[0]).items()}
+    for step in range(1, STEPS + 1):
+        weights = at_step(thawed, step)
+        held = equal(weights, given, frozen_names(given))
+        assert len(held) > 30
+        assert all(held) if step <= 4 else not any(held), step
+        others = [name for name in given if name.startswith("encoder.layers.1.")]
+        assert not any(equal(weights, given, others)), step
+
+
+@pytest.mark.parametrize("last_step", [2, 4, 6])
+def test_a_resumed_run_thaws_at_the_same_step(speech, donors, thawed, tmp_path, last_step):
+    copy_checkpoints(thawed, tmp_path, last_step)
+    run(speech, donors[0], tmp_path, BASE | {"freeze": {"encoder_layers": 1, "steps": 4}})
+    resumed, undisturbed = at_step(tmp_path, STEPS), at_step(thawed, STEPS)
+    assert all(equal(resumed, undisturbed, undisturbed))
+
+
+def test_more_frozen_layers_than_there_are_is_an_error(speech, donors, tmp_path):
+    with pytest.raises(UserError, match=r"freeze\.encoder_layers is 3; the encoder has 2 layers"):
+        run(speech, donors[0], tmp_path, BASE | {"freeze": {"encoder_layers": 3, "steps": 4}})
+
+
+# ---- averaging --------------------------------------------------------------------------------------------------------------
+
+
+def test_averaged_weights_are_the_mean_of_the_checkpoints(thawed):
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+
+    found = EncDecRNNTBPEModel.restore_from(str(thawed / "model.nemo"), map_location="cpu").state_dict()
+    checkpoints = [at_step(thawed, step) for step in range(1, STEPS + 1)]
+    for name in ("encoder.layers.1.feed_forward1.linear1.weight", "joint.joint_net.2.bias"):
+        values = [weights[name].flatten()[0].item() for weights in checkpoints]
+        assert len(set(values)) == STEPS
+        assert found[name].flatten()[0].item() == pytest.approx(sum(values) / STEPS, rel=1e-6)
+
+
+# ---- early stop -------------------------------------------------------------------------------------------------------------
+
+# Nothing is learned at this rate, so no validation is better than the first.
+STUCK = {"optimizer": {"name": "adamw", "lr": 1e-12}, "average_last": 2, "validate_every_steps": 2}
+
+
+def test_a_run_ends_when_validation_has_not_become_better(speech, donors, tmp_path):
+    settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}}
+    record = files.read_json(run(speech, donors[0], tmp_path / "whole", settings) / "run.json")
+    # Best at step 2, no better at 4 and 6.
+    assert (record["steps"], record["steps_planned"]) == (6, STEPS)
+    assert int(rows(tmp_path / "whole")[-1]["step"]) == 6
+    # The wait goes on after a resume, and a run that had ended ends again.
+    for last_step in (5, 6):
+        copy_checkpoints(tmp_path / "whole", tmp_path / f"from{last_step}", last_step)
+        record = files.read_json(run(speech, donors[0], tmp_path / f"from{last_step}", settings) / "run.json")
+        assert record["steps"] == 6
+
+
+def test_without_early_stop_the_same_run_ends_at_its_last_step(speech, donors, tmp_path):
+    record = files.read_json(run(speech, donors[0], tmp_path, BASE | STUCK | {"early_stop": None}) / "run.json")
+    assert record["steps"] == STEPS
+
+
+# ---- adapters ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def adapted(speech, donors, tmp_path_factory):
+    settings = BASE | {"adaptation": "adapter", "adapter_dim": 64, "average_last": 0}
+    return run(speech, donors[0], tmp_path_factory.mktemp("adapted"), settings)
+
+
+def test_with_adapters_the_encoder_stays_the_donors_and_adapters_learn(adapted, donors):
+    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors[0]).items()}
+    weights, before = at_step(adapted, STEPS), at_step(adapted, STEPS - 1)
+    assert all(equal(weights, given, given))
+    adapters = [name for name in weights if "adapter" in name]
+    # Norm weight and bias, down and up, behind each layer.
+    assert len(adapters) == 4 * LAYERS
+    assert all(weights[name].any() for name in adapters)
+    assert not any(equal(weights, before, adapters))
+    record = files.read_json(adapted / "run.json")
+    assert record["encoder_tensors_loaded"] == record["encoder_tensors"] == len(given)
+    others = sum(record["parameters"][name] for name in ("decoder", "joint"))
+    # 2 x 64 for the norm, 64 x 64 down, 64 x 64 up.
+    assert record["trained_parameters"] - others == LAYERS * (2 * 64 + 2 * 64 * 64)
+
+
+def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech, donors):
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    from omegaconf import OmegaConf
+
+    from warmstart import controls
+
+    digests = []
+    for path, model_seed in zip(donors, (11, 12), strict=True):
+        config = inits.transducer_config(inits.read_config(path), MODEL, speech["tokenizer"])
+        config["encoder"] = controls.adaptable(config["encoder"])
+        torch.manual_seed(model_seed)
+        model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config)).eval()
+        inits.load_encoder(model, path)
+        features, lengths = torch.randn(1, MODEL["features"], 80), torch.tensor([80])
+        plain, _ = model.encoder(audio_signal=features, length=lengths)
+        controls.add_adapters(model, 64, seed=1)
+        found, _ = model.encoder(audio_signal=features, length=lengths)
+        assert torch.equal(plain, found)
+        digests.append({name: value for name, value in model.encoder.state_dict().items() if "adapter" in name})
+    assert all(equal(*digests, digests[0]))
+    assert digests[0]["layers.0.adapter_layer.warmstart.module.1.weight"].any()
+
+
+# ---- schedules, clipping, buckets --------------------------------------------------------------------------------------------
+
+
+def test_noam_rises_to_its_peak_and_falls_with_the_root_of_the_step(speech, donors, tmp_path):
+    settings = BASE | {"schedule": {"name": "noam", "warmup_steps": 3}, "log_every_steps": 1, "average_last": 0}
+    settings |= {"optimizer": {"name": "adamw", "lr": 0.1, "encoder_lr_scale": 0.5}}
+    curve = rows(run(speech, donors[0], tmp_path, settings))
+    for row in curve:
+        # The row of a step shows the rate that the next step will use; d_model is 64, its root 8.
+        step = int(row["step"])
+        expected = 0.1 / 8 * min(step**-0.5, step * 3**-1.5)
+        assert float(row["lr"]) == pytest.approx(expected, rel=1e-3), step
+        assert float(row["lr_encoder"]) == pytest.approx(expected / 2, rel=1e-3)
+
+
+def test_gradients_are_clipped_to_the_norm_that_is_asked_for(speech, donors, tmp_path):
+    from warmstart import training
+
+    norms = {}
+    for clip in (0.5, 0):
+        model = build(speech, donors[0], BASE | {"schedule": {"name": "cosine", "warmup_steps": 1}})
+        seen = norms[clip] = []
+
+        def note(_optimizer, model=model, seen=seen):
+            gradients = [p.grad.norm() ** 2 for p in model.parameters() if p.grad is not None]
+            if gradients:
+                seen.append(math.sqrt(sum(gradients)))
+
+        model.on_before_zero_grad = note
+        settings = BASE | {"gradient_clip": clip, "average_last": 0}
+        fitted = training.fit(
+            model, speech["train"], settings, steps=3, seed=1, run_dir=tmp_path / str(clip), total_hours=0.012
+        )
+        assert fitted.state["step"] == 3
+    assert norms[0.5]
+    assert max(norms[0.5]) <= 0.5 * 1.001
+    assert min(norms[0]) > 1
+
+
+def build(speech, path, settings, **config_changes):
+    """A model from a donor as train.py makes it."""
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    from omegaconf import OmegaConf
+
+    from warmstart import training
+
+    config = inits.transducer_config(inits.read_config(path), settings["model"], speech["tokenizer"])
+    config |= training.optimizer_config(settings, STEPS, MODEL["d_model"]) | config_changes
+    torch.manual_seed(1)
+    model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
+    inits.load_encoder(model, path)
+    inits.reset_new_modules(model, 1)
+    training.use_fast_loss(model)
+    return model
+
+
+def test_batches_hold_cuts_of_one_bucket_and_no_more_audio_than_asked_for(speech, donors):
+    from warmstart import training
+
+    settings = SETTINGS | {"bucket_bins_s": [1.2, 2.0]}
+    _, sampler = training.dataloader(build(speech, donors[0], settings), speech["train"], settings, seed=1)
+    buckets = Counter()
+    for _, batch in zip(range(40), sampler, strict=False):
+        durations = [cut.duration for cut in batch]
+        assert sum(durations) <= settings["batch_duration_s"]
+        bucket = {sum(duration >= bound for bound in (1.2, 2.0)) for duration in durations}
+        assert len(bucket) == 1
+        buckets.update(bucket)
+    assert set(buckets) == {0, 1, 2}
+
+
+# ---- contexts and masks ------------------------------------------------------------------------------------------------------
+
+
+def test_contexts_come_at_their_probabilities_and_alike_for_both_inits(speech, donors, tmp_path):
+    from warmstart import training
+
+    probabilities = [0.5, 0.25, 0.125, 0.125]
+    settings = SETTINGS | {"model": MODEL | {"context_probs": probabilities}}
+    drawn = []
+    for path in donors:
+        model = build(speech, path, settings).train()
+        seen = []
+        masks = model.encoder._create_masks
+
+        def note(att_context_size, *arguments, masks=masks, seen=seen, **named):
+            seen.append(tuple(att_context_size))
+            return masks(att_context_size, *arguments, **named)
+
+        model.encoder._create_masks = note
+        with torch.no_grad():
+            for step in range(240):
+                training.seed_step(1, step)
+                model.encoder(audio_signal=torch.zeros(1, MODEL["features"], 8), length=torch.tensor([8]))
+        drawn.append(seen)
+        # Validation looks at the first context, whatever the step.
+        model.eval()
+        model.encoder(audio_signal=torch.zeros(1, MODEL["features"], 8), length=torch.tensor([8]))
+        assert seen.pop() == (70, 13)
+    assert drawn[0] == drawn[1]
+    count = Counter(drawn[0])
+    for context, probability in zip(MODEL["contexts"], probabilities, strict=True):
+        # Four standard deviations of a binomial.
+        spread = 4 * math.sqrt(240 * probability * (1 - probability))
+        assert count[tuple(context)] == pytest.approx(240 * probability, abs=spread)
+
+
+def test_spectra_are_masked_in_training_and_not_in_validation(speech, donors):
+    from warmstart import training
+
+    masks = {"freq_masks": 2, "freq_width": 10, "time_masks": 2, "time_width": 0.1}
+    model = build(speech, donors[0], SETTINGS, **training.spec_augment_config(masks))
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _m, _a, named: seen.append(named["audio_signal"].clone()), with_kwargs=True)
+    signal, length = torch.randn(1, 32000) * 0.1, torch.tensor([32000])
+    with torch.no_grad():
+        for training_mode in (True, True, False):
+            model.train(training_mode)
+            training.seed_step(1, 5)
+            # A copy: NeMo adds dither to the signal it is given.
+            model.forward(input_signal=signal.clone(), input_signal_length=length)
+        training.seed_step(1, 6)
+        model.train().forward(input_signal=signal.clone(), input_signal_length=length)
+    (once, again, plain, other) = seen
+    assert torch.equal(once, again)
+    assert not torch.equal(once == 0, other == 0)
+    masked_bands = (once == 0).all(dim=2).sum()
+    masked_frames = (once == 0).all(dim=1).sum()
+    assert 0 < masked_bands <= 20
+    assert 0 < masked_frames <= 2 * 0.1 * 201
+    assert not (plain[:, :, :200] == 0).all(dim=2).any()
+    assert not (plain[:, :, :200] == 0).all(dim=1).any()
