@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+CONFIG ?= config.yaml
 CORES  ?= $(shell nproc 2>/dev/null || echo 2)
 # Each test process may load NeMo: 1.5 GB of memory.
 TEST_WORKERS ?= 2
@@ -9,14 +10,15 @@ TEST_WORKERS ?= 2
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test lint format inits hours plan lock clean
+.PHONY: help demo test lint format inits hours cost plan lock clean
 
 help:
 	@echo "make demo   create $(VENV), run the demo study, print its headline table"
 	@echo "make test   create $(VENV), run the tests"
 	@echo "make lint   ruff, snakefmt, snakemake --lint"
 	@echo "make hours  hours, budgets that fit, disk and licences of the full study, before any download"
-	@echo "make plan   dry run of the full study (config.yaml)"
+	@echo "make plan   jobs, GPU hours, core hours and disk of each stage that a run would do now"
+	@echo "make cost   GPU hours of each run of the full study; CONFIG=demo.yaml plans another one"
 	@echo "make inits  pretrain the demo's two encoders again (some 10 minutes)"
 	@echo "make lock   resolve requirements*.in into requirements*.lock"
 	@echo "make clean  remove what the demo made; keeps $(VENV)"
@@ -62,10 +64,13 @@ inits: $(VENV)/.installed
 	@echo "demo/inits/ is new; put these digests into demo.yaml:"; sha256sum demo/inits/*.nemo
 
 hours: $(VENV)/.installed
-	$(BIN)/python workflow/scripts/plan_hours.py --config config.yaml
+	$(BIN)/python workflow/scripts/plan_hours.py --config $(CONFIG)
+
+cost: $(VENV)/.installed
+	$(BIN)/python workflow/scripts/plan_cost.py --config $(CONFIG)
 
 plan: $(VENV)/.installed
-	$(BIN)/snakemake --dry-run --quiet rules
+	$(BIN)/python workflow/scripts/plan_study.py --config $(CONFIG)
 
 lock: $(VENV)/.python
 	$(BIN)/pip install --disable-pip-version-check --quiet uv

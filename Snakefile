@@ -26,6 +26,7 @@ include: "workflow/rules/lists.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/bundle.smk"
+include: "workflow/rules/planning.smk"
 
 
 localrules:
@@ -39,6 +40,9 @@ localrules:
     all_scores,
     report,
     write_list,
+    hours,
+    cost,
+    plan,
 
 
 rule all:

@@ -50,3 +50,23 @@ def test_a_planted_study_predicts_a_language_it_has_not_seen(tmp_path, capsys):
     low, high = (float(part) for part in first.split("[")[1].split("]")[0].split(","))
     assert low < truths[5].gap_pp(100) < high
     assert "outside the budgets studied" in second
+
+
+def test_without_a_law_the_published_endpoints_are_given_when_asked_for(tmp_path, capsys):
+    arguments = ["--tables", str(tmp_path), "--hours", "100", "5000", "--test-set", "fleurs", "--tier", "160ms"]
+    with pytest.raises(UserError, match=r"fit\.csv is not there"):
+        plan_gap.main(arguments)
+    plan_gap.main([*arguments, "--published"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "fit.csv is not there" in lines[0]
+    # 4.21 x 50^-0.947 = 0.104
+    assert lines[-2:] == ["      100 h   +4.21 pp", "     5000 h   +0.10 pp  (outside the published budgets)"]
+    law(languages=2).to_csv(tmp_path / "fit.csv")
+    pd.DataFrame({"hours": [100.0]}).to_csv(tmp_path / "gap.csv")
+    plan_gap.main([*arguments, "--published"])
+    assert "needs at least 3" in capsys.readouterr().out
+
+
+def test_published_gaps_halve_as_published():
+    assert plan_gap.published_gap(2500) == pytest.approx(0.20)
+    assert plan_gap.published_gap(200) / plan_gap.published_gap(100) == pytest.approx(0.52, abs=0.002)

@@ -103,12 +103,15 @@ def init_source(wildcards):
 
 onstart:
     # A folder holds one study: the demo must not overwrite the pools of a study that has trained for a week, nor lend it its inits.
-    owner = Path("results/study.json")
-    if owner.exists() and json.loads(owner.read_text())["name"] != config["study"]["name"]:
-        raise WorkflowError(
-            f"results/ and resources/ here belong to the study {json.loads(owner.read_text())['name']!r}, not to"
-            f" {config['study']['name']!r}: move both folders away (the demo's are removed by `make clean`), or run this study in a"
-            f" folder of its own with --directory FOLDER"
-        )
-    owner.parent.mkdir(exist_ok=True)
-    owner.write_text(json.dumps(config["study"]) + "\n")
+    # Planners look and print, and claim no folder.
+    asked = set(workflow.dag_settings.targets)
+    if not asked or asked - PLANNERS:
+        owner = Path("results/study.json")
+        if owner.exists() and json.loads(owner.read_text())["name"] != config["study"]["name"]:
+            raise WorkflowError(
+                f"results/ and resources/ here belong to the study {json.loads(owner.read_text())['name']!r}, not to"
+                f" {config['study']['name']!r}: move both folders away (the demo's are removed by `make clean`), or run this study in"
+                f" a folder of its own with --directory FOLDER"
+            )
+        owner.parent.mkdir(exist_ok=True)
+        owner.write_text(json.dumps(config["study"]) + "\n")

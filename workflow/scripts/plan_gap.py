@@ -1,6 +1,7 @@
 """Say what gap to expect for a language that is not in the study, from the pooled law of those that are.
 
-Reads fit.csv and gap.csv of a finished study. Prints the expected gap at each number of hours with a prediction interval.
+Reads fit.csv and gap.csv of a finished study. Prints the expected gap at each number of hours with a prediction interval. Where
+the study has no such law (yet), `--published` prints why, and what the paper's two endpoints give, which have no interval.
 
     python workflow/scripts/plan_gap.py --tables results/tables --hours 50 200 --test-set fleurs --tier 160ms
 """
@@ -16,6 +17,8 @@ from warmstart import cli
 from warmstart.errors import UserError
 
 DRAWS = 100_000
+PUBLISHED = {100.0: 4.21, 2500.0: 0.20}
+"""Mean gap at two budgets, pp: FLEURS at 160 ms, abstract of arXiv 2606.24169."""
 
 
 def pooled_law(fit: pd.DataFrame, test_set: str, tier: str) -> pd.Series:
@@ -55,6 +58,20 @@ def predict(law: pd.Series, hours: float, confidence: float, seed: int = 1) -> t
     return float(law.gap_at_reference_pp * ratio**-law.exponent_b), float(low), float(high)
 
 
+def published_gap(hours: float) -> float:
+    """Gap in percentage points on the power law through the two published endpoints (b = 0.947)."""
+    (first, high), (last, low) = PUBLISHED.items()
+    exponent = math.log(high / low) / math.log(last / first)
+    return high * (hours / first) ** -exponent
+
+
+def _tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    for name in ("fit", "gap"):
+        if not (folder / f"{name}.csv").exists():
+            raise UserError(f"{folder / name}.csv is not there; the study has to come to its tables first")
+    return pd.read_csv(folder / "fit.csv"), pd.read_csv(folder / "gap.csv")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Print the expectation."""
     parser = cli.parser(__doc__)
@@ -63,15 +80,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--test-set", required=True)
     parser.add_argument("--tier", required=True)
     parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals in fit.csv and of the prediction")
+    parser.add_argument("--published", action="store_true", help="without a law of this study, use the paper's endpoints")
     arguments = parser.parse_args(argv)
-    fit, gap = (pd.read_csv(arguments.tables / f"{name}.csv") for name in ("fit", "gap"))
-    law = pooled_law(fit, arguments.test_set, arguments.tier)
+    if wrong := [hours for hours in arguments.hours if not hours > 0]:
+        raise UserError(f"--hours {wrong[0]:g}: give hours above zero")
+    try:
+        fit, gap = _tables(arguments.tables)
+        law = pooled_law(fit, arguments.test_set, arguments.tier)
+    except UserError as error:
+        if not arguments.published:
+            raise
+        print(f"No prediction from this study: {error}.")
+        print("From the endpoints published in arXiv 2606.24169 (FLEURS, 160 ms, mean of its languages), without an interval:")
+        for hours in sorted(arguments.hours):
+            outside = "" if min(PUBLISHED) <= hours <= max(PUBLISHED) else "  (outside the published budgets)"
+            print(f"{hours:>9g} h  {published_gap(hours):+6.2f} pp{outside}")
+        return
     print(
-        f"Gap of a new language, {arguments.test_set} at {arguments.tier}; {law.languages} languages, b = {law.exponent_b:.2f}"
+        f"Gap of a new language, {arguments.test_set} at {arguments.tier}; {law.languages} languages, b = {law.exponent_b:.2f};"
+        f" {100 * arguments.confidence:g} % prediction intervals"
     )
-    for hours in arguments.hours:
-        if hours <= 0:
-            raise UserError(f"--hours {hours:g}: give hours above zero")
+    for hours in sorted(arguments.hours):
         value, low, high = predict(law, hours, arguments.confidence)
         outside = "" if gap.hours.min() <= hours <= gap.hours.max() else "  (outside the budgets studied)"
         decided = "" if low > 0 or high < 0 else "  (sign open)"

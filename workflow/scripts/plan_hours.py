@@ -7,63 +7,15 @@ PyYAML.
 """
 
 import argparse
-import csv
-import json
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from warmstart import cli
-from warmstart.errors import UserError
-from warmstart.resources import available_hours, format_hours
+from warmstart.planning import aligned
+from warmstart.resources import available_hours, format_hours, gigabytes, shared_gigabytes, table
+from warmstart.study import read_config
 
-_DATA = Path(__file__).resolve().parents[1] / "data"
 # The budgets of the full study's axis, for languages that might reach further than their block asks.
 _SCALES = (100, 250, 500, 1000, 2500)
-
-
-def _table(name: str) -> list[dict[str, str]]:
-    with open(_DATA / name, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def gigabytes(settings: dict[str, Any], code: str, lang: str) -> tuple[float | None, bool]:
-    """Size of a corpus's download in one language, in GB (1e9 bytes), and whether the publisher states it.
-
-    None: nothing is downloaded, or nobody knows. VoxPopuli counts as nothing here: `shared_gigabytes`.
-    """
-    kind = settings["kind"]
-    if kind == "commonvoice":
-        entry = json.loads((_DATA / "commonvoice-25.json").read_text(encoding="utf-8")).get(code)
-        return (entry["size"] / 1e9, True) if entry else (None, False)
-    for row in _table("releases.tsv"):
-        fits = row["lang"] in (lang, "each") and row["variant"] in (settings.get("format", "opus"), "hub")
-        if row["kind"] == kind and fits:
-            return float(row["gigabytes"]), row["exact"] == "yes"
-    return None, False
-
-
-def shared_gigabytes(kind: str) -> tuple[float | None, bool]:
-    """Size of what all languages of a corpus share."""
-    for row in _table("releases.tsv"):
-        if row["kind"] == kind and row["lang"] == "all":
-            return float(row["gigabytes"]), row["exact"] == "yes"
-    return None, False
-
-
-def aligned(rows: list[list[str]]) -> str:
-    """Rows as text columns: the first left, the others right, except a last column of prose."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-            row[-1],
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def plan(config: dict[str, Any]) -> str:
@@ -122,7 +74,7 @@ def _disk(config: dict[str, Any]) -> str:
 def _licences(config: dict[str, Any]) -> str:
     kinds = {settings["kind"] for settings in config["corpora"].values()}
     lines = [
-        f"{row['kind']}: {row['licence']}. To do: {row['to_do']}." for row in _table("licences.tsv") if row["kind"] in kinds
+        f"{row['kind']}: {row['licence']}. To do: {row['to_do']}." for row in table("licences.tsv") if row["kind"] in kinds
     ]
     return "Licences\n" + "\n".join(line.replace(" To do: -.", "") for line in lines)
 
@@ -133,13 +85,9 @@ def _number(hours: float | None) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration")
+    parser.add_argument("--config", default="config.yaml", help="the study's configuration: a file, or JSON")
     arguments = parser.parse_args(argv)
-    try:
-        config = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{arguments.config}: {error}; give a configuration with --config") from error
-    print(plan(config), end="")
+    print(plan(read_config(arguments.config)), end="")
 
 
 if __name__ == "__main__":

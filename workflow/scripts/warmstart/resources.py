@@ -1,11 +1,12 @@
 """How much speech there is before anything is downloaded; standard library only."""
 
 import csv
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_STATISTICS = Path(__file__).resolve().parents[2] / "data" / "corpus_hours.tsv"
+_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def format_hours(hours: float) -> str:
@@ -16,7 +17,7 @@ def format_hours(hours: float) -> str:
 @cache
 def published_hours() -> dict[tuple[str, str, str], float]:
     """(kind, split, lang) -> hours, as the publishers state them (workflow/data/README.md)."""
-    with open(_STATISTICS, encoding="utf-8", newline="") as stream:
+    with open(_DATA / "corpus_hours.tsv", encoding="utf-8", newline="") as stream:
         return {(row["kind"], row["split"], row["lang"]): float(row["hours"]) for row in csv.DictReader(stream, delimiter="\t")}
 
 
@@ -35,3 +36,33 @@ def available_hours(settings: dict[str, Any], lang: str) -> float | None:
     if "hours" in settings:
         return settings["hours"].get(lang)
     return published_hours().get((settings["kind"], settings["train_split"], lang))
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """Rows of a pinned table in workflow/data/."""
+    with open(_DATA / name, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def gigabytes(settings: dict[str, Any], code: str, lang: str) -> tuple[float | None, bool]:
+    """Size of a corpus's download in one language, in GB (1e9 bytes), and whether the publisher states it.
+
+    None: nothing is downloaded, or nobody knows. VoxPopuli counts as nothing here: `shared_gigabytes`.
+    """
+    kind = settings["kind"]
+    if kind == "commonvoice":
+        entry = json.loads((_DATA / "commonvoice-25.json").read_text(encoding="utf-8")).get(code)
+        return (entry["size"] / 1e9, True) if entry else (None, False)
+    for row in table("releases.tsv"):
+        fits = row["lang"] in (lang, "each") and row["variant"] in (settings.get("format", "opus"), "hub")
+        if row["kind"] == kind and fits:
+            return float(row["gigabytes"]), row["exact"] == "yes"
+    return None, False
+
+
+def shared_gigabytes(kind: str) -> tuple[float | None, bool]:
+    """Size of what all languages of a corpus share."""
+    for row in table("releases.tsv"):
+        if row["kind"] == kind and row["lang"] == "all":
+            return float(row["gigabytes"]), row["exact"] == "yes"
+    return None, False

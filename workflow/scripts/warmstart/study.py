@@ -43,6 +43,18 @@ def load_config(path: str | Path) -> dict[str, Any]:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
+def read_config(source: str) -> dict[str, Any]:
+    """The configuration that a planner was given: the path of a file, or JSON as the rules pass it.
+
+    Raises:
+        UserError: no such file, or not YAML.
+    """
+    try:
+        return json.loads(source) if source.startswith("{") else load_config(source)
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{source}: {error}; give a configuration with --config") from error
+
+
 def validate(config: dict[str, Any], schema_path: str | Path) -> None:
     """Check `config` against the JSON Schema and fill in its defaults, in place.
 
@@ -100,6 +112,20 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "enum":
         return f"config: {place} is {error.instance!r}; allowed: {', '.join(map(repr, error.validator_value))}"
     return f"config: {place} is {error.instance!r}: {error.message}"
+
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+
+
+def open_study(source: str) -> "Study":
+    """The study of a configuration file (or of JSON): read, validated, checked.
+
+    Raises:
+        UserError: see `read_config`, `validate` and `Study`.
+    """
+    config = read_config(source)
+    validate(config, SCHEMA)
+    return Study(config)
 
 
 class Study:

@@ -38,6 +38,7 @@ from warmstart.augment import Augmentation
 from warmstart.errors import UserError
 from warmstart.files import atomic_path
 from warmstart.logs import MinuteTicker
+from warmstart.steps import resolve_steps as resolve_steps
 from warmstart.text import normalize
 
 logger = logging.getLogger(__name__)
@@ -49,22 +50,6 @@ COLUMNS = (
 # 128 + SIGTERM, what a shell reports for a process that the signal ended.
 STOPPED_STATUS = 143
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
-
-
-def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: float) -> int:
-    """Optimizer steps for a budget.
-
-    Args:
-        settings: `{fixed: N}`, or `{epochs: E, min: .., max: ..}`: E passes over the budget, within bounds (inclusive).
-        hours: audio in the budget.
-        batch_duration_s: audio in a batch.
-    """
-    if ("fixed" in settings) == ("epochs" in settings):
-        raise UserError(f"training.steps is {settings}; give either `fixed` or `epochs` (with optional `min`, `max`)")
-    if "fixed" in settings:
-        return int(settings["fixed"])
-    steps = math.ceil(settings["epochs"] * hours * 3600 / batch_duration_s)
-    return int(min(max(steps, settings.get("min", 1)), settings.get("max", steps)))
 
 
 def manifest_totals(path: str | Path) -> tuple[int, float, float]:

@@ -1,0 +1,44 @@
+"""What a study will take, and what it may tell: tables for the terminal. Nothing is downloaded, made or claimed.
+
+in    the configuration, and what there is of results/ already
+out   nothing: `snakemake --cores 1 hours` prints each time it is asked
+
+`make plan` is the fourth planner: it asks Snakemake itself, so it is no rule.
+"""
+
+PLANNERS = {"hours", "cost", "plan"}
+
+
+rule hours:
+    params:
+        program=program("plan_hours"),
+        # In the order of the file, which the tables keep.
+        config=lambda wildcards: json.dumps(config, ensure_ascii=False),
+    message:
+        "Hours, budgets, disk and licences"
+    shell:
+        "python {params.program:q} --config {params.config:q}"
+
+
+rule cost:
+    params:
+        program=program("plan_cost"),
+        # In the order of the file, which the tables keep.
+        config=lambda wildcards: json.dumps(config, ensure_ascii=False),
+    message:
+        "Cost of each run"
+    shell:
+        "python {params.program:q} --config {params.config:q}"
+
+
+rule plan:
+    params:
+        program=program("plan_gap"),
+        hours=config["plan_hours"] if isinstance(config["plan_hours"], list) else [config["plan_hours"]],
+        settings=config["statistics"],
+    message:
+        "Expected gap of a language that is not in the study"
+    shell:
+        "python {params.program:q} --tables results/tables --hours {params.hours} --published"
+        " --test-set {params.settings[headline_test_set]:q} --tier {params.settings[reference_tier]:q}"
+        " --confidence {params.settings[confidence]}"

@@ -1,0 +1,24 @@
+"""Print what each run of a study costs in hours of GPU and cores: measured where runs are finished, predicted otherwise.
+
+Reads a configuration and what there is of the study's results. Writes to the terminal only.
+
+    python workflow/scripts/plan_cost.py --config config.yaml
+"""
+
+import argparse
+from pathlib import Path
+
+from warmstart import cli, planning, study
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="config.yaml", help="the study's configuration: a file, or JSON")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the study's results, as far as there are any")
+    arguments = parser.parse_args(argv)
+    print(planning.per_run(planning.Planner(study.open_study(arguments.config), arguments.results)), end="")
+
+
+if __name__ == "__main__":
+    cli.run(main)
