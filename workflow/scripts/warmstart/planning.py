@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from warmstart.optimizer_steps import resolve_steps
 from warmstart.resources import available_hours, gigabytes, published_hours, shared_gigabytes
-from warmstart.steps import resolve_steps
 from warmstart.study import Run, Study
 from warmstart.tier import Tier
 

@@ -38,7 +38,7 @@ from warmstart.augment import Augmentation
 from warmstart.errors import UserError
 from warmstart.files import atomic_path
 from warmstart.logs import MinuteTicker
-from warmstart.steps import resolve_steps as resolve_steps
+from warmstart.optimizer_steps import resolve_steps as resolve_steps
 from warmstart.text import normalize
 
 logger = logging.getLogger(__name__)
