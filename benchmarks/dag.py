@@ -133,7 +133,10 @@ def shape(config: dict) -> tuple[dict, int]:
 
 
 def dry_run(folder: Path, *arguments: str) -> tuple[float, float, int]:
-    """Median CPU time (s), which other work on the machine disturbs least, peak memory (MB) and number of jobs of a dry run."""
+    """CPU time (s), peak memory (MB) and number of jobs of a dry run.
+
+    The least of several runs: other work on the machine only ever adds to it.
+    """
     seconds = []
     for _ in range(REPEATS):
         process = subprocess.Popen(
@@ -146,7 +149,7 @@ def dry_run(folder: Path, *arguments: str) -> tuple[float, float, int]:
         if status:
             raise SystemExit(output[-4000:])
     total = next(line.split()[1] for line in output.splitlines() if line.startswith("total"))
-    return sorted(seconds)[REPEATS // 2], usage.ru_maxrss / 1024, int(total)
+    return min(seconds), usage.ru_maxrss / 1024, int(total)
 
 
 def main() -> None:

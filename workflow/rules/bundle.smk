@@ -28,7 +28,7 @@ rule build_bundle:
         program=program("build_bundle"),
         recipe=1,
         run=run_keys,
-        tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
+        tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.init)),
         directory=lambda wildcards, output: str(Path(output.files[0]).parent),
     message:

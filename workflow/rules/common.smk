@@ -61,6 +61,10 @@ def as_json(value):
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
+# A tier as an argument of a program.
+TIERS = {name: as_json(tier.as_json()) for name, tier in STUDY.tiers.items()}
+
+
 def named(paths):
     """`{name: path}` as the NAME=PATH arguments that programs take."""
     return [f"{name}={path}" for name, path in paths.items()]

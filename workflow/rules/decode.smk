@@ -34,7 +34,7 @@ for LANG in STUDY.languages:
             ENVIRONMENT
         threads: config["decoding"]["threads"]
         resources:
-            gpu=lambda wildcards: STUDY.gpus("decode"),
+            gpu=STUDY.gpus("decode"),
             mem_mb=config["resources"]["decode_mem_mb"],
         params:
             program=program("decode"),
@@ -42,11 +42,10 @@ for LANG in STUDY.languages:
             run=lambda wildcards, lang=LANG: as_json(
                 {"lang": lang, **{key: wildcards[key] for key in ("init", "hours", "precision")}, "seed": int(wildcards.seed)}
             ),
-            tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
-            tests=lambda wildcards, lang=LANG: named(
-                {test_set: STUDY.test_manifest(lang, test_set) for test_set in STUDY.test_sets(lang)}
-            ),
-            outputs=lambda wildcards, output, lang=LANG: named(dict(zip(STUDY.test_sets(lang), output.hypotheses))),
+            tier=lambda wildcards: TIERS[wildcards.tier],
+            # Values where values do, functions where they must: thousands of these jobs are what a dry run spends its time on.
+            tests=named({name: STUDY.test_manifest(LANG, name) for name in STUDY.test_sets(LANG)}),
+            outputs=named({name: HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl") for name in STUDY.test_sets(LANG)}),
             encoder=lambda wildcards, input: ["--encoder", input.encoder] if input.encoder else [],
             settings=as_json(config["decoding"]),
         message:

@@ -19,7 +19,7 @@ rule pretrain_init:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=lambda wildcards: STUDY.gpus("train"),
+        gpu=STUDY.gpus("train"),
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_min"],
     params:

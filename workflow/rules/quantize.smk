@@ -23,7 +23,7 @@ rule quantize:
     params:
         program=program("quantize"),
         recipe=1,
-        tier=lambda wildcards: as_json(STUDY.tiers[wildcards.tier].as_json()),
+        tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
     message:
         "Quantise {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"

@@ -26,7 +26,7 @@ rule train:
         ENVIRONMENT
     threads: config["resources"]["train_threads"]
     resources:
-        gpu=lambda wildcards: STUDY.gpus("train"),
+        gpu=STUDY.gpus("train"),
         mem_mb=config["resources"]["train_mem_mb"],
         runtime=config["resources"]["train_runtime_min"],
     params:
