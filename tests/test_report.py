@@ -12,6 +12,7 @@ from test_aggregate import SETTINGS, make_tables
 
 import build_report
 import plot
+from warmstart import plots
 from warmstart.planted import Truth, score_table
 from warmstart.report import Page, Quality, interval_text, pair_facts
 
@@ -38,15 +39,17 @@ def run_record(init, **changes):
     return record | changes
 
 
-def build(folder, tables, runs=(), extra=(), report=()):
-    """Draw the figures, build the page, return its text."""
-    plot.main(["--tables", str(tables), "--settings", json.dumps(DISPLAY), "--output-dir", str(folder / "figures"), *extra])
+def build(folder, tables, runs=(), extra=(), report=(), figures=None):
+    """Draw the figures (unless there are some), build the page, return its text."""
+    if figures is None:
+        figures = folder / "figures"
+        plot.main(["--tables", str(tables), "--settings", json.dumps(DISPLAY), "--output-dir", str(figures), *extra])
     paths = []
     for record in runs:
         path = folder / f"{record['init']}-{record['hours']}.json"
         path.write_text(json.dumps(record))
         paths.append(str(path))
-    arguments = ["--tables", str(tables), "--figures", str(folder / "figures"), "--settings", json.dumps(DISPLAY)]
+    arguments = ["--tables", str(tables), "--figures", str(figures), "--settings", json.dumps(DISPLAY)]
     arguments += [*(["--runs", *paths] if paths else []), *map(str, report)]
     build_report.main([*arguments, "--output", str(folder / "report.html")])
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -99,6 +102,44 @@ def test_the_pairing_audit_finds_what_differs(study):
     assert pair_facts(run_record("en")) == pair_facts(run_record("ml")), "the encoder's start is no part of what must be equal"
 
 
+def test_different_contexts_of_the_donors_are_named_as_a_possible_confound(study):
+    contexts = {"en": [[70, 13], [70, 6], [70, 1], [70, 0]], "ml": [[56, 13], [56, 6], [56, 3], [56, 0]]}
+    runs = [run_record(init, init_contexts=found) for init, found in contexts.items()]
+    page = Page(study[1], runs, Quality(), DISPLAY)
+    assert "left 70 frames: English only; 56: Multilingual" in page.donor_text()
+    rows = page.sheets()["donors"]["rows"]
+    assert [row[3]["text"] for row in rows] == [
+        "[[70, 13], [70, 6], [70, 1], [70, 0]]",
+        "[[56, 13], [56, 6], [56, 3], [56, 0]]",
+    ]
+    same = [run_record(init, init_contexts=contexts["en"]) for init in contexts]
+    assert "the same attention contexts" in Page(study[1], same, Quality(), DISPLAY).donor_text()
+    assert "are not recorded" in study[2]
+
+
+def untrained(table, lang="de"):
+    """Score rows of donors as they are, at zero hours: worse than any fine-tuned model."""
+    rows = table[(table.hours == table.hours.min()) & (table.precision == "full")].assign(hours=0.0)
+    wrong = np.minimum(rows.hits, 2 + rows.substitutions)
+    return pd.concat([table, rows.assign(hits=rows.hits - wrong, substitutions=rows.substitutions + wrong)], ignore_index=True)
+
+
+def test_donors_without_fine_tuning_are_shown_and_enter_no_law(study, tmp_path):
+    random = np.random.default_rng(3)
+    scores = {lang: untrained(score_table(Truth(), random, lang)) for lang in DISPLAY["languages"]}
+    tables = make_tables(tmp_path, scores)
+    pd.testing.assert_frame_equal(tables["fit"], study[1]["fit"])
+    both = [each["gap_by_tier"].query("hours == 'all'").reset_index(drop=True) for each in (tables, study[1])]
+    # Holm's adjustment counts the tests, and there are more now.
+    pd.testing.assert_frame_equal(*(each.drop(columns="p_holm") for each in both))
+    assert set(tables["guideline"].hours) == {0.0, *Truth().hours}
+    page = build(tmp_path, tmp_path / "tables")
+    assert Page(tables, [], Quality(), DISPLAY).answer() == Page(study[1], [], Quality(), DISPLAY).answer()
+    assert "0 (as it is)" in page
+    assert "Italian without fine-tuning" in page
+    assert "Gap at 0 h" not in page
+
+
 def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
     dropped = {"foreign_alphabet": {"cuts": 7, "hours": 0.125}}
     guard = {"on": ["sentence"], "removed": {"fleurs": {"sentence_in_test": {"cuts": 3, "hours": 0.01}}}}
@@ -116,7 +157,7 @@ def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
         "--coverage",
         tmp_path / "de/coverage.json",
     ]
-    page = build(tmp_path, study[0] / "tables", [run_record("en"), run_record("ml")], report=more)
+    page = build(tmp_path, study[0] / "tables", [run_record("en"), run_record("ml")], report=more, figures=study[0] / "figures")
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     assert ["German", "mls", "training", "pool", "foreign alphabet", "7", "0.125"] in rows
     assert ["German", "fleurs", "dev", "manifest", "truncated", "2", "0.004"] in rows
@@ -126,7 +167,7 @@ def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
 
 def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):
     folder = study[0]
-    page = build(tmp_path, folder / "tables", [run_record("en", steps=400), run_record("ml")])
+    page = build(tmp_path, folder / "tables", [run_record("en", steps=400), run_record("ml")], figures=folder / "figures")
     assert "Pairs that differ in more than the encoder" in page
     assert "German 100 h seed 1: steps" in page
 
@@ -144,10 +185,14 @@ def test_a_study_of_one_budget_or_one_init_still_has_a_page(tmp_path):
 def test_training_curves_are_drawn_from_the_logs(study, tmp_path):
     log = tmp_path / "de" / "en" / "100h" / "seed1" / "train.csv"
     log.parent.mkdir(parents=True)
-    pd.DataFrame({"step": [1, 2], "loss": [3.0, 2.0], "hours_seen": [0.1, 0.2]}).to_csv(log, index=False)
+    rows = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "hours_seen": [0.1, 0.2, 0.3], "dev_wer": ["", 0.75, 0.5]}
+    pd.DataFrame(rows).to_csv(log, index=False)
     page = build(tmp_path, study[0] / "tables", extra=["--train-logs", str(log)])
     assert 'id="figure-training"' in page
     assert (tmp_path / "figures" / "training.png").stat().st_size > 5000
+    with plots.style():
+        curve = plots.validation({("de", "en", "100", "1"): pd.read_csv(log)}, DISPLAY).axes[0].lines[0]
+    assert curve.get_xydata().tolist() == [[0.2, 75.0], [0.3, 50.0]]  # percent, where it was validated
 
 
 def test_the_same_tables_give_the_same_figures(study, tmp_path):

@@ -5,7 +5,7 @@ out   results/tables/*.csv, results/figures/*.{svg,png}, results/report.html
 """
 
 TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
-FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training"]
+FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training", "validation"]
 
 
 rule aggregate:

@@ -281,7 +281,7 @@ def tier_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
                 if tier != reference and (hours, FULL, reference) in gaps
             }
             for tier in {tier for _, tier in own}:
-                every = [draws for (_, name), draws in own.items() if name == tier]
+                every = [draws for (hours, name), draws in own.items() if name == tier and hours > 0]
                 if len(every) > 1:
                     own[(math.inf, tier)] = _mean_same_blocks(every)
             differences[one.lang] = own
@@ -389,7 +389,8 @@ def fit_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
         gaps = {one.lang: gaps_of(one, settings) for one in members}
         for tier in sorted({key[2] for own in gaps.values() for key in own if key[1] == FULL}):
             series = {
-                lang: {hours: draws for (hours, precision, name), draws in own.items() if name == tier and precision == FULL}
+                # Zero hours, a donor as published, is no point of a law in the hours; on a logarithmic axis it has no place.
+                lang: {h: draws for (h, precision, name), draws in own.items() if name == tier and precision == FULL and h > 0}
                 for lang, own in gaps.items()
             }
             series = {lang: own for lang, own in series.items() if own}

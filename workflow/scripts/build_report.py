@@ -17,7 +17,7 @@ from warmstart.files import read_json, write_text
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
-FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training"]
+FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training", "validation"]
 SECTIONS = [
     ("answer", "Answer"),
     ("gap", "Gap"),
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     figures = {name: arguments.figures / f"{name}.svg" for name in FIGURES}
-    budgets = sorted(tables["wer"].hours.unique())
+    budgets = sorted(hours for hours in tables["wer"].hours.unique() if hours > 0)
     subtitle = " · ".join(
         [
             ", ".join(settings["languages"].values()),
@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> None:
         block_text="speakers, or sentences where speakers are unknown",
         quantization_note=QUANTIZATION_NOTE,
         guard_text=page.guard_text(),
+        donor_text=page.donor_text(),
         tables=page.sheets(),
         captions=page.captions(),
         examples=examples,

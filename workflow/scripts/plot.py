@@ -1,6 +1,7 @@
 """Draw the figures of the study.
 
-Reads the tables and the training logs. Writes gap_by_hours, wer_by_hours, gap_by_tier, quantization, training as .svg and .png.
+Reads the tables and the training logs. Writes gap_by_hours, wer_by_hours, gap_by_tier, quantization, training, validation as
+.svg and .png.
 
     python workflow/scripts/plot.py --tables results/tables --train-logs results/runs/*/*/*/*/train.csv \\
         --settings '{"study": ..., "statistics": ..., "languages": ..., "inits": ..., "tiers": ..., "test_sets": ...}' \\
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             "gap_by_tier": plots.gap_by_tier(tables["gap"], settings),
             "quantization": plots.quantization(tables["quantization"], settings),
             "training": plots.training(curves, settings),
+            "validation": plots.validation(curves, settings),
         }
         for name, figure in figures.items():
             plots.save(figure, arguments.output_dir, name)

@@ -118,7 +118,7 @@ def gap_by_hours(gap: pd.DataFrame, fit: pd.DataFrame, settings: dict[str, Any])
     """The gap against hours on the headline test set and tier: a panel per language, the mean, intervals and the fitted law."""
     wanted = settings["statistics"]
     at = (gap.test_set == wanted["headline_test_set"]) & (gap.tier == wanted["reference_tier"]) & (gap.precision == FULL)
-    rows = gap[at & (gap.languages_as != "sampled") & gap.gap_pp.notna()]
+    rows = gap[at & (gap.languages_as != "sampled") & gap.gap_pp.notna() & (gap.hours > 0)]
     langs = [lang for lang in settings["languages"] if lang in set(rows.lang)] + ([MEAN] if MEAN in set(rows.lang) else [])
     figure, axes = panels(len(langs))
     if not langs:
@@ -164,7 +164,8 @@ def wer_by_hours(wer: pd.DataFrame, settings: dict[str, Any]) -> Figure:
     """WER against hours per warm start on the headline test set and tier."""
     wanted = settings["statistics"]
     at = (wer.test_set == wanted["headline_test_set"]) & (wer.tier == wanted["reference_tier"]) & (wer.precision == FULL)
-    rows = wer[at]
+    rows = wer[at & (wer.hours > 0)]
+    untrained = wer[at & (wer.hours == 0)]
     langs = [lang for lang in settings["languages"] if lang in set(rows.lang)]
     figure, axes = panels(len(langs))
     if not langs:
@@ -175,6 +176,9 @@ def wer_by_hours(wer: pd.DataFrame, settings: dict[str, Any]) -> Figure:
             series = own[own.init == init].sort_values("hours")
             if len(series):
                 _errorbars(axis, series.hours, series, "wer_pct", style, settings["inits"][init]["name"])
+            for row in untrained[(untrained.lang == lang) & (untrained.init == init)].itertuples():
+                name = f"{settings['inits'][init]['name']}, not fine-tuned"
+                axis.axhline(row.wer_pct, color=COLOURS[style % 9], linestyle=LINES[style % 9], linewidth=0.8, label=name)
         axis.set_title(settings["languages"][lang])
         axis.set_ylabel("WER (%)")
         axis.set_ylim(bottom=0)
@@ -186,7 +190,9 @@ def wer_by_hours(wer: pd.DataFrame, settings: dict[str, Any]) -> Figure:
 def gap_by_tier(gap: pd.DataFrame, settings: dict[str, Any]) -> Figure:
     """The gap at every tier, a line per budget."""
     wanted = settings["statistics"]
-    rows = gap[(gap.test_set == wanted["headline_test_set"]) & (gap.precision == FULL) & (gap.languages_as != "sampled")]
+    # The donors as they are, at zero hours, are another question than that of fine-tuned models.
+    at = (gap.test_set == wanted["headline_test_set"]) & (gap.precision == FULL) & (gap.hours > 0)
+    rows = gap[at & (gap.languages_as != "sampled")]
     rows = rows[rows.gap_pp.notna()]
     langs = [lang for lang in settings["languages"] if lang in set(rows.lang)] + ([MEAN] if MEAN in set(rows.lang) else [])
     tiers = list(settings["tiers"])
@@ -259,32 +265,46 @@ def training(curves: dict[tuple, pd.DataFrame], settings: dict[str, Any]) -> Fig
         curves: (lang, init, hours, seed) -> train.csv.
         settings: display settings.
     """
-    langs = [lang for lang in settings["languages"] if any(key[0] == lang for key in curves)]
+    return _curves(curves, settings, "loss", "Training loss", 1.0)
+
+
+def validation(curves: dict[tuple, pd.DataFrame], settings: dict[str, Any]) -> Figure:
+    """WER on the validation cuts against hours of audio seen, as `training`."""
+    return _curves(curves, settings, "dev_wer", "Validation WER (%)", 100.0)
+
+
+def _curves(curves: dict[tuple, pd.DataFrame], settings: dict[str, Any], column: str, label: str, factor: float) -> Figure:
+    # Rows that logged the column: validation is rarer than the loss, and a run without validation has none.
+    logged = {
+        key: rows
+        for key, curve in curves.items()
+        if {column, "hours_seen"} <= set(curve.columns)
+        and not (rows := curve[pd.to_numeric(curve[column], errors="coerce").notna() & (curve.hours_seen > 0)]).empty
+    }
+    langs = [lang for lang in settings["languages"] if any(key[0] == lang for key in logged)]
     figure, axes = panels(len(langs))
     if not langs:
-        note(axes[0], "No run logged a loss.")
+        note(axes[0], f"No run logged: {label}.")
     for axis, lang in zip(axes, langs, strict=False):
-        budgets = sorted({float(key[2]) for key in curves if key[0] == lang})
-        for (own, init, hours, seed), curve in sorted(curves.items()):
-            rows = (
-                curve[curve.loss.notna() & (curve.hours_seen > 0)]
-                if {"loss", "hours_seen"} <= set(curve.columns)
-                else curve[:0]
-            )
-            if own != lang or rows.empty:
+        budgets = sorted({float(key[2]) for key in logged if key[0] == lang})
+        for (own, init, hours, seed), rows in sorted(logged.items()):
+            if own != lang:
                 continue
             style = list(settings["inits"]).index(init) if init in settings["inits"] else 8
             axis.plot(
                 rows.hours_seen,
-                rows.loss,
+                factor * pd.to_numeric(rows[column]),
                 color=COLOURS[style],
                 linestyle=LINES[budgets.index(float(hours)) % 9],
+                # A run validated once is a point, and a line through one point is nothing.
+                marker=MARKERS[style] if len(rows) < 20 else None,
+                markersize=3.5,
                 linewidth=1.1,
-                label=f"{init} {hours} h" + (f" seed {seed}" if len({k[3] for k in curves}) > 1 else ""),
+                label=f"{init} {hours} h" + (f" seed {seed}" if len({k[3] for k in logged}) > 1 else ""),
             )
         axis.set_title(settings["languages"][lang])
         axis.set_xlabel("Audio seen (h)")
-        axis.set_ylabel("Training loss")
+        axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
     shared_legend(figure, axes)
     return figure

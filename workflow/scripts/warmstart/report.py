@@ -26,6 +26,7 @@ _CAPTIONS = {
     "quantization": "Change of WER when the encoder is quantised, against the same model at full precision in the same tier, "
     "and the change of the gap (difference of differences), with {level} % intervals.",
     "training": "Training loss against hours of audio seen, counted with repetition.",
+    "validation": "WER on the validation cuts against hours of audio seen. Nothing is chosen by it.",
 }
 
 
@@ -53,7 +54,9 @@ def within_reach(hours: float) -> float:
 
 
 def hours_cell(hours: float) -> dict:
-    """A budget: whole hours, or hundredths below one hour; infinity stands for all budgets."""
+    """A budget: whole hours, or hundredths below one hour; 0 is a donor as it is, infinity stands for all budgets."""
+    if hours == 0:
+        return cell(0.0, 0) | {"text": "0 (as it is)"}
     if math.isinf(hours):
         return cell(hours, 0) | {"text": "all", "sort": 1e12}
     return cell(hours, 2 if hours < 1 else 0)
@@ -149,6 +152,7 @@ class Page:
 
     def _summary(self) -> pd.DataFrame:
         gaps = self.headline("gap")
+        gaps = gaps[gaps.hours > 0]
         return gaps[gaps.lang == MEAN] if (gaps.lang == MEAN).any() else gaps
 
     def answer(self) -> list[str]:
@@ -207,7 +211,7 @@ class Page:
             detail = bounds if law.status == "ok" else law.status
             cards.append({"label": "Gap per doubling of data", "value": f"× {law.factor_per_doubling:.2f}", "detail": detail})
         wer = self.headline("wer")
-        if len(wer) and (wer := wer[wer.lang != MEAN]).wer_pct.notna().any():
+        if len(wer) and (wer := wer[(wer.lang != MEAN) & (wer.hours > 0)]).wer_pct.notna().any():
             best = wer.loc[wer.wer_pct.idxmin()]
             detail = f"{self.language(best.lang)}, {self.init(best.init)}, {best.hours:g} h"
             cards.append(
@@ -251,8 +255,11 @@ class Page:
         for decision, group in rows.groupby("decision", sort=False):
             places = "; ".join(
                 f"{self.language(lang)} at {', '.join(f'{h:g}' for h in sorted(own.hours))} h"
-                for lang, own in group.groupby("lang", sort=False)
+                for lang, own in group[group.hours > 0].groupby("lang", sort=False)
             )
+            untrained = ", ".join(self.language(lang) for lang in group.lang[group.hours == 0])
+            if untrained:
+                places = "; ".join(filter(None, [places, f"{untrained} without fine-tuning"]))
             if decision in (self.baseline, self.challenger):
                 parts.append(f"Take {self.init(decision)} for {places}.")
             elif decision == "either":
@@ -280,6 +287,7 @@ class Page:
             "drops": self._drops(),
             "unwritable": self._unwritable(),
             "pairs": self._pair_sheet(),
+            "donors": self._donors(),
             "provenance": self._provenance(),
         }
 
@@ -577,6 +585,37 @@ class Page:
             result.append({"name": f"{self.language(lang)} {hours} h seed {seed}", "different": different, "missing": missing})
         return result
 
+    def _donors(self) -> dict:
+        """What the donors were trained with that no fine-tuning makes equal."""
+        heads = ["Warm start", "Licence", "Test sets its donor has seen", "Attention contexts of its donor [left, right]"]
+        rows = []
+        for name, facts in self.settings["inits"].items():
+            contexts = {json.dumps(found) for run in self.runs if run["init"] == name and (found := donor_contexts(run))}
+            shown = "; ".join(sorted(contexts)) if contexts else "not recorded"
+            rows.append(
+                [
+                    cell(self.init(name)),
+                    cell(facts.get("licence") or "not stated"),
+                    cell(", ".join(facts.get("seen") or []) or "none listed", wide=True),
+                    cell(shown, wide=True),
+                ]
+            )
+        return sheet("donors", heads, rows)
+
+    def donor_text(self) -> str:
+        """A sentence on the donors' own contexts: equal, different (a possible confound), or not recorded."""
+        known = {run["init"]: found for run in self.runs if (found := donor_contexts(run))}
+        if not {self.baseline, self.challenger} <= set(known):
+            return "The attention contexts that the donors were trained with are not recorded."
+        ours, theirs = known[self.baseline], known[self.challenger]
+        if ours == theirs:
+            return "Both donors were trained with the same attention contexts."
+        return (
+            f"The donors were trained with unequal attention contexts (left {_left(ours)} frames: {self.init(self.baseline)}; "
+            f"{_left(theirs)}: {self.init(self.challenger)}). Fine-tuning gives both the same, which lie nearer to one donor's "
+            f"than to the other's: some of a gap may come from there."
+        )
+
     def _pair_sheet(self) -> dict:
         marks = {"equal": "yes", "differs": "no", "not recorded": "plain"}
         rows = []
@@ -640,6 +679,18 @@ class Page:
             f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{margin:g} pp.",
             "Lookahead is (right context + 1) · 80 ms. It is an algorithmic figure, not the delay a user feels.",
         ]
+
+
+def donor_contexts(run: dict) -> list[list[int]] | None:
+    """[left, right] contexts that the donor of a run's encoder was trained with, as run.json records them."""
+    found = (run.get("init_facts") or {}).get("donor_contexts") or run.get("init_contexts")
+    if not found:
+        return None
+    return [list(map(int, context)) for context in (found if isinstance(found[0], list) else [found])]
+
+
+def _left(contexts: list[list[int]]) -> str:
+    return " or ".join(map(str, sorted({left for left, _ in contexts})))
 
 
 def _number(value: Any) -> float | None:
