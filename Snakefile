@@ -59,7 +59,7 @@ rule all_manifests:
 
 rule all_pools:
     input:
-        [f"results/budgets/{lang}/{hours}h.jsonl.gz" for lang in STUDY.languages for hours in STUDY.budgets(lang)],
+        [STUDY.training_cuts(lang, hours) for lang in STUDY.languages for hours in STUDY.budgets(lang)],
 
 
 rule all_inits:

@@ -35,7 +35,7 @@ def noise(tmp_path_factory):
     return folder / "noise.jsonl.gz"
 
 
-def loaders(speech, settings, noise=None, start=(0, 0), seed=1):
+def loaders(speech, settings, start=(0, 0), seed=1):
     """NeMo's loader and our sampler without a model: neither looks at one beyond its tokenizer."""
     from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def loaders(speech, settings, noise=None, start=(0, 0), seed=1):
     from warmstart import training
 
     model = SimpleNamespace(tokenizer=SentencePieceTokenizer(model_path=str(speech["tokenizer"] / "tokenizer.model")))
-    loader, sampler = training.dataloader(model, speech["train"], SETTINGS | settings, seed, noise)
+    loader, sampler = training.dataloader(model, speech["train"], SETTINGS | settings, seed)
     sampler.start = start
     return loader, sampler
 
@@ -103,8 +103,8 @@ def test_a_slowed_cut_sounds_longer_and_lower(speech):
 
 
 def test_noise_lies_under_the_speech_at_the_ratio_that_was_drawn(speech, noise):
-    settings = {"noise": {"snr_db": [0, 20], "probability": 0.5}}
-    loader, sampler = loaders(speech, settings, noise)
+    settings = {"noise": {"manifest": noise, "snr_db": [0, 20], "probability": 0.5}}
+    loader, sampler = loaders(speech, settings)
     augmentation, _ = sampler._augmentation, loader
     clean = {}
     for _, batch in epochs(loaders(speech, {})[1], 1):
@@ -131,13 +131,13 @@ def test_noise_lies_under_the_speech_at_the_ratio_that_was_drawn(speech, noise):
 
 def test_what_is_heard_belongs_to_seed_epoch_and_cut(speech, noise):
     """Two loaders give the same tensors, one that begins in the middle gives the rest of them, another seed gives others."""
-    settings = {"speed_perturb": SPEEDS, "noise": {"snr_db": [0, 20], "probability": 0.7}}
+    settings = {"speed_perturb": SPEEDS, "noise": {"manifest": noise, "snr_db": [0, 20], "probability": 0.7}}
 
     def heard(start=(0, 0), seed=1, count=12):
-        loader, _ = loaders(speech, settings, noise, start, seed)
+        loader, _ = loaders(speech, settings, start, seed)
         return [batch[0] for _, batch in zip(range(count), loader, strict=False)]
 
-    _, sampler = loaders(speech, settings, noise)
+    _, sampler = loaders(speech, settings)
     in_epoch = Counter(epoch for epoch, _ in epochs(sampler, 2))
     whole = heard(count=in_epoch[0] + 4)
     assert all(one.equal(other) for one, other in zip(whole, heard(count=len(whole)), strict=True))
@@ -150,11 +150,11 @@ def test_what_is_heard_belongs_to_seed_epoch_and_cut(speech, noise):
 def test_hours_count_the_budget_once_and_what_was_heard_as_heard(speech, noise, tmp_path):
     init = donor(tmp_path / "en.nemo", speech["tokenizer"], 1)
     settings = SETTINGS | {"speed_perturb": [0.8], "steps": {"epochs": 1.5}, "log_every_steps": 1}
-    settings |= {"noise": {"snr_db": [5, 10], "probability": 1.0}}
+    settings |= {"noise": {"manifest": str(noise), "snr_db": [5, 10], "probability": 1.0}}
     train.main(
         [
             *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"]), "--init", str(init)),
-            *("--noise", str(noise), "--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
+            *("--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
             *("--settings", json.dumps(settings), "--run-dir", str(tmp_path), "--output", str(tmp_path / "model.nemo")),
         ]
     )

@@ -117,8 +117,8 @@ def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
         for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     # A list of file names is written by Snakemake itself: no program. The planners' programs say what they plan.
-    planners = {"hours": "plan_hours", "cost": "plan_cost", "plan": "plan_gap"}
-    assert {planners.get(name, name) for name in declared - {"write_list"}} <= rules
+    programs = {"hours": "plan_hours", "cost": "plan_cost", "plan": "plan_gap", "prepare_noise_training": "prepare_noise"}
+    assert {programs.get(name, name) for name in declared - {"write_list"}} <= rules
     tested = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
     assert not {program for program in rules if program not in tested}
 

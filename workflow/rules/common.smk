@@ -85,6 +85,12 @@ def run_keys(wildcards):
     return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})
 
 
+def tokenizer_tests(wildcards):
+    """Test sets whose characters a tokenizer should be able to write."""
+    replayed = {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.replayed_test_sets()}
+    return STUDY.guard_manifests(wildcards.lang) | replayed
+
+
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)

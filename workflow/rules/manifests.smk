@@ -3,6 +3,7 @@
 in    resources/corpora/{corpus}/{lang}/complete.json
 out   results/manifests/{corpus}/{lang}/{split}.jsonl.gz, .qc.json
       results/manifests/{corpus}/{lang}/{split}+noise{snr_db}db.jsonl.gz
+      results/noise/training.jsonl.gz   with noise.training only
 """
 
 
@@ -56,3 +57,25 @@ rule prepare_noise:
     shell:
         "python {params.program:q} --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
         " --seed {params.seed} --output {output.cuts:q} --log {log:q}"
+
+
+rule prepare_noise_training:
+    output:
+        cuts="results/noise/training.jsonl.gz",
+    log:
+        "logs/prepare_noise/training.log",
+    benchmark:
+        "results/benchmarks/prepare_noise/training.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        program=program("prepare_noise"),
+        recipe=1,
+        directory=lambda wildcards: STUDY.source_path(
+            config["noise"]["training"].get("directory", config["noise"]["directory"])
+        ),
+    message:
+        "Noise for training"
+    shell:
+        "python {params.program:q} --directory {params.directory:q} --output {output.cuts:q} --log {log:q}"

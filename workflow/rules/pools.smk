@@ -3,6 +3,7 @@
 in    results/manifests/...   training splits, and all test splits for the leak guard
 out   results/pools/{lang}.jsonl.gz, .qc.json
       results/budgets/{lang}/{hours}h.jsonl.gz, .json
+      results/replay/{lang}/{hours}h.jsonl.gz, .json   with training.replay only
 """
 
 
@@ -56,3 +57,29 @@ rule subset_budget:
     shell:
         "python {params.program:q} --pool {input.pool:q} --hours {wildcards.hours} --output {output.cuts:q}"
         " --report {output.report:q} --log {log:q}"
+
+
+rule mix_replay:
+    input:
+        budget="results/budgets/{lang}/{hours}h.jsonl.gz",
+        pool=STUDY.replay_pool() or [],
+    output:
+        cuts="results/replay/{lang}/{hours}h.jsonl.gz",
+        report="results/replay/{lang}/{hours}h.json",
+    log:
+        "logs/mix_replay/{lang}/{hours}h.log",
+    benchmark:
+        "results/benchmarks/mix_replay/{lang}/{hours}h.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        program=program("mix_replay"),
+        recipe=1,
+        lang=lambda wildcards: config["training"]["replay"]["lang"],
+        fraction=lambda wildcards: config["training"]["replay"]["fraction"],
+    message:
+        "Replay {params.lang} in {wildcards.hours} h of {wildcards.lang}"
+    shell:
+        "python {params.program:q} --budget {input.budget:q} --pool {input.pool:q} --lang {params.lang}"
+        " --fraction {params.fraction} --output {output.cuts:q} --report {output.report:q} --log {log:q}"

@@ -28,7 +28,7 @@ rule aggregate:
         mem_mb=8000,
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=as_json(config["statistics"]),
+        settings=as_json(STUDY.statistics_settings()),
         directory=lambda wildcards, output: str(Path(output.tables[0]).parent),
     message:
         "Tables: rates, gaps, intervals, fit"

@@ -30,7 +30,7 @@ rule score:
         tests=lambda wildcards: named(
             {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
         ),
-        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], **config["scoring"]}),
+        settings=lambda wildcards: as_json({**STUDY.text_settings(wildcards.lang), **config["scoring"]}),
     message:
         "Score {wildcards.lang}"
     shell:

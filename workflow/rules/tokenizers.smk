@@ -8,7 +8,8 @@ out   results/tokenizers/{lang}/{tokenizer.model,vocab.txt,coverage.json}
 rule train_tokenizer:
     input:
         pool="results/pools/{lang}.jsonl.gz",
-        tests=lambda wildcards: list(STUDY.guard_manifests(wildcards.lang).values()),
+        tests=lambda wildcards: list(tokenizer_tests(wildcards).values()),
+        replay=STUDY.replay_pool() or [],
     output:
         model="results/tokenizers/{lang}/tokenizer.model",
         vocabulary="results/tokenizers/{lang}/vocab.txt",
@@ -25,8 +26,8 @@ rule train_tokenizer:
     params:
         program=program("train_tokenizer"),
         recipe=1,
-        tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
-        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], **config["tokenizer"]}),
+        tests=lambda wildcards: named(tokenizer_tests(wildcards)),
+        settings=lambda wildcards: as_json(STUDY.tokenizer_settings(wildcards.lang)),
         directory=lambda wildcards, output: str(Path(output.model).parent),
     message:
         "Tokenizer of {wildcards.lang}"

@@ -1,13 +1,14 @@
 """Fine-tuning: two runs of a pair differ in the encoder's weights and in nothing else.
 
-in    results/budgets/{lang}/{hours}h.jsonl.gz, results/tokenizers/{lang}/, resources/inits/{init}.nemo
+in    results/budgets/{lang}/{hours}h.jsonl.gz (or results/replay/...), results/tokenizers/{lang}/, resources/inits/{init}.nemo
 out   results/runs/{lang}/{init}/{hours}h/seed{seed}/{model.nemo,train.csv,run.json}
 """
 
 
 rule train:
     input:
-        cuts="results/budgets/{lang}/{hours}h.jsonl.gz",
+        cuts=lambda wildcards: STUDY.training_cuts(wildcards.lang, wildcards.hours),
+        noise=STUDY.training_noise() or [],
         validation=lambda wildcards: STUDY.validation_manifest(wildcards.lang),
         tokenizer="results/tokenizers/{lang}/tokenizer.model",
         vocabulary="results/tokenizers/{lang}/vocab.txt",
@@ -35,7 +36,7 @@ rule train:
         recipe=1,
         baseline=lambda wildcards, input: f"{config['statistics']['baseline']}={input.baseline}",
         run=run_keys,
-        settings=lambda wildcards: as_json(config["training"]),
+        settings=lambda wildcards: as_json(STUDY.training_settings()),
         text=lambda wildcards: as_json(STUDY.language(wildcards.lang)["text"]),
         # A run from scratch takes the architecture of another init's file, not its weights.
         init=lambda wildcards, input: (

@@ -41,7 +41,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
     )
-    parser.add_argument("--noise", type=Path, default=None, help="manifest of noise recordings; needs `noise` in --settings")
     parser.add_argument("--text", type=cli.json_value, default=None, help="JSON: the language's block `text`, for --dev-cuts")
     parser.add_argument("--run-dir", type=Path, required=True, help="train.csv, run.json, checkpoints/")
     parser.add_argument("--output", type=Path, required=True, help="model.nemo")
@@ -57,11 +56,12 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--init {SCRATCH} needs --like, the .nemo whose architecture the random encoder gets")
     donor_path = arguments.like if scratch else Path(arguments.init)
 
+    noise = (settings.get("noise") or {}).get("manifest")
     # Everything that can be wrong with the inputs is found before NeMo's ten seconds of import.
     for path in (
         arguments.train_cuts,
         arguments.dev_cuts,
-        arguments.noise,
+        Path(noise) if noise else None,
         arguments.tokenizer / "tokenizer.model",
         donor_path,
     ):
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> None:
         "dev_cuts": files.digest(arguments.dev_cuts) if arguments.dev_cuts else None,
         "tokenizer": files.digest(arguments.tokenizer / "tokenizer.model"),
         "init": None if scratch else files.digest(donor_path),
-        "noise": files.digest(arguments.noise) if arguments.noise else None,
+        "noise": files.digest(noise) if noise else None,
     }
     validate = None
     if arguments.dev_cuts:
@@ -123,7 +123,6 @@ def main(argv: list[str] | None = None) -> None:
         run_dir=arguments.run_dir,
         total_hours=hours,
         validate=validate,
-        noise_manifest=arguments.noise,
     )
     training.save(model, arguments.output)
 

@@ -9,6 +9,7 @@ Reads a pool and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.tx
         --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}'
 """
 
+import itertools
 from pathlib import Path
 
 from warmstart import cli, tokenizer
@@ -20,20 +21,33 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="NAME=CUTS")
-    parser.add_argument("--settings", type=cli.json_value, required=True, help="vocab_size, character_coverage, text")
+    parser.add_argument(
+        "--settings",
+        type=cli.json_value,
+        required=True,
+        help="vocab_size, character_coverage, text; with replay also replay (pool, fraction), test_set_text (test set -> text)",
+    )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
     settings = arguments.settings
+    texts = tokenizer.supervision_texts(arguments.pool)
+    if replay := settings.get("replay"):
+        # Its share of the text is its share of the audio.
+        texts = itertools.chain(texts, tokenizer.replayed_texts(arguments.pool, replay["pool"], replay["fraction"]))
     tokenizer.train(
-        tokenizer.supervision_texts(arguments.pool),
+        texts,
         arguments.output_dir,
         settings["vocab_size"],
         settings["character_coverage"],
     )
     report = tokenizer.coverage_report(
-        arguments.output_dir / "tokenizer.model", arguments.pool, dict(arguments.tests), settings["text"]
+        arguments.output_dir / "tokenizer.model",
+        arguments.pool,
+        dict(arguments.tests),
+        settings["text"],
+        settings.get("test_set_text"),
     )
     write_json(arguments.output_dir / "coverage.json", report)
     logger.info("%.2f pieces per word on %d sentences", report["train"]["pieces_per_word"] or 0, report["train"]["sentences"])

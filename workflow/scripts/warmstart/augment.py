@@ -5,7 +5,6 @@ number of GPUs gives a cut another noise. Here the draw is a hash: two inits hea
 """
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from lhotse import CutSet
@@ -34,22 +33,21 @@ class Augmentation:
         seed: of the run.
         speeds: each cut is heard at one of these speeds an epoch, all equally likely; empty = as recorded. Speed changes tempo
             and pitch.
-        noise_manifest: recordings (`noise.write_manifest`) to mix in, or None.
-        noise_settings: `snr_db` [lowest, highest], drawn evenly between, and `probability` of a cut to get noise at all.
+        noise_settings: `manifest` of recordings (`noise.write_manifest`) to mix in, `snr_db` [lowest, highest], drawn evenly
+            between, and `probability` of a cut to get noise at all; None = no noise.
     """
 
     def __init__(
         self,
         seed: int,
         speeds: list[float] | None = None,
-        noise_manifest: str | Path | None = None,
         noise_settings: dict[str, Any] | None = None,
     ):
         self.epoch = 0
         self._seed, self._speeds, self._settings = seed, list(speeds or []), noise_settings
         self._noises: list[dict[str, Any]] = []
-        if noise_manifest is not None:
-            recordings = CutSet.from_dicts(manifests.read(noise_manifest))
+        if noise_settings:
+            recordings = CutSet.from_dicts(manifests.read(noise_settings["manifest"]))
             self._noises = [cut.to_dict() for cut in recordings.resample(16000)]
 
     def speed_of(self, cut_id: str) -> float:

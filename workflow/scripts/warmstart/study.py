@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from warmstart import recipe
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours
 from warmstart.tier import FRAME_S, Tier
@@ -198,8 +199,13 @@ class Study:
                 yield name, self.tiers[tier]
 
     def test_sets(self, lang: str) -> list[str]:
-        """Names of the test sets that a language is scored on."""
-        return self.language(lang)["test_sets"]
+        """Names of the test sets that a language is scored on, those of a replayed language last."""
+        return [*self.language(lang)["test_sets"], *self.replayed_test_sets()]
+
+    def replayed_test_sets(self) -> dict[str, str]:
+        """Names that the test sets of the replayed language have in this study, and their own names: they show forgetting."""
+        replay = self.config["training"].get("replay")
+        return {f"{replay['lang']}_{name}": name for name in self.language(replay["lang"])["test_sets"]} if replay else {}
 
     # ---- paths ------------------------------------------------------------------------------------------------------------
 
@@ -209,7 +215,9 @@ class Study:
         return f"results/manifests/{corpus}/{lang}/{split}.jsonl.gz"
 
     def test_manifest(self, lang: str, test_set: str) -> str:
-        """CutSet of a test set in a language."""
+        """CutSet of a test set in a language; that of a replayed test set is in its own."""
+        if (replayed := self.replayed_test_sets()) and test_set in replayed:
+            lang, test_set = self.config["training"]["replay"]["lang"], replayed[test_set]
         source = self.config["test_sets"][test_set]
         noise = f"+noise{source['noise_snr_db']}db" if "noise_snr_db" in source else ""
         return self.manifest(source["corpus"], lang, source["split"] + noise)
@@ -234,6 +242,20 @@ class Study:
             corpus: self.manifest(corpus, lang, self.config["corpora"][corpus]["train_split"])
             for corpus in self.language(lang)["training_corpora"]
         }
+
+    def training_cuts(self, lang: str, hours: str) -> str:
+        """CutSet that a run is trained on: its budget, or that with replayed cuts between."""
+        replay = self.config["training"].get("replay")
+        return f"results/replay/{lang}/{hours}h.jsonl.gz" if replay else f"results/budgets/{lang}/{hours}h.jsonl.gz"
+
+    def replay_pool(self) -> str | None:
+        """Pool of the replayed language."""
+        replay = self.config["training"].get("replay")
+        return f"results/pools/{replay['lang']}.jsonl.gz" if replay else None
+
+    def training_noise(self) -> str | None:
+        """Manifest of the recordings that are mixed into training."""
+        return "results/noise/training.jsonl.gz" if (self.config["noise"] or {}).get("training") else None
 
     def validation_manifest(self, lang: str) -> str:
         """CutSet on which training is watched; never a test split."""
@@ -291,6 +313,34 @@ class Study:
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, relative ones from the folder of the Snakefile."""
         return str(self.base / path) if not Path(path).is_absolute() else path
+
+    def training_settings(self) -> dict[str, Any]:
+        """What `train.py` needs of the recipe."""
+        settings = self.config["training"]
+        if (manifest := self.training_noise()) is None:
+            return settings
+        how = {key: self.config["noise"]["training"][key] for key in ("snr_db", "probability")}
+        return {**settings, "noise": {"manifest": manifest, **how}}
+
+    def tokenizer_settings(self, lang: str) -> dict[str, Any]:
+        """What `train_tokenizer.py` needs; what is replayed must be writable too."""
+        settings = {**self.text_settings(lang), **self.config["tokenizer"]}
+        if (pool := self.replay_pool()) is None:
+            return settings
+        return {**settings, "replay": {"pool": pool, "fraction": self.config["training"]["replay"]["fraction"]}}
+
+    def text_settings(self, lang: str) -> dict[str, Any]:
+        """The normaliser of a language, and those of its test sets that are in another one."""
+        settings = {"text": self.language(lang)["text"]}
+        if replayed := self.replayed_test_sets():
+            other = self.language(self.config["training"]["replay"]["lang"])["text"]
+            settings["test_set_text"] = dict.fromkeys(replayed, other)
+        return settings
+
+    def statistics_settings(self) -> dict[str, Any]:
+        """What `aggregate.py` needs; a replayed language has rates and no gap."""
+        settings = self.config["statistics"]
+        return {**settings, "not_compared": list(replayed)} if (replayed := self.replayed_test_sets()) else settings
 
     def quantization_settings(self, precision: str) -> dict[str, Any]:
         """What `quantize.py` needs of a precision; where it is used is not part of what it makes."""
@@ -351,6 +401,7 @@ class Study:
     def _check(self) -> None:
         self._check_tiers()
         self._check_precisions()
+        recipe.check(self.config)
         for name, source in {**self.config["test_sets"], "validation": self.config["validation"]}.items():
             _allow(f"test_sets.{name}.corpus", source["corpus"], self._known_corpora)
             if "noise_snr_db" in source:

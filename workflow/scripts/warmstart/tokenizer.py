@@ -24,6 +24,16 @@ def supervision_texts(manifest: str | Path) -> Iterator[str]:
         yield cuts.supervision(cut)["text"]
 
 
+def replayed_texts(pool: str | Path, other: str | Path, fraction: float) -> Iterator[str]:
+    """Texts of another pool, from its beginning, until its audio is `fraction` of the audio of both."""
+    room_s = sum(cuts.duration_s(cut) for cut in cuts.read(pool)) * fraction / (1 - fraction)
+    for cut in cuts.read(other):
+        if room_s <= 0:
+            return
+        room_s -= cuts.duration_s(cut)
+        yield cuts.supervision(cut)["text"]
+
+
 def train(texts: Iterable[str], directory: str | Path, vocab_size: int, character_coverage: float = 1.0) -> None:
     """Train a BPE and write what NeMo's `tokenizer.dir` expects: tokenizer.model, tokenizer.vocab, vocab.txt.
 
@@ -99,12 +109,21 @@ def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def coverage_report(
-    model: str | Path, pool: str | Path, tests: dict[str, Path], text_settings: dict[str, Any]
+    model: str | Path,
+    pool: str | Path,
+    tests: dict[str, Path],
+    text_settings: dict[str, Any],
+    own_settings: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Coverage of the training text and of each test set's normalised text; warns where a test set cannot be written."""
+    """Coverage of the training text and of each test set's normalised text; warns where a test set cannot be written.
+
+    Args:
+        own_settings: test set -> normaliser, for those in another language.
+    """
     report = {"train": coverage(model, supervision_texts(pool)), "tests": {}}
     for name, manifest in tests.items():
-        found = coverage(model, (normalize(text, text_settings) for text in supervision_texts(manifest)))
+        settings = (own_settings or {}).get(name, text_settings)
+        found = coverage(model, (normalize(text, settings) for text in supervision_texts(manifest)))
         report["tests"][name] = found
         if found["unwritable"]:
             logger.warning("%s has characters that no hypothesis can contain: %s", name, found["unwritable"])

@@ -159,9 +159,7 @@ class EndlessSampler(torch.utils.data.Sampler):
             epoch, skip = epoch + 1, 0
 
 
-def dataloader(
-    model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int, noise_manifest: str | Path | None = None
-) -> tuple[Any, EndlessSampler]:
+def dataloader(model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int) -> tuple[Any, EndlessSampler]:
     """NeMo's Lhotse dataloader over a manifest, endless and resumable."""
     from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
     from nemo.collections.common.data.lhotse import get_lhotse_dataloader_from_config
@@ -187,7 +185,7 @@ def dataloader(
     made = get_lhotse_dataloader_from_config(
         OmegaConf.create(config), global_rank=0, world_size=1, dataset=LhotseSpeechToTextBpeDataset(model.tokenizer)
     )
-    augmentation = Augmentation(seed, settings.get("speed_perturb"), noise_manifest, settings.get("noise"))
+    augmentation = Augmentation(seed, settings.get("speed_perturb"), settings.get("noise"))
     sampler = EndlessSampler(made.sampler, augmentation)
     loader = torch.utils.data.DataLoader(
         made.dataset, sampler=sampler, batch_size=None, num_workers=config["num_workers"], pin_memory=torch.cuda.is_available()
@@ -523,7 +521,6 @@ def fit(
     run_dir: Path,
     total_hours: float,
     validate: Any = None,
-    noise_manifest: str | Path | None = None,
 ) -> Recorder:
     """Train `model` until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if there is one.
 
@@ -537,7 +534,7 @@ def fit(
     run_dir.mkdir(parents=True, exist_ok=True)
     checkpoints = run_dir / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
-    loader, sampler = dataloader(model, cuts_path, settings, seed, noise_manifest)
+    loader, sampler = dataloader(model, cuts_path, settings, seed)
     recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate)
     extras = controls.callbacks(settings, recorder)
     keep = max(2, settings.get("average_last", 0))

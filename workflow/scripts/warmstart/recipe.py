@@ -1,0 +1,99 @@
+"""Faults of a training recipe that the configuration alone shows: they stop the dry run. Standard library only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from warmstart.errors import UserError
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check the blocks `training` and `noise` of a validated configuration.
+
+    Raises:
+        UserError: with the key, its value and what is allowed.
+    """
+    training = config["training"]
+    _check_model(training["model"])
+    _check_rates(training)
+    if training.get("adaptation") == "lora":
+        raise UserError(
+            "training.adaptation is lora, which NeMo 3.0 does not offer for a Conformer encoder; allowed: full, adapter"
+        )
+    if training.get("adaptation") == "adapter" and training.get("freeze"):
+        raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
+    if training.get("replay"):
+        _check_replay(config)
+    noise = config["noise"] or {}
+    if noise.get("training"):
+        low, high = noise["training"]["snr_db"]
+        if low > high:
+            raise UserError(f"noise.training.snr_db is [{low}, {high}]; give the lower one first")
+        noisy = [name for name, source in config["test_sets"].items() if "noise_snr_db" in source]
+        if noisy and noise["training"].get("directory", noise["directory"]) == noise["directory"]:
+            raise UserError(
+                f"noise.training would train on the recordings that lie under test set {noisy[0]!r}; give "
+                "noise.training.directory a folder of its own"
+            )
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    contexts, probabilities = model["contexts"], model["context_probs"]
+    if len(contexts) != len(probabilities):
+        raise UserError(
+            f"training.model.context_probs has {len(probabilities)} numbers for {len(contexts)} contexts; give one each"
+        )
+    # NeMo compares with == (conformer_encoder.py), an hour into the job: [0.7, 0.2, 0.1] is refused there.
+    if sum(probabilities) != 1:
+        raise UserError(
+            f"training.model.context_probs sums to {sum(probabilities)!r}; the sum in floating point must be exactly 1: "
+            "use halves, quarters, eighths"
+        )
+
+
+def _check_rates(training: dict[str, Any]) -> None:
+    optimizer, schedule = training["optimizer"], training["schedule"]
+    lowest = float(optimizer["lr"]) * optimizer.get("encoder_lr_scale", 1)
+    if float(schedule.get("min_lr", 0)) > lowest:
+        raise UserError(
+            f"training.schedule.min_lr is {schedule['min_lr']:g}, above the encoder's rate lr x encoder_lr_scale = {lowest:g}; "
+            "lower it"
+        )
+    if schedule["name"] == "noam" and schedule["warmup_steps"] < 1:
+        raise UserError("training.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: give at least 1")
+    every, averaged, steps = training["checkpoint_every_steps"], training["average_last"], training["steps"].get("fixed")
+    if averaged > 1 and steps and steps // every < averaged:
+        raise UserError(
+            f"training.average_last is {averaged}, but {steps} steps with one checkpoint every {every} leave {steps // every}; "
+            "lower checkpoint_every_steps"
+        )
+
+
+def _check_replay(config: dict[str, Any]) -> None:
+    lang = config["training"]["replay"]["lang"]
+    here = f"training.replay.lang is {lang!r}"
+    support = config["support_languages"]
+    if lang not in support:
+        raise UserError(
+            f"{here}; give it a block under support_languages: with training_corpora and test_sets; blocks: "
+            f"{', '.join(support) or 'none'}"
+        )
+    block = support[lang]
+    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
+        raise UserError(f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what is replayed, and what is scored")
+    for corpus in block["training_corpora"]:
+        _need_code(lang, "training_corpora", corpus, block["corpora"])
+    for name in block["test_sets"]:
+        if name not in config["test_sets"]:
+            raise UserError(
+                f"config: support_languages.{lang}.test_sets has {name!r}; allowed: {', '.join(sorted(config['test_sets']))}"
+            )
+        _need_code(lang, "test_sets", config["test_sets"][name]["corpus"], block["corpora"])
+        if f"{lang}_{name}" in config["test_sets"]:
+            raise UserError(f"test_sets.{lang}_{name} has the name that test set {name} of the replayed {lang} gets; rename it")
+
+
+def _need_code(lang: str, key: str, corpus: str, codes: Mapping[str, Any]) -> None:
+    if corpus not in codes:
+        raise UserError(
+            f"support_languages.{lang}.{key} needs {corpus!r}, but support_languages.{lang}.corpora has no code for it"
+        )
