@@ -1,7 +1,9 @@
 """Tables: planted studies come back, tiny studies give rows that say what is not estimable."""
 
+import fnmatch
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 
 import aggregate
 import print_headline
+import score
 from warmstart.errors import UserError
 from warmstart.planted import Truth, score_table
 
@@ -175,6 +178,35 @@ def test_wrong_input_is_named(tmp_path):
         make_tables(tmp_path, {"it": cut})
     with pytest.raises(UserError, match="no rows"):
         make_tables(tmp_path, {"it": table[:0]})
+
+
+def documented(section):
+    """Columns that a section of docs/outputs.md explains, as patterns."""
+    text = (Path(__file__).parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    cells = [
+        line.split("|")[1] for line in body.splitlines() if line.startswith("| ") and not line.startswith(("| column", "| ---"))
+    ]
+    return {name.strip() for cell in cells for name in cell.split(",")}
+
+
+AXES = {"lang", "languages_as", "languages", "init", "hours", "seed", "precision", "tier", "test_set"}
+
+
+@pytest.mark.parametrize("name", [*TABLES, "scores"])
+def test_every_column_is_explained_and_every_explained_column_is_there(tables, tmp_path, name):
+    if name == "scores":
+        columns, known = {column for column, _ in score.SCHEMA}, documented("results/scores/{lang}.parquet")
+    else:
+        made = tables[name]
+        if name == "latency":  # a planted study has no headers to make it from
+            header = dict(zip(("lang", "init", "hours", "seed"), ("de", "en", "100", 1), strict=True))
+            header |= {"precision": "full", "tier": "160ms", "test_set": "fleurs"}
+            made = pd.DataFrame(aggregate.latency_rows([header], aggregate.read_scores([tables["folder"] / "de.parquet"])))
+        columns, known = set(made.columns), documented(f"results/tables/{name}.csv")
+    unexplained = {column for column in columns - AXES if not any(fnmatch.fnmatch(column, pattern) for pattern in known)}
+    assert not unexplained
+    assert not {pattern for pattern in known if not fnmatch.filter(columns, pattern)}
 
 
 def test_no_infinite_or_missing_headline_number(tables):
