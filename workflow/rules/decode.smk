@@ -38,7 +38,7 @@ for LANG in STUDY.languages:
             mem_mb=config["resources"]["decode_mem_mb"],
         params:
             program=program("decode"),
-            recipe=1,
+            recipe=2,
             run=lambda wildcards, lang=LANG: as_json(
                 {"lang": lang, **{key: wildcards[key] for key in ("init", "hours", "precision")}, "seed": int(wildcards.seed)}
             ),

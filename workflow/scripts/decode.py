@@ -2,7 +2,8 @@
 
 Reads a model (`.nemo`), optionally a quantised encoder for the tier (`encoder.onnx`), and Lhotse test manifests. Writes a
 hypothesis file (`.jsonl`: id, block, duration_s, ref, hyp, tokens with emission times) a test set and its header (`.json`:
-keys, speed, digests, versions) beside it. A file whose header says that it was made of the same inputs is left untouched.
+keys, speed, digests, versions) beside it. A file whose header says that it was made of the same inputs is left untouched. What
+is finished of a test set stands in `.{test_set}.journal`, so that a killed job repeats one batch at most.
 
 Without `--encoder` PyTorch computes every step. With it ONNX Runtime computes the encoder, and PyTorch features, predictor and
 joint; on a GPU and for offline tiers the dequantised weights of that file stand in PyTorch instead
@@ -24,6 +25,7 @@ from typing import Any
 
 from warmstart import cli, files, streaming
 from warmstart.errors import UserError
+from warmstart.journal import Journal
 
 KEYS = ("lang", "init", "hours", "seed", "precision")
 _PACKAGES = ("nemo-toolkit", "torch", "onnxruntime", "lhotse")
@@ -112,14 +114,18 @@ def main(argv: list[str] | None = None) -> None:
     load_s = time.perf_counter() - started
     versions = {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
     device_name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    checked = streaming.batch_check(decoder, work[0][1])
+    if checked["differing_utterances"]:
+        logger.warning("tokens depend on the batch: %s", checked)
     for test_set, utterances, about in work:
-        lines, timing = streaming.decode_test_set(decoder, utterances, settings["batch_size"])
+        journal = Journal(streaming.journal_path(outputs[test_set]), about["fingerprint"])
+        timing, tokens = streaming.decode_test_set(decoder, utterances, settings["batch_size"], journal)
         audio_s = sum(utterance.duration_s for utterance in utterances)
         header = {
             **about,
             "lookahead_ms": tier.lookahead_ms,
-            "utterances": len(lines),
-            "tokens": sum(len(line["tokens"]) for line in lines),
+            "utterances": len(utterances),
+            "tokens": tokens,
             "audio_s": round(audio_s, 3),
             # From waveforms in memory to tokens; loading the model (load_s) and reading audio are left out.
             "compute_s": round(timing.compute_s, 4),
@@ -130,15 +136,18 @@ def main(argv: list[str] | None = None) -> None:
             "chunk_ms_median": streaming.percentile(timing.chunks_ms, 0.5),
             "chunk_ms_p95": streaming.percentile(timing.chunks_ms, 0.95),
             "chunks": len(timing.chunks_ms),
+            # On a few utterances of the first test set of this job.
+            "batch_check": checked,
             "threads": settings["threads"],
             "device_name": device_name,
             "decode_recipe": streaming.RECIPE,
             "versions": versions,
         }
-        streaming.write_hypotheses(outputs[test_set], lines, header)
+        streaming.write_hypotheses(outputs[test_set], journal.lines(), header)
+        journal.remove()
         logger.info(
             "%s at %s: %d utterances, %.0f s of audio in %.2f s (RTFx %.0f)",
-            test_set, tier.name, len(lines), audio_s, timing.compute_s, header["rtfx"],
+            test_set, tier.name, len(utterances), audio_s, timing.compute_s, header["rtfx"],
         )  # fmt: skip
 
 

@@ -443,6 +443,8 @@ def parity(model, tier: streaming.Tier, encoder_path: str | Path, chunks: int = 
     """
     import torch
 
+    from warmstart.steps import EncoderSteps
+
     load_weights(model.encoder, encoder_path, any_activations=True)
     streaming.set_tier(model.encoder, tier)
     shape = streaming.ChunkShape.of(model.encoder)
@@ -451,7 +453,7 @@ def parity(model, tier: streaming.Tier, encoder_path: str | Path, chunks: int = 
     # Log-mel features of speech lie between -16 and 4.
     features = torch.randn(2, model.encoder._feat_in, frames, generator=generator) * 4 - 6
     lengths = torch.tensor([frames, frames - shape.later // 2])
-    steps = [streaming.TorchEncoder(model.encoder), streaming.OnnxEncoder(encoder_path, tier)]
+    steps = [EncoderSteps(model.encoder), streaming.OnnxEncoder(encoder_path, tier)]
     caches = [step.start(2) for step in steps]
     largest = 0.0
     with torch.inference_mode():

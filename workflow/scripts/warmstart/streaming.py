@@ -10,12 +10,12 @@ NeMo, torch and ONNX Runtime are imported inside functions: importing NeMo costs
 current must not pay them.
 """
 
-import copy
 import hashlib
 import json
 import logging
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,16 +23,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from warmstart import cuts as manifest_lines
 from warmstart import files
 from warmstart.errors import UserError
+from warmstart.journal import Journal
 from warmstart.logs import MinuteTicker, route_nemo_logs
 from warmstart.tier import FRAME_S, Seconds, Tier
 
 if TYPE_CHECKING:
     import torch
 
+    from warmstart.greedy import Hypothesis
+
 # Raise when a change of this module or of quantization.py can change a token, a time or a measured column of hypotheses.
-RECIPE = 1
+RECIPE = 2
 
 _LOG = logging.getLogger("warmstart.streaming")
+_CHECKED_S: Seconds = 30
+_LANGUAGE_TAG = re.compile(r"<[a-z]{2,3}(-[A-Za-z0-9]{2,4})?>")
 
 
 # ---- what is decoded ---------------------------------------------------------------------------------------------------------
@@ -46,16 +51,7 @@ class Utterance:
     block: str
     duration_s: Seconds
     text: str
-    cut: dict[str, Any] = field(repr=False)
-
-
-@dataclass
-class Hypothesis:
-    """Greedy tokens of one utterance and the encoder frames that emitted them."""
-
-    tokens: list[int] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    encoder_frames: int = 0
+    line: bytes = field(repr=False)  # of the manifest: a tenth of what its objects would take
 
 
 @dataclass
@@ -79,11 +75,15 @@ def read_manifest(path: str | Path) -> list[Utterance]:
         UserError: no such file, damaged, empty, or two cuts of one id.
     """
     utterances = []
-    for cut in manifest_lines.read(path):
+    for line in manifest_lines.read_lines(path):
+        try:
+            cut = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}: a line is not JSON ({error}); delete the file and run the workflow again") from error
         supervision = manifest_lines.supervision(cut)
         custom = manifest_lines.first_part(cut).get("custom") or {}
         block = custom.get("block") or supervision.get("speaker") or cut["id"]
-        utterances.append(Utterance(cut["id"], str(block), manifest_lines.duration_s(cut), supervision.get("text") or "", cut))
+        utterances.append(Utterance(cut["id"], str(block), manifest_lines.duration_s(cut), supervision.get("text") or "", line))
     if not utterances:
         raise UserError(f"{path}: no utterances; a test set needs at least one: check the .qc.json beside it")
     seen: set[str] = set()
@@ -105,7 +105,7 @@ def load_audio(utterance: Utterance, sample_rate: int):
     import numpy
     from lhotse.serialization import deserialize_item
 
-    cut = deserialize_item(copy.deepcopy(utterance.cut))  # it takes its argument apart
+    cut = deserialize_item(json.loads(utterance.line))
     try:
         samples = (cut if cut.sampling_rate == sample_rate else cut.resample(sample_rate)).load_audio()
     except Exception as error:  # whatever the audio backend raises
@@ -250,37 +250,6 @@ class Encoder(Protocol):
         """Encode one chunk from `ChunkShape.cut`: (B, R + 1, D) encoder frames, (B,) lengths, next caches."""
 
 
-class TorchEncoder:
-    """NeMo's `cache_aware_stream_step`."""
-
-    def __init__(self, encoder):
-        self._encoder = encoder
-
-    def start(self, batch: int) -> Any:
-        """Zero caches: (layers, B, left, D), (layers, B, D, kernel - 1), lengths (B,)."""
-        return self._encoder.get_initial_cache_state(batch_size=batch)
-
-    def narrow(self, caches: Any, batch: int) -> Any:
-        """Keep the first `batch` utterances."""
-        channel, convolution, lengths = caches
-        return channel[:, :batch], convolution[:, :batch], lengths[:batch]
-
-    def step(
-        self, chunk: "torch.Tensor", lengths: "torch.Tensor", dropped: int, caches: Any
-    ) -> tuple["torch.Tensor", "torch.Tensor", Any]:
-        """See `Encoder.step`."""
-        channel, convolution, cached = caches
-        encoded, encoded_lengths, *following = self._encoder.cache_aware_stream_step(
-            processed_signal=chunk,
-            processed_signal_length=lengths,
-            cache_last_channel=channel,
-            cache_last_time=convolution,
-            cache_last_channel_len=cached,
-            drop_extra_pre_encoded=dropped,
-        )
-        return encoded.transpose(1, 2), encoded_lengths, tuple(following)
-
-
 class OnnxEncoder:
     """A native-step export (`quantization.export_native`) in ONNX Runtime on the CPU.
 
@@ -352,26 +321,18 @@ class Decoder:
     """
 
     def __init__(self, model, tier: Tier, encoder: Encoder | None = None):
-        from nemo.collections.asr.parts.submodules.transducer_decoding import GreedyBatchedRNNTLabelLoopingComputer
+        from warmstart.greedy import GreedySearch
+        from warmstart.steps import EncoderSteps
 
         set_tier(model.encoder, tier)
         self.model = model
         self.tier = tier
         self.device = next(model.parameters()).device
         self._shape = ChunkShape.of(model.encoder)
-        self._encoder = encoder or TorchEncoder(model.encoder)
-        greedy = model.cfg.decoding.get("greedy") or {}
-        self._search = GreedyBatchedRNNTLabelLoopingComputer(
-            decoder=model.decoder,
-            joint=model.joint,
-            blank_index=model.joint.num_classes_with_blank - 1,
-            # A frame may emit this many symbols; NeMo's default guards against endless loops.
-            max_symbols_per_step=greedy.get("max_symbols") or 10,
-            # Graphs are captured for one batch size, and the batch shrinks here.
-            allow_cuda_graphs=False,
-        )
+        self._encoder = encoder or (None if tier.offline else EncoderSteps(model.encoder))
+        self._search = GreedySearch(model)
 
-    def decode(self, waveforms: Sequence, timing: Timing | None = None) -> list[Hypothesis]:
+    def decode(self, waveforms: Sequence, timing: Timing | None = None) -> "list[Hypothesis]":
         """Decode a batch.
 
         Args:
@@ -383,60 +344,76 @@ class Decoder:
         """
         import torch
 
+        from warmstart.greedy import Hypothesis
+
         timing = timing if timing is not None else Timing()
         order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
         hypotheses = [Hypothesis() for _ in waveforms]
+        by_length, state = [hypotheses[index] for index in order], None
         with torch.inference_mode():
             started = self._now()
             features, lengths = self._features([waveforms[index] for index in order])
             timing.features_s += self._now() - started
-            started = self._now()
-            if self.tier.offline:
-                self._full([hypotheses[index] for index in order], features, lengths)
-            else:
-                self._stream([hypotheses[index] for index in order], features, lengths, timing)
+            started = chunk_started = self._now()
+            for encoded, counts in self._encoded(features, lengths):
+                state = self._search.start(len(encoded)) if state is None else state.narrow(len(encoded))
+                self._search.extend(by_length[: len(encoded)], encoded, counts, state)
+                if not self.tier.offline:
+                    timing.chunks_ms.append(1000 * (self._now() - chunk_started))
+                    chunk_started = self._now()
             timing.encode_decode_s += self._now() - started
         return hypotheses
 
-    def _features(self, waveforms: list) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Log-mel features (B, F, T) and their lengths (B,)."""
+    def logits(self, waveforms: Sequence) -> "list[torch.Tensor]":
+        """What the joint makes of every frame before any token: (T, V) a waveform, to compare ways of computing the same."""
         import torch
 
-        lengths = torch.tensor([len(samples) for samples in waveforms], device=self.device)
-        batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(samples) for samples in waveforms], batch_first=True)
-        return self.model.preprocessor(input_signal=batch.to(self.device), length=lengths)
+        order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
+        parts: list[list[torch.Tensor]] = [[] for _ in waveforms]
+        with torch.inference_mode():
+            for encoded, counts in self._encoded(*self._features([waveforms[index] for index in order])):
+                for index, rows, count in zip(order, self._search.first_logits(encoded), counts.tolist(), strict=False):
+                    parts[index].append(rows[:count])
+        return [torch.cat(rows) if rows else torch.zeros(0, 0) for rows in parts]
 
-    def _full(self, hypotheses: list[Hypothesis], features: "torch.Tensor", lengths: "torch.Tensor") -> None:
-        """One forward over whole utterances under the tier's mask."""
-        heard = int((lengths > 0).sum())
-        if not heard:
+    def _features(self, waveforms: list) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Log-mel features (B, F, T), zero behind the end, and their lengths (B,).
+
+        One utterance at a time: a batch of long ones would need ten times its size for the spectra.
+        """
+        import torch
+
+        rows, lengths = [], []
+        for samples in waveforms:
+            signal = torch.from_numpy(samples)[None].to(self.device)
+            features, length = self.model.preprocessor(
+                input_signal=signal, length=torch.tensor([signal.shape[1]], device=self.device)
+            )
+            lengths.append(int(length))
+            rows.append(features[0, :, : lengths[-1]].T)
+        batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).transpose(1, 2)
+        return batch, torch.tensor(lengths, device=self.device)
+
+    def _encoded(self, features: "torch.Tensor", lengths: "torch.Tensor") -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+        """Of the n longest utterances, which are not over: encoder frames (n, T, D) and how many of them count (n,)."""
+        if self.tier.offline:
+            if heard := int((lengths > 0).sum()):
+                encoded, counts = self.model.encoder(audio_signal=features[:heard], length=lengths[:heard])[:2]
+                yield self._prompted(encoded.transpose(1, 2)), counts
             return
-        encoded, encoded_lengths = self.model.encoder(audio_signal=features[:heard], length=lengths[:heard])[:2]
-        self._extend(hypotheses, encoded.transpose(1, 2), encoded_lengths, None)
-
-    def _stream(self, hypotheses: list[Hypothesis], features: "torch.Tensor", lengths: "torch.Tensor", timing: Timing) -> None:
-        """Chunk by chunk, caches and predictor state carried; utterances by falling length."""
-        caches = state = None
+        caches, before = None, 0
         for chunk, chunk_lengths, dropped in self._shape.cut(features, lengths):
-            started = self._now()
-            batch = len(chunk)
-            caches = self._encoder.start(batch) if caches is None else self._encoder.narrow(caches, batch)
-            state = None if state is None else _narrow_state(state, batch)
-            encoded, encoded_lengths, caches = self._encoder.step(chunk, chunk_lengths, dropped, caches)
-            state = self._extend(hypotheses, encoded, encoded_lengths, state)
-            timing.chunks_ms.append(1000 * (self._now() - started))
+            if caches is None:
+                caches = self._encoder.start(len(chunk))
+            elif len(chunk) < before:
+                caches = self._encoder.narrow(caches, len(chunk))
+            before = len(chunk)
+            encoded, counts, caches = self._encoder.step(chunk, chunk_lengths, dropped, caches)
+            yield self._prompted(encoded), counts
 
-    def _extend(self, hypotheses: list[Hypothesis], encoded: "torch.Tensor", lengths: "torch.Tensor", state):
-        """Search (B, T, D) encoder frames on from `state`, append what is found, give the next state."""
-        found, state = self._search(x=encoded, out_len=lengths, prev_batched_state=state)
-        counts = found.current_lengths.tolist()
-        width = max(counts)
-        tokens, frames = found.transcript[:, :width].tolist(), found.timestamps[:, :width].tolist()
-        for hypothesis, count, row, times, length in zip(hypotheses, counts, tokens, frames, lengths.tolist(), strict=False):
-            hypothesis.tokens += row[:count]
-            hypothesis.frames += times[:count]
-            hypothesis.encoder_frames += length
-        return state
+    def _prompted(self, encoded: "torch.Tensor") -> "torch.Tensor":
+        """Encoder frames (B, T, D) with the language prompt mixed in, where the model has one (frame by frame)."""
+        return self.model._apply_prompt_to_encoded(encoded.transpose(1, 2)).transpose(1, 2)
 
     def _now(self) -> Seconds:
         if self.device.type == "cuda":
@@ -445,7 +422,7 @@ class Decoder:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def emission_s(self, hypothesis: Hypothesis) -> list[Seconds]:
+    def emission_s(self, hypothesis: "Hypothesis") -> list[Seconds]:
         """When each token could be shown, in seconds of audio.
 
         At a streaming tier a frame waits for the last frame of its chunk (or of the utterance); in the full forward it is
@@ -456,50 +433,41 @@ class Decoder:
         size, last = self.tier.right + 1, hypothesis.encoder_frames - 1
         return [round(min((frame // size + 1) * size - 1, last) * FRAME_S, 2) for frame in hypothesis.frames]
 
-    def text(self, hypothesis: Hypothesis) -> str:
-        """Raw text of a hypothesis."""
-        return self.model.tokenizer.ids_to_text(hypothesis.tokens)
+    def text(self, hypothesis: "Hypothesis") -> str:
+        """Raw text of a hypothesis, without the language tags that multilingual models write (`<de-DE>`)."""
+        return _LANGUAGE_TAG.sub("", self.model.tokenizer.ids_to_text(hypothesis.tokens)).strip()
 
-    def pieces(self, hypothesis: Hypothesis) -> list[str]:
+    def pieces(self, hypothesis: "Hypothesis") -> list[str]:
         """SentencePiece pieces of a hypothesis."""
         return list(self.model.tokenizer.ids_to_tokens(hypothesis.tokens))
 
 
-def _narrow_state(state, batch: int):
-    """The first `batch` utterances of NeMo's `BatchedLabelLoopingState` with an LSTM predictor: (layers, B, H) states."""
-    if len(state.labels) == batch:
-        return state
-    narrowed = copy.copy(state)
-    # Contiguous, because the search writes into its states in place.
-    narrowed.predictor_states = tuple(part[:, :batch].contiguous() for part in state.predictor_states)
-    narrowed.predictor_outputs = state.predictor_outputs[:batch]
-    narrowed.labels = state.labels[:batch]
-    narrowed.decoded_lengths = state.decoded_lengths[:batch]
-    return narrowed
-
-
-def batches(utterances: Sequence[Utterance], size: int) -> Iterator[list[int]]:
-    """Indices of `utterances`, longest first, `size` at a time: short ones do not wait for long ones."""
-    order = sorted(range(len(utterances)), key=lambda index: -utterances[index].duration_s)
+def batches(lengths: Sequence[float], size: int) -> Iterator[list[int]]:
+    """Indices of `lengths`, longest first, `size` at a time: short utterances do not wait for long ones."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
-def decode_test_set(decoder: Decoder, utterances: Sequence[Utterance], batch_size: int) -> tuple[list[dict[str, Any]], Timing]:
-    """Decode a test set; memory is bounded by the batch.
+def decode_test_set(decoder: Decoder, utterances: Sequence[Utterance], batch_size: int, journal: Journal) -> tuple[Timing, int]:
+    """Decode what `journal` lacks of a test set; memory is bounded by the batch.
 
     Returns:
-        The lines of the hypothesis file, in the order of `utterances`, and the times.
+        The times and the number of tokens of all batches, those of former processes included.
 
     Raises:
         UserError: audio that cannot be read or holds NaN.
     """
-    timing = Timing()
-    lines: list[dict[str, Any] | None] = [None] * len(utterances)
     sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
-    ticker, done = MinuteTicker(), 0
-    for indices in batches(utterances, batch_size):
+    ticker, finished = MinuteTicker(), journal.finished
+    if finished:
+        _LOG.info("%d of %d utterances were finished by a process before this one", len(finished), len(utterances))
+    # Cut into batches before the finished ones are left out: a resumed decode has the batches of an uninterrupted one.
+    for indices in batches([utterance.duration_s for utterance in utterances], batch_size):
+        if finished.issuperset(indices):
+            continue
         waveforms = [load_audio(utterances[index], sample_rate) for index in indices]
+        timing, lines = Timing(), {}
         for index, hypothesis in zip(indices, decoder.decode(waveforms, timing), strict=True):
             utterance = utterances[index]
             times = zip(decoder.pieces(hypothesis), decoder.emission_s(hypothesis), strict=True)
@@ -511,10 +479,41 @@ def decode_test_set(decoder: Decoder, utterances: Sequence[Utterance], batch_siz
                 "hyp": decoder.text(hypothesis),
                 "tokens": [{"piece": piece, "time_s": seconds} for piece, seconds in times],
             }
-        done += len(indices)
+        tokens = sum(len(line["tokens"]) for line in lines.values())
+        journal.close_batch(lines, {"timing": vars(timing), "tokens": tokens})
         if ticker.due():
-            _LOG.info("%d of %d utterances", done, len(utterances))
-    return lines, timing
+            _LOG.info("%d of %d utterances", len(journal.finished), len(utterances))
+    times = [Timing(**record["timing"]) for record in journal.records]
+    timing = Timing(
+        sum(part.features_s for part in times),
+        sum(part.encode_decode_s for part in times),
+        [chunk_ms for part in times for chunk_ms in part.chunks_ms],
+    )
+    return timing, sum(record["tokens"] for record in journal.records)
+
+
+def batch_check(decoder: Decoder, utterances: Sequence[Utterance]) -> dict[str, Any]:
+    """What the size of a batch changes, on some utterances decoded together and one by one, and the times of a single stream.
+
+    Floating point sums in another order where matrices have other shapes. `max_logit_difference` is over all frames, before any
+    token; `differing_utterances` have other tokens or other frames.
+    """
+    # A short, a middling and a long one, but no minutes: this is done for every model, precision and tier.
+    ordered = sorted((u for u in utterances if u.duration_s <= _CHECKED_S), key=lambda utterance: utterance.duration_s)
+    chosen = [ordered[int(share * (len(ordered) - 1))] for share in (0, 0.5, 0.9)] if ordered else []
+    waveforms = [load_audio(utterance, int(decoder.model.cfg.preprocessor.sample_rate)) for utterance in chosen]
+    single = Timing()
+    alone = [decoder.decode([samples], single)[0] for samples in waveforms]
+    together = decoder.decode(waveforms)
+    pairs = zip((decoder.logits([samples])[0] for samples in waveforms), decoder.logits(waveforms), strict=True)
+    differences = [float((left - right).abs().max()) for left, right in pairs if left.numel()]
+    return {
+        "utterances": len(waveforms),
+        "differing_utterances": sum(left != right for left, right in zip(alone, together, strict=True)),
+        "max_logit_difference": max(differences, default=0.0),
+        "single_chunk_ms_median": percentile(single.chunks_ms, 0.5),
+        "single_chunk_ms_p95": percentile(single.chunks_ms, 0.95),
+    }
 
 
 # ---- hypothesis files --------------------------------------------------------------------------------------------------------
@@ -542,9 +541,15 @@ def is_current(hypotheses: str | Path, wanted: str) -> bool:
     return found.get("fingerprint") == wanted and found.get("hypotheses_sha256") == files.digest(hypotheses)
 
 
-def write_hypotheses(path: str | Path, lines: Sequence[dict[str, Any]], header: dict[str, Any]) -> None:
+def journal_path(hypotheses: str | Path) -> Path:
+    """Where an unfinished `fleurs.jsonl` grows: `.fleurs.journal` beside it."""
+    return Path(hypotheses).with_name(f".{Path(hypotheses).stem}.journal")
+
+
+def write_hypotheses(path: str | Path, lines: Iterable[dict[str, Any]], header: dict[str, Any]) -> None:
     """Write the lines, then the header that vouches for them."""
-    files.write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    with files.atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     files.write_json(header_path(path), {**header, "hypotheses_sha256": files.digest(path)})
 
 
