@@ -13,6 +13,10 @@ if "languages" not in config:
     configfile: "config.yaml"
 
 
+# Only looked at with `--sdm apptainer`; built from envs/warmstart.def.
+container: "envs/warmstart.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpora.smk"
 include: "workflow/rules/manifests.smk"

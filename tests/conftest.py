@@ -26,7 +26,7 @@ class Checkout:
         return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
 
     def snakemake(
-        self, *arguments: str, check: bool = True, config: str | None = "smoke.yaml"
+        self, *arguments: str, check: bool = True, config: str | None = "smoke.yaml", umask: int = -1
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here; stdout and stderr come back as one text."""
         chosen = ["--configfile", config] if config else []
@@ -40,6 +40,7 @@ class Checkout:
             stderr=subprocess.STDOUT,
             check=False,
             timeout=900,
+            umask=umask,
         )
         if check and done.returncode:
             raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
@@ -128,6 +129,7 @@ def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, worker_i
             shutil.rmtree(done.parent, ignore_errors=True)
             study = checkout.copy(done.parent / "warmstart")
             study.write_config(smoke_config())
-            study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo")
+            # As on clusters whose users share a group; tests/test_shared_cluster.py looks at what came of it.
+            study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo", umask=0o002)
             done.touch()
     return Checkout(done.parent / "warmstart")

@@ -1,6 +1,5 @@
 """Dry runs with real Snakemake: both shipped configurations, in a clone with no data."""
 
-import os
 import re
 import subprocess
 import sys
@@ -121,17 +120,3 @@ def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
     assert {programs.get(name, name) for name in declared - {"write_list"}} <= rules
     tested = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
     assert not {program for program in rules if program not in tested}
-
-
-def test_quoted_names_reach_programs_unchanged(checkout: Checkout, tmp_path):
-    """A value with quotes, spaces and a semicolon is one argument of the program and runs nothing."""
-    config = smoke_config()
-    config["study"]["title"] = 'it\'s; touch injected "x" $(touch injected)'
-    config["corpora"]["human"]["directory"] = "demo/speech/{lang}; touch injected"
-    study = checkout.copy(tmp_path / "warm start")
-    study.write_config(config)
-    folder = study.folder / "demo/speech/it; touch injected"
-    os.rename(study.folder / "demo/speech/it", folder)
-    study.snakemake("--cores", "1", "results/manifests/human/it/test.jsonl.gz")
-    assert (study.folder / "results/manifests/human/it/test.jsonl.gz").exists()
-    assert not list(study.folder.rglob("injected"))

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 
+import pytest
 import yaml
 from conftest import ROOT
 
@@ -32,6 +34,27 @@ def test_the_conda_environment_has_the_same_pins():
     [pip] = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     asked = [line for line in (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
     assert pip == asked
+
+
+def test_the_container_has_the_python_and_the_lock_of_everything_else():
+    definition = (ROOT / "envs/warmstart.def").read_text(encoding="utf-8")
+    header, *sections = re.split(r"^%(?=\w+$)", definition, flags=re.MULTILINE)
+    fields = dict(line.split(": ", 1) for line in header.splitlines() if line and line[0] != "#")
+    assert fields == {"Bootstrap": "docker", "From": "python:3.11-slim-bookworm"}
+    body = dict(section.split("\n", 1) for section in sections)
+    assert body.keys() == {"files", "post", "environment", "test"}
+    source, target = body["files"].split()
+    assert (ROOT / source).exists()
+    assert f"pip install --no-cache-dir --require-hashes -r {target}" in body["post"]
+    for name in ("post", "environment", "test"):
+        subprocess.run(["sh", "-n"], input=body[name], text=True, check=True)
+
+
+@pytest.mark.parametrize("method", ["conda", "apptainer"])
+def test_a_dry_run_accepts_software_from(checkout, method):
+    if shutil.which(method) is None:
+        pytest.skip(f"{method} is not on this machine, and Snakemake asks for it even in a dry run")
+    assert checkout.planned("--sdm", method, config=None)["train"] == 50
 
 
 def test_no_tracked_file_names_a_registry():

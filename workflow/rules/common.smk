@@ -15,6 +15,9 @@ from warmstart.text import check_examples
 # Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own in front.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
+# On a shared file system colleagues read what this makes and do not write it, whatever the shell's umask; all others stay as it says.
+os.umask(os.umask(0) & ~0o050 | 0o020)
+
 # Relative where possible: the path of a checkout must not become an input that changes when the folder is renamed.
 PROGRAMS = os.path.relpath(BASE / "workflow" / "scripts")
 ENVIRONMENT = str(BASE / "envs" / "warmstart.yaml")
