@@ -27,6 +27,15 @@ def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):
     assert "pretrain_init" not in jobs
 
 
+def test_one_language_or_one_run_is_a_target_of_its_own(checkout: Checkout):
+    jobs = checkout.planned("results/scores/cs.parquet", config=None)
+    assert {name for name in jobs if name.startswith("decode_")} == {"decode_cs"}
+    assert (jobs["train"], jobs["build_pool"]) == (2, 1)  # both inits at the one budget of Czech
+    jobs = checkout.planned("results/runs/de/ml/250h/seed1/model.nemo", config=None)
+    assert (jobs["train"], jobs["subset_budget"], jobs["build_pool"]) == (1, 1, 1)
+    assert not {"quantize", "decode_de", "score"} & set(jobs)
+
+
 def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout, tmp_path):
     """Four seeds make 4000 hypothesis files; Linux refuses an argument over 128 KiB, and a shell line is one."""
     config = checkout.read_config("config.yaml") | {"seeds": [1, 2, 3, 4]}
