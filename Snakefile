@@ -47,6 +47,8 @@ localrules:
     hours,
     cost,
     plan,
+    plot,
+    build_report,
 
 
 rule all:

@@ -23,7 +23,7 @@ rule build_bundle:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=config["resources"]["decode_mem_mb"],
+        mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("build_bundle"),
         recipe=1,

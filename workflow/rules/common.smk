@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
+from warmstart import queue
 from warmstart import study as grid
 from warmstart.errors import UserError
 from warmstart.text import check_examples
@@ -21,6 +23,11 @@ os.umask(os.umask(0) & ~0o050 | 0o020)
 # Relative where possible: the path of a checkout must not become an input that changes when the folder is renamed.
 PROGRAMS = os.path.relpath(BASE / "workflow" / "scripts")
 ENVIRONMENT = str(BASE / "envs" / "warmstart.yaml")
+
+# Slurm warns a job before its time is over (--signal in the profile) and tells every process of it, this Snakemake included, whose
+# default is to die and take the training along. Ignored here, it is ignored by all that start from here but those that listen to it.
+if "SLURM_JOB_ID" in os.environ:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 try:
@@ -94,6 +101,11 @@ def tokenizer_tests(wildcards):
     return STUDY.guard_manifests(wildcards.lang) | replayed
 
 
+def more(base):
+    """What a job is given: `base`, and half of it more with every retry. What ran out of memory or time once would do so again."""
+    return lambda wildcards, attempt: base * (attempt + 1) // 2
+
+
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
@@ -125,6 +137,13 @@ onstart:
                 f"results/ and resources/ here belong to the study {json.loads(owner.read_text())['name']!r}, not to"
                 f" {config['study']['name']!r}: move both folders away (the demo's are removed by `make clean`), or run this study in"
                 f" a folder of its own with --directory FOLDER"
+            )
+        # Jobs of a Snakemake that died write what this one would order again.
+        if left := queue.jobs_in(Path.cwd()):
+            numbers = " ".join(job.split()[0] for job in left)
+            raise WorkflowError(
+                f"Slurm still has jobs of an earlier Snakemake in this folder: {', '.join(left)}. Wait until they have finished, or"
+                f" stop them (`scancel {numbers}`; trainings go on from their last checkpoint), and start again"
             )
         owner.parent.mkdir(exist_ok=True)
         owner.write_text(json.dumps(config["study"]) + "\n")

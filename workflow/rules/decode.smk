@@ -35,7 +35,7 @@ for LANG in STUDY.languages:
         threads: config["decoding"]["threads"]
         resources:
             gpu=STUDY.gpus("decode"),
-            mem_mb=config["resources"]["decode_mem_mb"],
+            mem_mb=more(config["resources"]["decode_mem_mb"]),
         params:
             program=program("decode"),
             recipe=2,

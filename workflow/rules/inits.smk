@@ -20,7 +20,7 @@ rule pretrain_init:
     threads: 1
     resources:
         gpu=STUDY.gpus("train"),
-        mem_mb=config["resources"]["train_mem_mb"],
+        mem_mb=more(config["resources"]["train_mem_mb"]),
         runtime=config["resources"]["train_runtime_min"],
     params:
         program=program("pretrain_init"),
@@ -30,7 +30,7 @@ rule pretrain_init:
     message:
         "Pretrain the encoder of init {wildcards.init}"
     shell:
-        "python {params.program:q} --cuts {params.cuts:q} --settings {params.settings:q} --output {output.model:q}"
+        "exec python {params.program:q} --cuts {params.cuts:q} --settings {params.settings:q} --output {output.model:q}"
         " --log {log:q}"
 
 

@@ -21,7 +21,7 @@ rule prepare_manifest:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=more(4000),
     params:
         program=program("prepare_manifest"),
         recipe=2,

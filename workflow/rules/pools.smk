@@ -22,7 +22,7 @@ rule build_pool:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=more(2000),
     params:
         program=program("build_pool"),
         recipe=1,

@@ -19,7 +19,7 @@ rule quantize:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=config["resources"]["decode_mem_mb"],
+        mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("quantize"),
         recipe=1,

@@ -25,7 +25,7 @@ rule aggregate:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
         settings=as_json(STUDY.statistics_settings()),

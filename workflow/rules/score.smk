@@ -24,7 +24,7 @@ rule score:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
         tests=lambda wildcards: named(

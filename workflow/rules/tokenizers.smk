@@ -22,7 +22,7 @@ rule train_tokenizer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=more(8000),
     params:
         program=program("train_tokenizer"),
         recipe=1,

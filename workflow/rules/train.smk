@@ -28,7 +28,8 @@ rule train:
     threads: config["resources"]["train_threads"]
     resources:
         gpu=STUDY.gpus("train"),
-        mem_mb=config["resources"]["train_mem_mb"],
+        mem_mb=more(config["resources"]["train_mem_mb"]),
+        # Not more with a retry: a training that ran out of time goes on where it was.
         runtime=config["resources"]["train_runtime_min"],
     params:
         program=program("train"),
@@ -48,6 +49,7 @@ rule train:
     message:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
-        "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
+        # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over before its checkpoint is written.
+        "exec python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
         " --init {params.init:q} --same-kind-as {params.baseline:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
         " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

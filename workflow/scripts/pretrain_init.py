@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from warmstart import cli, cuts, files
+from warmstart import cli, cuts, files, locks
 from warmstart.errors import UserError
 
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
     logs.route_nemo_logs()
     work = arguments.work_dir or arguments.output.with_suffix(".work")
-    work.mkdir(parents=True, exist_ok=True)
+    lock = locks.hold(work)  # noqa: F841, kept to the end of the process
     chosen = work / "cuts.jsonl.gz"
     text = settings.get("text") or {}
     hours = choose(dict(arguments.cuts), settings["hours"], settings["seed"], text, chosen)

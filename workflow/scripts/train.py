@@ -15,7 +15,7 @@ import resource
 import time
 from pathlib import Path
 
-from warmstart import cli, files
+from warmstart import cli, files, locks
 from warmstart.errors import UserError
 
 SCRATCH = "scratch"
@@ -67,6 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     ):
         if path is not None and not path.exists():
             raise UserError(f"{path}: no such file; run the rule that makes it, or correct the path")
+
+    lock = locks.hold(arguments.run_dir)  # noqa: F841, kept to the end of the process
 
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf

@@ -217,7 +217,7 @@ class Recorder(pl.Callback):
         # Hours heard of the budget, were each cut heard as recorded; and hours heard of a replayed language.
         self.state |= {"budget_hours": 0.0, "replay_hours": 0.0}
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
-        self.last_row: dict[str, Any] = {}
+        self._rows: list[dict[str, Any]] = []
         self._clock = time.monotonic()
         self._stop = False
         self._handlers: dict[int, Any] = {}
@@ -225,20 +225,24 @@ class Recorder(pl.Callback):
     # What a checkpoint carries.
 
     def state_dict(self) -> dict[str, Any]:
-        """Position in the data, hours and seconds so far."""
-        return {**self.state, "elapsed_s": self._elapsed(), **self.padding}
+        """Position in the data, hours, seconds and rows so far.
+
+        The rows too, because Snakemake removes `train.csv`, an output, when a job fails, and the next try makes it again.
+        """
+        return {**self.state, "elapsed_s": self._elapsed(), **self.padding, "rows": list(self._rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was made."""
         self.state = {name: state_dict.get(name, value) for name, value in self.state.items()}
         self.padding = {name: state_dict[name] for name in self.padding}
+        self._rows = list(state_dict.get("rows", []))
         self._sampler.start = (self.state["epoch"], self.state["index"])
         self._sampler.first_step = self.state["step"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Begin or continue the table, and listen to the signals of a scheduler."""
         self._clock = time.monotonic()
-        self._keep_rows(self.state["step"])
+        self.write_table()
         for number in (signal.SIGTERM, signal.SIGUSR1):
             self._handlers[number] = signal.signal(number, self._on_signal)
 
@@ -306,6 +310,11 @@ class Recorder(pl.Callback):
             raise SystemExit(STOPPED_STATUS)
 
     @property
+    def last_row(self) -> dict[str, Any]:
+        """The newest row of the table; empty before the first."""
+        return self._rows[-1] if self._rows else {}
+
+    @property
     def unique_hours(self) -> float:
         """Hours of different audio seen: the whole set once an epoch is over."""
         return self._total_hours if self.state["epoch"] > 0 else self.state["epoch_s"] / 3600
@@ -329,7 +338,7 @@ class Recorder(pl.Callback):
     def _row(self, trainer: pl.Trainer, validated: dict[str, float]) -> None:
         groups = trainer.optimizers[0].param_groups
         elapsed_s, padded_s = self._elapsed(), self._window["padded_s"]
-        self.last_row = {
+        row = {
             "step": self.state["step"],
             "loss": round(sum(self._window["loss"]) / len(self._window["loss"]), 5),
             "lr": f"{groups[0]['lr']:.4g}",
@@ -344,8 +353,9 @@ class Recorder(pl.Callback):
             **{name: round(value, 5) for name, value in validated.items()},
         }
         self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
+        self._rows.append(row)
         with open(self._table, "a", encoding="utf-8", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS, restval="").writerow(self.last_row)
+            csv.DictWriter(stream, COLUMNS, restval="").writerow(row)
         if validated:
             self._say()
 
@@ -359,17 +369,12 @@ class Recorder(pl.Callback):
             elapsed_s / step * (self._steps - step),
         )
 
-    def _keep_rows(self, step: int) -> None:
-        """Rows after the checkpoint belong to work that is done again."""
-        rows = []
-        if step and self._table.exists():
-            with open(self._table, encoding="utf-8", newline="") as stream:
-                # A row that a killed process was writing has too few fields.
-                rows = [row for row in csv.DictReader(stream) if row["elapsed_s"] and int(row["step"]) <= step]
+    def write_table(self) -> None:
+        """The whole table anew. At a start: rows after the checkpoint belong to work that is done again, and go."""
         with atomic_path(self._table) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, restval="", extrasaction="ignore", lineterminator="\r\n")
+            writer = csv.DictWriter(stream, COLUMNS, restval="")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(self._rows)
 
 
 class Validation:
@@ -585,6 +590,8 @@ def fit(
             f"{sum(batch['durations_s']):.0f} s, the longest {longest:.1f} s; "
             f"lower training.batch_duration_s or filters.max_duration_s ({error})"
         ) from error
+    # Complete also where nothing was left to train: a job that was killed between its last step and its output.
+    recorder.write_table()
     if trainer.global_step != steps and not trainer.should_stop:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
     if settings.get("average_last", 0) > 1:
