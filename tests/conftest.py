@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
 import pytest
 import yaml
+from cluster import Cluster, running_slurm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -133,3 +135,10 @@ def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, worker_i
             study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo", umask=0o002)
             done.touch()
     return Checkout(done.parent / "warmstart")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm without accounting."""
+    with running_slurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running

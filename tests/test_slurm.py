@@ -1,58 +1,39 @@
 """The user's own command on a real Slurm: one node of this machine, started for the test and stopped after it."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from cluster import HERE, Cluster, running_slurm
 from conftest import ROOT, Checkout, smoke_config
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent / "slurm"
-PACKAGES = ["slurm-wlm", "munge"]
+PROFILE = ROOT / "profiles/slurm"
+# What a partition, an account and states are for: two jobs, one of which fails for good.
+TWO_JOBS = """
+rule all:
+    input: "done.txt", "never.txt"
+rule works:
+    output: "done.txt"
+    resources: mem_mb=300, runtime=10
+    shell: "echo $SLURM_JOB_ID > {output}"
+rule fails:
+    output: "never.txt"
+    resources: mem_mb=300, runtime=10
+    shell: "exit 7"
+"""
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A running Slurm, installed from Debian's packages where it is missing."""
-    if shutil.which("slurmctld") is None:
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip(f"Slurm is not here and cannot be installed without root and apt: {' '.join(PACKAGES)}")
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", *PACKAGES], check=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        )
-    if os.geteuid() != 0:
-        pytest.skip("a Slurm of one's own needs root (device nodes, /etc/slurm)")
-    root = tmp_path_factory.mktemp("slurm")
-    # pytest's folders are for their owner only; slurmd runs jobs below this one.
-    for parent in (root, root.parent):
-        parent.chmod(0o755)
-    started = subprocess.run([HERE / "up.sh", root], text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    if started.returncode == 3:
-        pytest.skip(started.stderr)
-    try:
-        assert started.returncode == 0, started.stderr
-        yield root
-    finally:
-        subprocess.run([HERE / "down.sh", root], check=True)
-
-
-# The shipped profile, on a cluster without accounting that answers at once.
-HERE_AND_NOW = [
-    "--slurm-status-command", "squeue", "--slurm-no-account", "--latency-wait", "5",
-    "--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2",
-    "--default-resources", "mem_mb=1000", "runtime=10",
-]  # fmt: skip
-
-
-def slurm_jobs() -> list[dict[str, str]]:
-    """All jobs that the controller remembers."""
-    shown = subprocess.run(["scontrol", "--oneliner", "show", "job"], capture_output=True, text=True, check=True).stdout
-    return [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in shown.splitlines() if line.strip()]
+def with_profile(folder: Path, snakefile: str) -> Path:
+    """A folder with a workflow and, as in a checkout, the profile."""
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles/slurm").symlink_to(PROFILE)
+    (folder / "slurm").symlink_to("profiles/slurm")
+    (folder / "Snakefile").write_text(snakefile, encoding="utf-8")
+    return folder
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm"])
@@ -62,29 +43,69 @@ def test_the_profile_is_found_as_a_user_types_it(checkout: Checkout, profile):
 
 
 def test_every_key_of_the_profile_has_a_comment():
-    text = (ROOT / "profiles/slurm/config.v8+.yaml").read_text(encoding="utf-8")
+    text = (PROFILE / "config.v8+.yaml").read_text(encoding="utf-8")
     lines = text.splitlines()
     keys = [place for place, line in enumerate(lines) if line and line[0] not in "# "]
     assert len(keys) == len(yaml.safe_load(text))
     assert all(lines[place - 1].startswith("#") for place in keys)
 
 
-def test_a_study_runs_through_slurm(cluster, checkout: Checkout, tmp_path):
+def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_path):
     study = checkout.copy(tmp_path / "warmstart")
-    for parent in (tmp_path, tmp_path.parent):
-        parent.chmod(0o755)
     config = smoke_config()
     config["resources"] |= {"train_gpus": 1, "decode_gpus": 1}  # Slurm hands them out; the programs find none and use the CPU
     study.write_config(config)
     model = "results/runs/it/en/0.004h/seed1/model.nemo"
     hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
-    study.snakemake(hypotheses, "--profile", "slurm", *HERE_AND_NOW)
+    cluster.snakemake(study.folder, "--configfile", "smoke.yaml", hypotheses)
     assert (study.folder / model).exists()
     assert (study.folder / hypotheses).exists()
-    jobs = {job["Comment"]: job for job in slurm_jobs() if "Comment" in job}
-    for rule in ("rule_train_wildcards", "rule_decode_it"):
-        job = next(job for comment, job in jobs.items() if comment.startswith(rule))
+    for rule, memory_mb in (("train", 2500), ("decode_it", 2500)):
+        [job] = cluster.jobs_of(rule, study.folder)
         assert job["Partition"] == "gpu"
         assert job["TresPerJob"] == "gres:gpu:1"
-    assert next(job for comment, job in jobs.items() if comment.startswith("rule_build_pool"))["Partition"] == "cpu"
+        assert job["MinMemoryNode"] == f"{memory_mb}M"
+        assert job["TimeLimit"] == {"train": "00:30:00", "decode_it": "04:00:00"}[rule]
+        assert job["JobState"] == "COMPLETED"
+        assert job["Requeue"] == "1"
+    assert cluster.jobs_of("build_pool", study.folder)[0]["Partition"] == "cpu"
+    # Slurm's own logs of what went well are gone, the programs' are there.
+    assert list((study.folder / "logs/slurm").rglob("*.log")) == []
+    assert (study.folder / "logs/train/it/en/0.004h/seed1.log").stat().st_size > 1000
     assert study.planned(hypotheses) == {}
+
+
+def test_a_study_in_another_folder_finds_the_partitions(cluster: Cluster, tmp_path):
+    folder = with_profile(tmp_path / "study", TWO_JOBS)
+    cluster.snakemake(folder, "done.txt", "--directory", str(tmp_path / "elsewhere"))
+    assert cluster.jobs_of("works", tmp_path / "elsewhere")[0]["Partition"] == "cpu"
+
+
+def test_with_accounting_the_state_of_a_job_comes_from_sacct(tmp_path_factory, tmp_path):
+    folder = with_profile(tmp_path / "study", TWO_JOBS)
+    with running_slurm(tmp_path_factory.mktemp("accounting"), accounting=True) as cluster:
+        status, said = cluster.snakemake(folder, "--retries", "0", check=False)
+        assert status == 1
+        assert (folder / "done.txt").exists()
+        # Only sacct is asked for a reason: the plugin says so where it had to ask squeue.
+        assert "SLURM status is: 'FAILED'. Reason" in said
+        assert "status command is not 'sacct'" not in said
+        listed = cluster.ask("sacct", "-X", "-n", "-P", "-o", "State,Account,Partition,Comment").split()
+        assert sorted(listed) == ["COMPLETED|study|cpu|rule_works", "FAILED|study|cpu|rule_fails"]
+        # An account that is not the user's stops before anything is submitted, and is told what there is.
+        status, said = cluster.snakemake(folder, "--default-resources", "slurm_account=mine", "mem_mb=300", check=False)
+        assert status == 1
+        assert "The given account mine appears to be invalid. Available accounts" in said
+
+
+def test_two_slurms_do_not_meet_and_only_the_own_processes_stop(cluster: Cluster, tmp_path_factory):
+    with running_slurm(tmp_path_factory.mktemp("second")) as second:
+        assert "idle" in second.ask("sinfo", "-h", "-o", "%T")
+        processes = [int(path.read_text()) for path in (second.root / "run").glob("*.pid")]
+        assert len(processes) == 3
+        assert all(Path(f"/proc/{process}").exists() for process in processes)
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+    assert "idle" in cluster.ask("sinfo", "-h", "-o", "%T")
+    # Nothing outside its own folder: a Slurm of the machine's own would be found there.
+    assert not any(Path("/etc/slurm", name).is_symlink() for name in os.listdir("/etc/slurm"))
+    subprocess.run([HERE / "down.sh", second.root], check=True)

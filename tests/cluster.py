@@ -1,0 +1,141 @@
+"""A real Slurm of one node, started for the tests and stopped after them, and Snakemake running on it while faults are made."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent / "slurm"
+PACKAGES = {"slurmctld": ["slurm-wlm", "munge"], "slurmdbd": ["slurmdbd", "mariadb-server"]}
+# A cluster of one that answers at once: the profile's waits between looks at jobs are for real ones.
+SOON = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--latency-wait", "20"]
+
+
+class Cluster:
+    """A running Slurm. All it needs is in `environment`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(root / "etc/slurm.conf"),
+            "PATH": os.pathsep.join([str(root / "bin"), os.environ["PATH"]]),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def ask(self, *command: str) -> str:
+        """Output of a Slurm command."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+
+    def jobs(self, folder: Path | None = None) -> dict[int, dict[str, str]]:
+        """number -> fields of each job that the controller remembers, of those submitted from `folder` if given."""
+        lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
+        rows = [dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines]
+        return {int(row["JobId"]): row for row in rows if "JobId" in row and (folder is None or row["WorkDir"] == str(folder))}
+
+    def jobs_of(self, rule: str, folder: Path) -> list[dict[str, str]]:
+        """Jobs of a rule, oldest first; `rule` is the beginning of what the plugin writes into a job's comment."""
+        found = sorted(self.jobs(folder).items())
+        return [row for _, row in found if row.get("Comment", "").startswith(f"rule_{rule}")]
+
+    def start(self, folder: Path, *arguments: str, output: str = "snakemake.txt") -> "Running":
+        """Snakemake with the shipped profile in `folder`, in the background."""
+        return Running(self, folder, [*arguments, *SOON], folder / output)
+
+    def snakemake(self, folder: Path, *arguments: str, check: bool = True, limit_s: float = 240) -> tuple[int, str]:
+        """Snakemake with the shipped profile in `folder`, to its end: (exit status, what it said)."""
+        running = self.start(folder, *arguments)
+        status = running.wait(limit_s)
+        if check and status:
+            raise AssertionError(f"status {status}:\n{running.said()[-6000:]}")
+        return status, running.said()
+
+
+class Running:
+    """A Snakemake at work."""
+
+    def __init__(self, cluster: Cluster, folder: Path, arguments: list[str], output: Path):
+        self.cluster, self.folder, self._output = cluster, folder, output
+        with open(output, "w", encoding="utf-8") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments],
+                cwd=folder,
+                env=cluster.environment,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self) -> str:
+        """Its output so far."""
+        return self._output.read_text(encoding="utf-8")
+
+    def wait(self, limit_s: float = 240) -> int:
+        """Exit status."""
+        try:
+            return self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not at its end after {limit_s} s:\n{self.said()[-6000:]}") from None
+
+    def until(self, condition: Callable[[], Any], what: str, limit_s: float = 120) -> Any:
+        """Wait for something that this Snakemake leads to; its value."""
+        end = time.monotonic() + limit_s
+        while not (found := condition()):
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise AssertionError(f"not seen: {what}; Snakemake's status {self.process.poll()}:\n{self.said()[-6000:]}")
+            time.sleep(0.2)
+        return found
+
+    def kill(self) -> None:
+        """SIGKILL: what a login node does to processes that are too heavy, or its end."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ctrl-C, if it still runs; it cancels its jobs."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def _install(program: str) -> None:
+    """Debian's packages; skips the test with the reason where that cannot be."""
+    if shutil.which(program, path=os.environ["PATH"] + os.pathsep + "/usr/sbin") is not None:
+        return
+    packages = PACKAGES[program]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip(f"Slurm is not here and cannot be installed without root and apt: {' '.join(packages)}")
+    quietly = {"check": True, "stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+    subprocess.run(["apt-get", "update", "-qq"], **quietly)
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], **quietly)
+
+
+@contextlib.contextmanager
+def running_slurm(root: Path, *, accounting: bool = False) -> Iterator[Cluster]:
+    """A Slurm below `root`, installed where it is missing; only its own processes are stopped at the end."""
+    _install("slurmctld")
+    if accounting:
+        _install("slurmdbd")
+    if os.geteuid() != 0:
+        pytest.skip("a Slurm of one's own needs root (device nodes)")
+    # pytest's folders are for their owner only; slurmd runs jobs below this one.
+    for parent in (root, root.parent):
+        parent.chmod(0o755)
+    command = [str(HERE / "up.sh"), str(root), *(["accounting"] if accounting else [])]
+    try:
+        started = subprocess.run(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        assert started.returncode == 0, started.stderr
+        yield Cluster(root)
+    finally:
+        subprocess.run([HERE / "down.sh", root], check=True)
