@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import Checkout
@@ -109,6 +111,22 @@ def test_tables_figures_and_report_are_there(smoke):
     page = (smoke.folder / "results/report.html").read_text(encoding="utf-8")
     assert "Smoke study" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_snakemakes_own_report_shows_tables_figures_and_data_with_captions(smoke, tmp_path):
+    study = smoke.copy(tmp_path / "warmstart")
+    study.snakemake("--report", "report.zip")
+    with zipfile.ZipFile(study.folder / "report.zip") as archive:
+        names = archive.namelist()
+        page = "".join(archive.read(name).decode() for name in names if name.endswith((".html", ".js")))
+    found = {Path(name).name for name in names if "/data/" in name}
+    assert {"gap.csv", "guideline.csv", "gap_by_hours.svg", "validation.svg", "report.html", "it.qc.json"} <= found
+    for category in ("Tables", "Figures", "Report", "Data"):
+        assert f'"{category}"' in page
+    assert "What was dropped from the training data of <code" in page
+    assert "other families for comparison" in page
+    study.snakemake("--report", "report.html")
+    assert "other families for comparison" in (study.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_bundle_is_whole(smoke):

@@ -80,6 +80,12 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
+def shown(category, path, caption, **labels):
+    """An output that `snakemake --report` shows, with its caption of workflow/report/captions/."""
+    labels = labels or {"name": Path(path).stem}
+    return report(path, caption=f"../report/captions/{caption}.rst", category=category, labels=labels)
+
+
 def header(hypotheses):
     """The header beside a hypothesis file."""
     return hypotheses.removesuffix("l")

@@ -13,7 +13,7 @@ rule build_pool:
         tests=lambda wildcards: list(STUDY.guard_manifests(wildcards.lang).values()),
     output:
         pool="results/pools/{lang}.jsonl.gz",
-        report="results/pools/{lang}.qc.json",
+        report=shown("Data", "results/pools/{lang}.qc.json", "pool", language="{lang}"),
     log:
         "logs/build_pool/{lang}.log",
     benchmark:

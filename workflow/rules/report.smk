@@ -16,7 +16,7 @@ rule aggregate:
         lists=[listed("headers"), listed("quantized")],
         code=code("aggregate.py", "warmstart/statistics.py"),
     output:
-        tables=[f"results/tables/{name}.csv" for name in TABLES],
+        tables=[shown("Tables", f"results/tables/{name}.csv", f"table_{name}") for name in TABLES],
     log:
         "logs/aggregate.log",
     benchmark:
@@ -44,7 +44,8 @@ rule plot:
         listed=listed("curves"),
         code=code("plot.py", "warmstart/plots.py"),
     output:
-        figures=[f"results/figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")],
+        figures=[shown("Figures", f"results/figures/{name}.svg", f"figure_{name}") for name in FIGURES],
+        images=[f"results/figures/{name}.png" for name in FIGURES],
     log:
         "logs/plot.log",
     benchmark:
@@ -67,7 +68,7 @@ rule plot:
 rule build_report:
     input:
         tables=rules.aggregate.output.tables,
-        figures=rules.plot.output.figures,
+        figures=[*rules.plot.output.figures, *rules.plot.output.images],
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         listed=listed("runs"),
         pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
@@ -78,7 +79,7 @@ rule build_report:
             "build_report.py", "warmstart/report.py", "../report/template.html", "../report/style.css", "../report/report.js"
         ),
     output:
-        report="results/report.html",
+        report=shown("Report", "results/report.html", "report"),
     log:
         "logs/build_report.log",
     benchmark:
