@@ -13,6 +13,7 @@ from small_speech import MODEL, SETTINGS, corpus, donor
 
 import train
 from warmstart import files, inits
+from warmstart.donors import read_config
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -175,7 +176,7 @@ def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech,
 
     digests = []
     for path, model_seed in zip(donors, (11, 12), strict=True):
-        config = inits.transducer_config(inits.read_config(path), MODEL, speech["tokenizer"])
+        config = inits.transducer_config(read_config(path), MODEL, speech["tokenizer"])
         config["encoder"] = controls.adaptable(config["encoder"])
         torch.manual_seed(model_seed)
         model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config)).eval()
@@ -236,7 +237,7 @@ def build(speech, path, settings, **config_changes):
 
     from warmstart import training
 
-    config = inits.transducer_config(inits.read_config(path), settings["model"], speech["tokenizer"])
+    config = inits.transducer_config(read_config(path), settings["model"], speech["tokenizer"])
     config |= training.optimizer_config(settings, STEPS, MODEL["d_model"]) | config_changes
     torch.manual_seed(1)
     model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))

@@ -10,6 +10,7 @@ from small_speech import CONTEXTS, MODEL, corpus, donor
 
 import train
 from warmstart import inits
+from warmstart.donors import read_config, require_same_kind
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,7 @@ def target(donor_path, speech, seed=5):
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    config = inits.transducer_config(inits.read_config(donor_path), MODEL, speech["tokenizer"])
+    config = inits.transducer_config(read_config(donor_path), MODEL, speech["tokenizer"])
     torch.manual_seed(seed)
     return EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
 
@@ -108,14 +109,14 @@ def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
     with pytest.raises(UserError, match=r"cut\.nemo"):
         inits.encoder_tensors(cut)
     with pytest.raises(UserError, match="no such file"):
-        inits.read_config(tmp_path / "absent.nemo")
+        read_config(tmp_path / "absent.nemo")
 
 
 def test_inits_that_compute_different_things_are_not_compared(donors, speech, tmp_path):
-    inits.require_same_kind({"en": donors[0], "ml": donors[1]})
+    require_same_kind({"en": donors[0], "ml": donors[1]})
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
-        inits.require_same_kind({"en": donors[0], "odd": flipped})
+        require_same_kind({"en": donors[0], "odd": flipped})
 
 
 def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, speech, tmp_path):
@@ -141,7 +142,7 @@ def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, s
 
 
 def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):
-    given = inits.read_config(donors[0])
+    given = read_config(donors[0])
     config = inits.transducer_config(
         given, MODEL | {"contexts": [[56, 13]], "context_probs": [1.0], "d_model": 512}, speech["tokenizer"]
     )

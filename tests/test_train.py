@@ -14,6 +14,7 @@ import pytest
 from small_speech import SETTINGS, corpus, donor
 
 from warmstart import files
+from warmstart.donors import read_config
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -178,7 +179,7 @@ def test_every_epoch_sees_every_cut_once_and_a_position_continues_it(speech, don
 
     orders = []
     for init, start, first in (("en", (0, 0), 0), ("ml", (0, 0), 0), ("en", (1, 3), 0)):
-        config = inits.transducer_config(inits.read_config(donors[init]), SETTINGS["model"], speech["tokenizer"])
+        config = inits.transducer_config(read_config(donors[init]), SETTINGS["model"], speech["tokenizer"])
         model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
         _, sampler = training.dataloader(model, speech["train"], SETTINGS, seed=1)
         sampler.start, sampler.first_step = start, first

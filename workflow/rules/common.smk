@@ -9,7 +9,7 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
-from warmstart import queue
+from warmstart import donors, queue
 from warmstart import study as grid
 from warmstart.errors import UserError
 from warmstart.text import check_examples
@@ -33,6 +33,7 @@ if "SLURM_JOB_ID" in os.environ:
 try:
     grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
+    donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
     for lang in STUDY.languages:
         check_examples(lang, STUDY.language(lang)["text"])
 except UserError as error:

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import augment, controls, inits, logs, training
+    from warmstart import augment, controls, donors, inits, logs, training
 
     logs.route_nemo_logs()
     seed = int(keys["seed"])
@@ -82,10 +82,10 @@ def main(argv: list[str] | None = None) -> None:
     heard_hours = (hours + replayed_hours) * augment.stretch(settings.get("speed_perturb"))
     steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"])
 
-    donor = inits.read_config(donor_path)
+    donor = donors.read_config(donor_path)
     if arguments.same_kind_as is not None:
         baseline, baseline_path = arguments.same_kind_as
-        inits.require_same_kind({baseline: baseline_path, keys["init"]: donor_path})
+        donors.require_same_kind({baseline: baseline_path, keys["init"]: donor_path}, settings.get("model"))
     controls.check(settings, donor["encoder"])
     config = inits.transducer_config(donor, settings["model"], arguments.tokenizer)
     if controls.adapts(settings):
@@ -151,8 +151,7 @@ def main(argv: list[str] | None = None) -> None:
             "parameters": {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in start_digests},
             "start_digests": start_digests,
             "input_digests": digests,
-            "init_facts": inits.facts(donor),
-            "init_contexts": donor["encoder"].get("att_context_size"),
+            "init_facts": donors.about(donor),
             "model_sha256": files.digest(arguments.output),
             "settings": settings,
             "git_commit": training.git_commit(),

@@ -5,17 +5,20 @@ NeMo's own `init_from_nemo_model` builds the whole donor, loads with `strict=Fal
 name and shape with the target, and loaded strictly; the donor may be any `.nemo` whose encoder lies under `encoder.`.
 """
 
+import contextlib
 import copy
 import hashlib
 import logging
+import pickle
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from warmstart import donors
 from warmstart.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -23,103 +26,36 @@ logger = logging.getLogger(__name__)
 _ENCODER = "encoder."
 _LISTED = 8
 
-# A difference in any of these makes the same weights compute something else, mostly without a shape error.
-_ENCODER_FACTS = (
-    "_target_",
-    "feat_in",
-    "n_layers",
-    "d_model",
-    "n_heads",
-    "ff_expansion_factor",
-    "subsampling",
-    "subsampling_factor",
-    "subsampling_conv_channels",
-    "causal_downsampling",
-    "self_attention_model",
-    "xscaling",
-    "untie_biases",
-    "use_bias",
-    "conv_kernel_size",
-    "conv_norm_type",
-    "conv_context_size",
-    "att_context_style",
-)
-_PREPROCESSOR_FACTS = ("sample_rate", "normalize", "window_size", "window_stride", "window", "features", "n_fft", "log")
 
+@contextlib.contextmanager
+def mapped_tensors(path: str | Path) -> Iterator[dict[str, torch.Tensor]]:
+    """Encoder weights inside a `.nemo` file, names without the `encoder.` prefix, while the block runs.
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The model configuration inside a `.nemo` file.
-
-    Raises:
-        UserError: no such file, not a `.nemo`, cut short, or without an encoder.
-    """
-    try:
-        with tarfile.open(path) as archive:
-            config = yaml.safe_load(archive.extractfile(_member(archive, "model_config.yaml")))
-    except FileNotFoundError:
-        raise UserError(f"init {path}: no such file; run the rule that makes it, or correct the path") from None
-    except (tarfile.TarError, EOFError, KeyError, OSError) as error:
-        raise UserError(f"init {path}: not a whole .nemo file ({error}); delete it and fetch or make it again") from error
-    missing = {"encoder", "preprocessor"} - set(config)
-    if missing:
-        raise UserError(f"init {path}: its configuration has no {', '.join(sorted(missing))}; it is no speech encoder")
-    return config
-
-
-def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """Encoder weights inside a `.nemo` file, names without the `encoder.` prefix, on the CPU.
+    Mapped, not read: of a 2.5 GB donor only the encoder's pages are touched, and nothing is held twice.
 
     Raises:
         UserError: damaged file, or no tensor of an encoder.
     """
-    try:
-        with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
-            member = _member(archive, "model_weights.ckpt")
-            archive.extract(member, folder, filter="data")
-            # Mapped, not read: of a 2.5 GB donor only the encoder's pages are touched, and only once.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with tarfile.open(path) as archive:
+                member = donors.member(archive, "model_weights.ckpt")
+                archive.extract(member, folder, filter="data")
             weights = torch.load(Path(folder) / member.name, map_location="cpu", mmap=True, weights_only=True)
-            found = {name.removeprefix(_ENCODER): value.clone() for name, value in weights.items() if name.startswith(_ENCODER)}
-            del weights
-    except (tarfile.TarError, EOFError, KeyError, OSError, RuntimeError) as error:
-        raise UserError(f"init {path}: its weights cannot be read ({error}); delete it and fetch or make it again") from error
-    if not found:
-        raise UserError(f"init {path}: no tensor named {_ENCODER}*; this .nemo holds no encoder to start from")
-    return found
-
-
-def facts(config: dict[str, Any]) -> dict[str, Any]:
-    """What two inits of a study must share for their comparison to be fair; `None` where a configuration is silent."""
-    encoder = {f"encoder.{name}": config["encoder"].get(name) for name in _ENCODER_FACTS}
-    return encoder | {f"preprocessor.{name}": config["preprocessor"].get(name) for name in _PREPROCESSOR_FACTS}
-
-
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """One line per setting in which two configurations differ, with both values."""
-    left, right = facts(one), facts(other)
-    return [f"{name}: {left[name]!r} and {right[name]!r}" for name in left if left[name] != right[name]]
-
-
-def require_same_kind(inits: dict[str, Path]) -> None:
-    """Refuse to compare inits whose encoders or features are not of one kind.
-
-    Where only one configuration names a setting, the other has NeMo's default of its day, which nobody can read off the file:
-    that is a warning, not a refusal.
-
-    Raises:
-        UserError: naming both inits, the settings and their values.
-    """
-    configs = {name: read_config(path) for name, path in inits.items()}
-    first, *others = configs
-    for other in others:
-        found = differences(configs[first], configs[other])
-        silent = [line for line in found if line.endswith(" and None") or ": None and " in line]
-        if silent:
-            logger.warning("inits %s and %s: only one of them names %s", first, other, "; ".join(silent))
-        if found := [line for line in found if line not in silent]:
+        except (tarfile.TarError, EOFError, KeyError, OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise UserError(
-                f"inits {first} and {other} cannot be compared fairly, they differ in {'; '.join(found)}; "
-                "use inits of one architecture"
-            )
+                f"init {path}: its weights cannot be read ({error}); delete it and fetch or make it again"
+            ) from error
+        found = {name.removeprefix(_ENCODER): value for name, value in weights.items() if name.startswith(_ENCODER)}
+        if not found:
+            raise UserError(f"init {path}: no tensor named {_ENCODER}*; this .nemo holds no encoder to start from")
+        yield found
+
+
+def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """The same, copied into memory."""
+    with mapped_tensors(path) as found:
+        return {name: value.clone() for name, value in found.items()}
 
 
 def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
@@ -178,19 +114,28 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    """Encoder settings with the study's attention contexts instead of the donor's: no weights, and the same for all inits."""
-    return copy.deepcopy(encoder) | {
-        "att_context_style": "chunked_limited",
-        "att_context_size": [list(context) for context in model["contexts"]],
-        "att_context_probs": list(model["context_probs"]),
-    }
+    """Encoder settings with the study's contexts, and its dropout if it has one, instead of the donor's.
+
+    Neither is a weight, and both are the same for all inits.
+    """
+    dropout = model.get("encoder_dropout")
+    regular = {"dropout": dropout, "dropout_pre_encoder": dropout, "dropout_emb": 0.0, "dropout_att": dropout}
+    return (
+        copy.deepcopy(encoder)
+        | (regular if dropout is not None else {})
+        | {
+            "att_context_style": "chunked_limited",
+            "att_context_size": [list(context) for context in model["contexts"]],
+            "att_context_probs": list(model["context_probs"]),
+        }
+    )
 
 
 def transducer_config(donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path) -> dict[str, Any]:
     """Settings of an `EncDecRNNTBPEModel` around a donor's encoder: nothing but encoder and preprocessor is taken over.
 
     Args:
-        donor: configuration of the donor (`read_config`) or of a fresh encoder (`fresh_encoder`).
+        donor: configuration of the donor (`donors.read_config`) or of a fresh encoder (`fresh_encoder`).
         model: `training.model`: contexts, context_probs, pred_hidden, joint_hidden, optional pred_layers, dropout.
         tokenizer: folder with the language's tokenizer.model.
     """
@@ -243,7 +188,12 @@ def load_encoder(model: torch.nn.Module, path: str | Path) -> int:
     Raises:
         UserError: a tensor is missing, of another shape, or has no place in the target; counts and names.
     """
-    donor, target = encoder_tensors(path), model.encoder.state_dict()
+    with mapped_tensors(path) as donor:
+        return _load(model.encoder, donor, path)
+
+
+def _load(encoder: torch.nn.Module, donor: dict[str, torch.Tensor], path: str | Path) -> int:
+    target = encoder.state_dict()
     missing = sorted(set(target) - set(donor))
     surplus = sorted(set(donor) - set(target))
     shapes = [
@@ -262,8 +212,8 @@ def load_encoder(model: torch.nn.Module, path: str | Path) -> int:
             f"{'; '.join(problems)}; "
             "a run from a partly loaded encoder would be no warm start: use an init with a matching configuration"
         )
-    model.encoder.load_state_dict(donor, strict=True)
-    loaded = model.encoder.state_dict()
+    encoder.load_state_dict(donor, strict=True)
+    loaded = encoder.state_dict()
     unequal = [name for name, value in donor.items() if not torch.equal(loaded[name].cpu(), value.to(loaded[name].dtype))]
     if unequal:
         raise UserError(f"init {path}: {len(unequal)} encoder tensors changed while loading: {', '.join(unequal[:_LISTED])}")
@@ -293,10 +243,3 @@ def tensors_digest(module: torch.nn.Module) -> str:
         state.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         state.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
     return state.hexdigest()
-
-
-def _member(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo:
-    for member in archive:
-        if Path(member.name).name == name:
-            return member
-    raise KeyError(f"no {name} in it")

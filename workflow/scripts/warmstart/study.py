@@ -388,6 +388,16 @@ class Study:
         """The init whose file a run reads: itself, or the one whose architecture a run from scratch copies."""
         return self.config["inits"][init].get("scratch", init)
 
+    def inits_at_hand(self) -> dict[str, Path]:
+        """Inits whose file is on this machine already, as fetched or where the configuration says it is."""
+        found = {}
+        for name, init in self.config["inits"].items():
+            places = [Path(self.source_path(init["path"]))] if "path" in init else []
+            places += [Path(f"resources/inits/{name}.nemo")]
+            if (path := next((path for path in places if path.is_file()), None)) is not None:
+                found[name] = path
+        return found
+
     def gpus(self, stage: str) -> int:
         """GPUs of a `train` or `decode` job."""
         return self.config["resources"][f"{stage}_gpus"]
