@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -212,7 +213,9 @@ def export(encoder, tier: streaming.Tier, native: bool = True) -> "onnx.ModelPro
 
 def module_of(node_name: str) -> str:
     """PyTorch module of the encoder behind a node: `/layers.0/self_attn/linear_q/MatMul` -> `layers.0.self_attn.linear_q`."""
-    return ".".join(part for part in node_name.strip("/").split("/")[:-1] if part not in ("encoder", "inner"))
+    name = ".".join(part for part in node_name.strip("/").split("/")[:-1] if part not in ("encoder", "inner"))
+    # The exporter names calls: a dict of adapters is never called, and the parts of a sequence are named twice.
+    return re.sub(r"^(layers\.\d+)\.(\w+)\.module\.module\.(\d+)$", r"\1.adapter_layer.\2.module.\3", name)
 
 
 def weight_products(model: "onnx.ModelProto") -> list["onnx.NodeProto"]:
