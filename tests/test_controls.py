@@ -58,6 +58,7 @@ def at_step(run_dir, step):
 
 def copy_checkpoints(source, target, last_step):
     (target / "checkpoints").mkdir(parents=True)
+    shutil.copy2(source / "checkpoints" / "identity.json", target / "checkpoints")
     for path in (source / "checkpoints").glob("step-*.ckpt"):
         if int(path.stem.removeprefix("step-")) <= last_step:
             shutil.copy2(path, target / "checkpoints")

@@ -1,16 +1,18 @@
 """Fine-tuning with real processes: exact order, hours that are true, and nothing lost when it is killed."""
 
+import contextlib
 import csv
+import functools
 import json
-import os
+import random
+import re
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from programs import Program, memory_limit
 from small_speech import SETTINGS, corpus, donor
 
 from warmstart import files
@@ -18,9 +20,6 @@ from warmstart.donors import read_config
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
-
-PROGRAM = Path(__file__).parents[1] / "workflow" / "scripts" / "train.py"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +33,31 @@ def donors(tmp_path_factory, speech):
     return {name: donor(directory / f"{name}.nemo", speech["tokenizer"], seed) for name, seed in (("en", 1), ("ml", 2))}
 
 
-def command(speech, init, run_dir, settings=None, hours="0.012"):
+def arguments(speech, init, run_dir, settings=None, hours="0.012"):
     keys = {"lang": "it", "init": "en", "hours": hours, "seed": 1}
     return [
-        *(sys.executable, str(PROGRAM), "--train-cuts", str(speech["train"]), "--dev-cuts", str(speech["dev"])),
+        *("--train-cuts", str(speech["train"]), "--dev-cuts", str(speech["dev"])),
         *("--tokenizer", str(speech["tokenizer"]), "--init", str(init), "--keys", json.dumps(keys)),
         *("--settings", json.dumps(SETTINGS | (settings or {})), "--run-dir", str(run_dir)),
         *("--output", str(run_dir / "model.nemo"), "--log", str(run_dir / "log.txt")),
     ]
 
 
-def train(speech, init, run_dir, settings=None):
-    return subprocess.run(command(speech, init, run_dir, settings), env=ENVIRONMENT, capture_output=True, text=True)
+def start(speech, init, run_dir, settings=None, **how):
+    """The program in a process of its own."""
+    said = run_dir / f"said-{len(list(run_dir.glob('said-*')))}.txt"
+    return Program("train", arguments(speech, init, run_dir, settings), said, **how)
+
+
+def train(speech, init, run_dir, settings=None, **how):
+    """The same to its end: exit status and what it said."""
+    program = start(speech, init, run_dir, settings, **how)
+    return program.wait(), program.said
 
 
 def rows(run_dir):
+    if not (run_dir / "train.csv").exists():
+        return []
     with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -74,18 +83,13 @@ def same(one, other):
 def finished(speech, donors, tmp_path_factory):
     """A run that nobody disturbed."""
     run_dir = tmp_path_factory.mktemp("finished")
-    done = train(speech, donors["en"], run_dir)
-    assert done.returncode == 0, done.stderr
+    status, said = train(speech, donors["en"], run_dir)
+    assert status == 0, said
     return run_dir
 
 
-def wait_for_checkpoint(process, run_dir, limit_s=120):
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end and process.poll() is None:
-        if list((run_dir / "checkpoints").glob("step-*.ckpt")):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no checkpoint; status {process.poll()}: {process.stderr.read() if process.poll() else ''}")
+def checkpoints(run_dir):
+    return sorted(path.name for path in (run_dir / "checkpoints").glob("*.ckpt"))
 
 
 def test_record_and_curve_agree_with_the_cuts(finished, speech, donors):
@@ -110,62 +114,143 @@ def test_record_and_curve_agree_with_the_cuts(finished, speech, donors):
     assert ratio == pytest.approx(0.25, rel=1e-2)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_weights_and_hours(finished, speech, donors, tmp_path):
-    process = subprocess.Popen(command(speech, donors["en"], tmp_path), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    wait_for_checkpoint(process, tmp_path)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def test_the_same_seed_gives_the_same_weights_and_trying_the_largest_batches_leaves_no_trace(
+    finished, speech, donors, tmp_path
+):
+    status, said = train(speech, donors["en"], tmp_path, prepare=try_no_batch)
+    assert status == 0, said
+    assert " fit\n" in (finished / "log.txt").read_text()
+    assert " fit\n" not in said
+    assert same(weights(tmp_path / "model.nemo"), weights(finished / "model.nemo"))
+
+
+def try_no_batch():
+    from warmstart import memory
+
+    memory.SCANNED = 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+def test_ended_at_any_step_it_goes_on_to_the_same_weights_and_hours(finished, speech, donors, tmp_path, number):
+    """The step is drawn anew each time and printed; weights are equal to the last bit, on a CPU."""
+    step = random.randint(1, 9)
+    print("signal after row of step", step)
+    settings = {"log_every_steps": 1, "checkpoint_every_steps": 3}
+    program = start(speech, donors["en"], tmp_path, settings)
+    program.wait_for(lambda: len(rows(tmp_path)) >= step)
+    program.send(number)
+    status = program.wait()
     assert not (tmp_path / "model.nemo").exists()
-    done = train(speech, donors["en"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "continuing from" in done.stderr
+    if number == signal.SIGKILL:
+        assert status == -number
+    else:
+        assert status == 128 + number
+        [reached] = re.findall(
+            rf"stopped by {number.name}: checkpoint at step (\d+) of 12; start again to resume", program.said
+        )
+        assert f"step-{int(reached):08d}.ckpt" in checkpoints(tmp_path)
+    # Snakemake removes the declared outputs of a job that failed.
+    (tmp_path / "train.csv").unlink()
+
+    left = checkpoints(tmp_path)
+    status, said = train(speech, donors["en"], tmp_path, settings)
+    assert status == 0, said
+    assert ("continuing from" in said) is bool(left)
     record, undisturbed = (files.read_json(directory / "run.json") for directory in (tmp_path, finished))
     assert record["hours_seen"] == undisturbed["hours_seen"]
     assert record["start_digests"] == undisturbed["start_digests"]
-    assert [row["step"] for row in rows(tmp_path)] == [row["step"] for row in rows(finished)]
+    assert [int(row["step"]) for row in rows(tmp_path)] == list(range(1, 13))
+    assert checkpoints(tmp_path) == ["step-00000009.ckpt", "step-00000012.ckpt"]
     assert same(weights(tmp_path / "model.nemo"), weights(finished / "model.nemo"))
+    first, second = record["starts"]
+    assert first["first_step"] == 0
+    assert second["last_step"] == 12
+    assert record["wall_s"] == pytest.approx(first["wall_s"] + second["wall_s"])
+    assert curve_of_tensorboard(tmp_path) == {int(row["step"]): pytest.approx(float(row["loss"])) for row in rows(tmp_path)}
 
 
-def test_sigterm_leaves_a_checkpoint_and_status_143(finished, speech, donors, tmp_path):
-    steps = {"steps": {"fixed": 5000}, "checkpoint_every_steps": 4}
-    process = subprocess.Popen(
-        command(speech, donors["en"], tmp_path, steps), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
-    )
-    wait_for_checkpoint(process, tmp_path)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143, said
-    assert "stopped by a signal at step" in said
-    newest = max((tmp_path / "checkpoints").glob("step-*.ckpt"))
-    assert f"step {int(newest.stem.removeprefix('step-'))} of 5000" in said
-    assert not (tmp_path / "model.nemo").exists()
+def curve_of_tensorboard(run_dir):
+    """step -> loss, as TensorBoard itself reads the files of all starts."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    return {event.step: event.value for event in events.Scalars("loss")}
+
+
+def test_checkpoints_of_another_recipe_are_not_continued(finished, speech, donors, tmp_path):
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    status, said = train(speech, donors["en"], tmp_path, {"gradient_clip": 0.5})
+    assert status == 0, said
+    assert "checkpoints of other settings are put aside" in said
+    assert "continuing from" not in said
+    assert checkpoints(tmp_path) == checkpoints(finished)
+    assert len(list((tmp_path / "checkpoints.before").glob("*.ckpt"))) == 2
+    assert not same(weights(tmp_path / "model.nemo"), weights(finished / "model.nemo"))
 
 
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(finished, speech, donors, tmp_path):
-    import shutil
-
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     last = max((tmp_path / "checkpoints").glob("step-*.ckpt"))
     last.write_bytes(last.read_bytes()[:-5000])
-    done = train(speech, donors["en"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"{last.name} is damaged" in done.stderr
-    assert "continuing from" in done.stderr
+    status, said = train(speech, donors["en"], tmp_path)
+    assert status == 0, said
+    assert f"{last.name} is damaged" in said
+    assert "step-00000008.ckpt" in said.split("continuing from")[1]
     assert same(weights(tmp_path / "model.nemo"), weights(finished / "model.nemo"))
 
 
+def test_a_full_disk_leaves_the_checkpoints_whole_and_training_goes_on_when_there_is_room(finished, speech, donors, tmp_path):
+    """On a file system with room for one checkpoint and a half."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    size = int(1.5 * max(path.stat().st_size for path in (finished / "checkpoints").glob("*.ckpt")))
+    with small_file_system(folder, size) as grow:
+        status, said = train(speech, donors["en"], tmp_path)
+        assert status == 1
+        assert re.search(r"step-00000008.ckpt: no room to write it \(No space left on device; \d+ MB free", said)
+        assert "Traceback" not in said
+        assert [path.name for path in folder.iterdir() if path.suffix == ".ckpt"] == ["step-00000004.ckpt"]
+        grow()
+        status, said = train(speech, donors["en"], tmp_path)
+        assert status == 0, said
+        assert "continuing from" in said
+    assert same(weights(tmp_path / "model.nemo"), weights(finished / "model.nemo"))
+
+
+@contextlib.contextmanager
+def small_file_system(folder, size):
+    """`folder` as a file system of `size` bytes; gives a function that makes it large."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True).returncode:
+        pytest.skip("a file system that is full needs the right to mount")
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_too_little_memory_is_found_before_the_first_step_with_the_key_to_lower(speech, donors, tmp_path):
+    wide = {"model": SETTINGS["model"] | {"joint_hidden": 2048}, "batch_duration_s": 100, "bucket_bins_s": []}
+    status, said = train(speech, donors["en"], tmp_path, wide, prepare=functools.partial(memory_limit, 400))
+    assert status == 1
+    assert "out of memory in the largest batch, tried before the first step: 27 cuts, each padded to" in said
+    assert "lower training.batch_duration_s (now 100), say to 75; filters.max_duration_s helps only below" in said
+    assert "Traceback" not in said
+    assert rows(tmp_path) == []
+
+
 def test_a_loss_that_is_no_number_stops_and_names_the_cuts(speech, donors, tmp_path):
-    done = train(speech, donors["en"], tmp_path, {"optimizer": {"name": "adamw", "lr": 1e30}, "gradient_clip": 0})
-    assert done.returncode == 1
-    assert "loss is nan at step" in done.stderr
-    assert "train-000" in done.stderr
-    assert "training.optimizer.lr" in done.stderr
+    status, said = train(speech, donors["en"], tmp_path, {"optimizer": {"name": "adamw", "lr": 1e30}, "gradient_clip": 0})
+    assert status == 1
+    assert "loss is nan at step" in said
+    assert "train-000" in said
+    assert "training.optimizer.lr" in said
     assert not (tmp_path / "model.nemo").exists()
 
 
 def test_two_inits_start_from_the_same_new_modules(finished, speech, donors, tmp_path):
-    done = train(speech, donors["ml"], tmp_path, {"steps": {"fixed": 2}})
-    assert done.returncode == 0, done.stderr
+    status, said = train(speech, donors["ml"], tmp_path, {"steps": {"fixed": 2}})
+    assert status == 0, said
     one, other = (files.read_json(directory / "run.json")["start_digests"] for directory in (finished, tmp_path))
     assert (one["decoder"], one["joint"]) == (other["decoder"], other["joint"])
     assert one["encoder"] != other["encoder"]

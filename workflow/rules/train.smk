@@ -52,4 +52,4 @@ rule train:
         # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over before its checkpoint is written.
         "exec python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
         " --init {params.init:q} --same-kind-as {params.baseline:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
-        " --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"
+        " --recipe {params.recipe} --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     from nemo.collections.asr.models import EncDecCTCModelBPE
     from omegaconf import OmegaConf
 
-    from warmstart import inits, logs, tokenizer, training
+    from warmstart import inits, logs, provenance, tokenizer, training
 
     logs.route_nemo_logs()
     work = arguments.work_dir or arguments.output.with_suffix(".work")
@@ -130,7 +130,17 @@ def main(argv: list[str] | None = None) -> None:
         seconds = {lang: sum(cuts.duration_s(cut) for cut in cuts.read(path)) for lang, path in arguments.dev_cuts}
         choose(dict(arguments.dev_cuts), 0.99 * min(seconds.values()) * len(seconds) / 3600, seed, text, dev)
         validate = training.CTCValidation(dev, settings["batch_duration_s"])
-    recorder = training.fit(model, chosen, settings, steps=steps, seed=seed, run_dir=work, total_hours=total, validate=validate)
+    recorder = training.fit(
+        model,
+        chosen,
+        settings,
+        steps=steps,
+        seed=seed,
+        run_dir=work,
+        total_hours=total,
+        validate=validate,
+        identity={"inputs": {"cuts": files.digest(chosen), "tokenizer": files.digest(work / "tokenizer" / "tokenizer.model")}},
+    )
     training.save(model, arguments.output)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     files.write_json(
@@ -145,9 +155,9 @@ def main(argv: list[str] | None = None) -> None:
             "settings": settings,
             "cuts_sha256": files.digest(chosen),
             "sha256": files.digest(arguments.output),
-            "git_commit": training.git_commit(),
-            "versions": training.versions(),
-            "hardware": training.hardware(),
+            "git_commit": provenance.git_commit(),
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(),
             "wall_s": round(time.monotonic() - started, 1),
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
         },

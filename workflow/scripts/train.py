@@ -17,6 +17,7 @@ from pathlib import Path
 
 from warmstart import cli, files, locks
 from warmstart.errors import UserError
+from warmstart.logs import process_rank
 
 SCRATCH = "scratch"
 KEYS = ("lang", "init", "hours", "seed")
@@ -42,6 +43,9 @@ def main(argv: list[str] | None = None) -> None:
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
     )
     parser.add_argument("--text", type=cli.json_value, default=None, help="JSON: the language's block `text`, for --dev-cuts")
+    parser.add_argument(
+        "--recipe", type=int, default=0, help="version of the recipe; checkpoints of another one are not continued"
+    )
     parser.add_argument("--run-dir", type=Path, required=True, help="train.csv, run.json, checkpoints/")
     parser.add_argument("--output", type=Path, required=True, help="model.nemo")
     arguments = parser.parse_args(argv)
@@ -68,19 +72,22 @@ def main(argv: list[str] | None = None) -> None:
         if path is not None and not path.exists():
             raise UserError(f"{path}: no such file; run the rule that makes it, or correct the path")
 
-    lock = locks.hold(arguments.run_dir)  # noqa: F841, kept to the end of the process
+    # Kept to the end of the process; further processes of the same run belong to the one that holds it.
+    lock = locks.hold(arguments.run_dir) if process_rank() == 0 else None  # noqa: F841
 
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import augment, controls, donors, inits, logs, training
+    from warmstart import augment, controls, donors, inits, logs, provenance, training
+    from warmstart.distributed import Ranks
 
     logs.route_nemo_logs()
     seed = int(keys["seed"])
     cut_count, hours, replayed_hours = training.manifest_totals(arguments.train_cuts)
     # An epoch is a pass over all that is heard, as it is heard.
     heard_hours = (hours + replayed_hours) * augment.stretch(settings.get("speed_perturb"))
-    steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"])
+    ranks = Ranks(settings)
+    steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"] * ranks.world)
 
     donor = donors.read_config(donor_path)
     if arguments.same_kind_as is not None:
@@ -125,8 +132,12 @@ def main(argv: list[str] | None = None) -> None:
         run_dir=arguments.run_dir,
         total_hours=hours,
         validate=validate,
+        identity={"recipe": arguments.recipe, **keys, "inputs": {**digests, "dev_cuts": None}},
     )
+    if not ranks.first:
+        return
     training.save(model, arguments.output)
+    recorder.starts.note(recorder.state["step"])
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
     files.write_json(
@@ -154,11 +165,18 @@ def main(argv: list[str] | None = None) -> None:
             "init_facts": donors.about(donor),
             "model_sha256": files.digest(arguments.output),
             "settings": settings,
-            "git_commit": training.git_commit(),
-            "versions": training.versions(),
-            "hardware": training.hardware(),
+            # Says where the donor came from: repository, revision, digest (download_init.py).
+            "init_source": files.read_json(source) if (source := donor_path.with_suffix(".json")).exists() else None,
+            "git_commit": provenance.git_commit(),
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(),
             "train_s": round(recorder.elapsed_s, 2),
-            "wall_s": round(time.monotonic() - started, 2),
+            "audio_hours_per_hour": round(recorder.padding["audio_s"] / recorder.elapsed_s, 2),
+            "devices": ranks.devices,
+            "num_nodes": ranks.nodes,
+            "wall_s": recorder.starts.wall_s,
+            "gpu_hours": recorder.starts.gpu_hours,
+            "starts": recorder.starts.entries,
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
             "peak_mb": round(usage.ru_maxrss / 1024),
             "slurm_job": os.environ.get("SLURM_JOB_ID"),

@@ -1,14 +1,19 @@
 """Files that are whole or absent: temporary names, renames, digests, JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from warmstart.errors import UserError
+
 _CHUNK_BYTES = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -27,6 +32,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explaining_full_disk(path: str | Path) -> Iterator[None]:
+    """Turn the errors of a full disk, quota or file-size limit while `path` is written into one line that says so.
+
+    Raises:
+        UserError: with the room that is left in the folder.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        # torch reports that its archive is cut short; the reason is the exception behind that one.
+        while cause is not None and getattr(cause, "errno", None) not in _NO_ROOM:
+            cause = cause.__context__
+        if cause is None:
+            raise
+        folder = Path(path).parent
+        raise UserError(
+            f"{path}: no room to write it ({cause.strerror}; {shutil.disk_usage(folder).free / 1e6:.0f} MB free in {folder}); "
+            "free or raise the space, then the same command continues from the last checkpoint"
+        ) from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """One logging set-up for every program: everything to the rule's log, our own lines to the terminal as well."""
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ def configure_logging(log_path: str | Path | None) -> None:
 
     Libraries (NeMo, Lightning, Lhotse) are verbose: their records go to the file only, from INFO up.
     """
+    rank = process_rank()
+    if log_path is not None and rank:
+        log_path = Path(log_path).with_suffix(f".rank{rank}.log")
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     # Called twice in one process (tests do), it replaces what it set up before.
@@ -28,11 +32,20 @@ def configure_logging(log_path: str | Path | None) -> None:
         root.addHandler(file_handler)
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setFormatter(formatter)
-    terminal.addFilter(lambda record: record.name.startswith("warmstart") or record.levelno >= logging.ERROR)
+    terminal.addFilter(lambda record: record.levelno >= logging.ERROR or (record.name.startswith("warmstart") and not rank))
     terminal.of_warmstart = True
     root.addHandler(terminal)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+def process_rank() -> int:
+    """Number of this process among those of one training run: 0 writes, the others compute and log into files of their own."""
+    # LOCAL_RANK is set for processes that Lightning starts beside the user's; they inherit Slurm's variables from that one.
+    for name in ("LOCAL_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
 
 
 def route_nemo_logs() -> None:

@@ -8,48 +8,40 @@ Around NeMo's models, Lhotse dataloader and Lightning's trainer and checkpoints 
 - hours are counted from the cuts of each finished step and kept in the checkpoint.
 """
 
-import csv
 import hashlib
-import json
 import logging
 import math
-import os
-import platform
 import random
 import signal
-import subprocess
 import time
-import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
-from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-from warmstart import controls, replay
+from warmstart import checkpoints, controls, files, memory, replay
 from warmstart import cuts as manifests
 from warmstart.augment import Augmentation
+from warmstart.distributed import Ranks
 from warmstart.errors import UserError
-from warmstart.files import atomic_path
-from warmstart.logs import MinuteTicker
+from warmstart.interruption import Interruption
 from warmstart.optimizer_steps import resolve_steps as resolve_steps
+from warmstart.progress import Progress
+from warmstart.provenance import Starts
 from warmstart.text import normalize
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = (
-    *("step", "loss", "lr", "lr_encoder", "hours_seen", "unique_hours", "epochs", "padding_share"),
-    *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer", "replay_hours"),
-)
-# 128 + SIGTERM, what a shell reports for a process that the signal ended.
-STOPPED_STATUS = 143
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
+# Settings that change neither weights nor the position in the data: a run goes on from its checkpoints when they are edited.
+_WITHOUT_EFFECT = ("average_last", "checkpoint_every_steps", "log_every_steps", "num_workers", "validate_every_steps")
+_WINDOW = 8  # batches per process among which those of a step are matched by length
 
 
 def manifest_totals(path: str | Path) -> tuple[int, float, float]:
@@ -106,60 +98,107 @@ def use_fast_loss(model: Any) -> None:
         model.loss._loss = CpuRNNTLoss(blank=model.joint.num_classes_with_blank - 1)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Set all random generators to what a run of `seed` has at `step`."""
-    drawn = int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:4], "big")
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Set all random generators to what process `rank` of a run of `seed` has at `step`."""
+
+    def draw(key: str) -> int:
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+
+    # NeMo draws the attention context from `random`: the same in all processes, so that none waits for a wider one.
+    random.seed(draw(f"{seed} {step}"))
+    drawn = draw(f"{seed} {step} {rank}" if rank else f"{seed} {step}")
     torch.manual_seed(drawn)
-    random.seed(drawn)
     np.random.seed(drawn)
 
 
 class EndlessSampler(torch.utils.data.Sampler):
     """Batches of a Lhotse sampler without end: whole epochs, each with every cut once, from any position on.
 
+    Several processes deal one stream among themselves, a batch each per step: every batch of an epoch falls to exactly one of
+    them, none is repeated or dropped to make the numbers even (Lhotse's own ranks repeat cuts where an epoch ends), and a step
+    may take the last batches of one epoch and the first of the next.
+
     Remembers which cuts are in the batches it gave out, so that hours and error messages name the batch that was trained.
+
+    Args:
+        inner: Lhotse's sampler over all cuts, as for one process.
+        augmentation: what is done to the cuts.
+        ranks: which process this is, of how many; None = the only one.
     """
 
-    def __init__(self, inner: Any, augmentation: Augmentation):
+    def __init__(self, inner: Any, augmentation: Augmentation, ranks: Ranks | None = None):
         self._inner, self._augmentation = inner, augmentation
+        self._rank, self._world = (ranks.rank, ranks.world) if ranks else (0, 1)
         augmentation.prepare(inner)
         self.start = (0, 0)  # epoch, batches of it to skip
         self.recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self.first_step = 0
 
     def __iter__(self) -> Iterator[Any]:
-        step = self.first_step
-        epoch, skip = self.start
+        step, dealt = self.first_step, 0
+        for position, batch in self._from(*self.start):
+            if dealt == self._rank:
+                own, batch = batch, self._augmentation.with_noise(batch)
+                self.recent[step] = {
+                    "ids": [cut.id for cut in own],
+                    "durations_s": [cut.duration for cut in own],
+                    "budget_s": self._budget_s(own),
+                    "replay_s": sum(cut.duration for cut in own if replay.language(cut)),
+                }
+                given = batch
+            dealt += 1
+            if dealt < self._world:
+                continue
+            # Where the stream stands after this step, for all processes the same.
+            self.recent[step] |= position
+            if len(self.recent) > _PREFETCHED:
+                self.recent.popitem(last=False)
+            step, dealt = step + 1, 0
+            yield given
+
+    def preview(self, count: int) -> Iterator[Any]:
+        """The first batches of the first epoch. Of a sampler of its own: Lhotse's keeps its place in itself."""
+        self._inner.set_epoch(0)
+        self._augmentation.epoch = 0
+        yield from map(self._augmentation.with_noise, islice(iter(self._inner), count))
+
+    def _from(self, epoch: int, skip: int) -> Iterator[tuple[dict[str, Any], Any]]:
+        """(position: epoch, number of the batch in it from 1, seconds of the budget in it so far; batch)."""
         while True:
             self._inner.set_epoch(epoch)
             self._augmentation.epoch = epoch
             index, seconds = 0, 0.0
-            for batch in self._inner:
+            for batch in self._matched(epoch):
                 index += 1
-                # Of the budget: as recorded, not as sped up or slowed down, and without what is replayed of another language.
-                budget_s = sum(cut.duration * self._augmentation.speed_of(cut.id) for cut in batch if not replay.language(cut))
-                seconds += budget_s
-                if index <= skip:
-                    continue
-                self.recent[step] = {
-                    "ids": [cut.id for cut in batch],
-                    "durations_s": [cut.duration for cut in batch],
-                    "epoch": epoch,
-                    "index": index,
-                    "epoch_s": seconds,
-                    "budget_s": budget_s,
-                    "replay_s": sum(cut.duration for cut in batch if replay.language(cut)),
-                }
-                if len(self.recent) > _PREFETCHED:
-                    self.recent.popitem(last=False)
-                step += 1
-                yield self._augmentation.with_noise(batch)
+                seconds += self._budget_s(batch)
+                if index > skip:
+                    yield {"epoch": epoch, "index": index, "epoch_s": seconds}, batch
             if index == 0:
                 raise UserError("no batch can be made from the training cuts; raise training.batch_duration_s")
             epoch, skip = epoch + 1, 0
 
+    def _budget_s(self, batch: Any) -> float:
+        """Seconds of the budget: as recorded, not as sped up or slowed down, and without a replayed language."""
+        return sum(cut.duration * self._augmentation.speed_of(cut.id) for cut in batch if not replay.language(cut))
 
-def dataloader(model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int) -> tuple[Any, EndlessSampler]:
+    def _matched(self, epoch: int) -> Iterator[Any]:
+        """An epoch in an order in which the batches of a step are of like length: the slowest process sets the pace."""
+        batches = iter(self._inner)
+        if self._world == 1:
+            yield from batches
+            return
+        order = random.Random(epoch)
+        while window := list(islice(batches, _WINDOW * self._world)):
+            window.sort(key=lambda batch: max(cut.duration for cut in batch))
+            steps = [window[first : first + self._world] for first in range(0, len(window), self._world)]
+            order.shuffle(steps)
+            for step in steps:
+                yield from step
+
+
+def dataloader(
+    model: Any, cuts_path: str | Path, settings: dict[str, Any], seed: int, ranks: Ranks | None = None
+) -> tuple[Any, EndlessSampler]:
     """NeMo's Lhotse dataloader over a manifest, endless and resumable."""
     from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
     from nemo.collections.common.data.lhotse import get_lhotse_dataloader_from_config
@@ -186,7 +225,7 @@ def dataloader(model: Any, cuts_path: str | Path, settings: dict[str, Any], seed
         OmegaConf.create(config), global_rank=0, world_size=1, dataset=LhotseSpeechToTextBpeDataset(model.tokenizer)
     )
     augmentation = Augmentation(seed, settings.get("speed_perturb"), settings.get("noise"))
-    sampler = EndlessSampler(made.sampler, augmentation)
+    sampler = EndlessSampler(made.sampler, augmentation, ranks)
     loader = torch.utils.data.DataLoader(
         made.dataset, sampler=sampler, batch_size=None, num_workers=config["num_workers"], pin_memory=torch.cuda.is_available()
     )
@@ -205,68 +244,62 @@ class Recorder(pl.Callback):
         seed: int,
         settings: dict[str, Any],
         validate: Any,
+        ranks: Ranks,
     ):
-        self._table = run_dir / "train.csv"
         self._sampler, self._total_hours, self._steps, self._seed, self._settings = sampler, total_hours, steps, seed, settings
         self._validate = validate
         self._every = settings.get("log_every_steps", 50)
         self._validate_every = settings.get("validate_every_steps", 1000)
-        self._ticker = MinuteTicker()
+        self._ranks = ranks
+        self._progress = Progress(run_dir, steps, shown=ranks.first)
+        self.starts = Starts(run_dir / "checkpoints" / "starts.json", ranks.world, shown=ranks.first)
+        self.interruption = Interruption()
         self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
         self.state = {"hours_seen": 0.0, "elapsed_s": 0.0, "epoch": 0, "index": 0, "epoch_s": 0.0, "undecodable": 0, "step": 0}
         # Hours heard of the budget, were each cut heard as recorded; and hours heard of a replayed language.
         self.state |= {"budget_hours": 0.0, "replay_hours": 0.0}
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
-        self._rows: list[dict[str, Any]] = []
         self._clock = time.monotonic()
-        self._stop = False
-        self._handlers: dict[int, Any] = {}
 
     # What a checkpoint carries.
 
     def state_dict(self) -> dict[str, Any]:
-        """Position in the data, hours, seconds and rows so far.
-
-        The rows too, because Snakemake removes `train.csv`, an output, when a job fails, and the next try makes it again.
-        """
-        return {**self.state, "elapsed_s": self._elapsed(), **self.padding, "rows": list(self._rows)}
+        """Position in the data, hours and seconds so far."""
+        return {**self.state, "elapsed_s": self.elapsed_s, **self.padding, "rows": self._progress.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was made."""
         self.state = {name: state_dict.get(name, value) for name, value in self.state.items()}
         self.padding = {name: state_dict[name] for name in self.padding}
-        self._rows = list(state_dict.get("rows", []))
+        self._progress.rows = state_dict["rows"]
         self._sampler.start = (self.state["epoch"], self.state["index"])
         self._sampler.first_step = self.state["step"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Begin or continue the table, and listen to the signals of a scheduler."""
         self._clock = time.monotonic()
-        self.write_table()
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            self._handlers[number] = signal.signal(number, self._on_signal)
+        self._progress.start(self.state["step"])
+        self.starts.begin(self.state["step"])
+        self.interruption.listen()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Give the signals back."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+    def show(self) -> None:
+        """Write train.csv anew."""
+        self._progress.write_table()
+
+    def close(self) -> None:
+        """However training ended: close what is shown, give the signals back."""
+        self._progress.close()
+        self.interruption.restore()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Random numbers of this step from (seed, step)."""
-        seed_step(self._seed, trainer.global_step)
+        seed_step(self._seed, trainer.global_step, self._ranks.rank)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the finished step; stop on a loss that is no number, or on a signal."""
         step = trainer.global_step
         trained = self._sampler.recent[step - 1]
         loss = float(outputs["loss"])
-        if not math.isfinite(loss):
-            worst = sorted(zip(trained["durations_s"], trained["ids"], strict=True), reverse=True)[:8]
-            listed = ", ".join(f"{cut_id} ({duration:.2f} s)" for duration, cut_id in worst)
-            raise UserError(
-                f"loss is {loss} at step {step}; {len(trained['ids'])} cuts in the batch: {listed}; lower "
-                "training.optimizer.lr or training.gradient_clip, or look at these recordings"
-            )
         lengths = batch[1]
         missing = len(trained["ids"]) - len(lengths)
         if missing:
@@ -275,16 +308,24 @@ class Recorder(pl.Callback):
         declared_s = sum(trained["durations_s"])
         # Of cuts that could not be decoded it is not known which: a replayed one and one of the budget count alike.
         replay_s = audio_s * (trained["replay_s"] / declared_s)
+        budget_s = audio_s * (trained["budget_s"] / declared_s)
         padded_s = batch[0].shape[0] * batch[0].shape[1] / 16000
+        bad, loss_sum, audio_s, replay_s, budget_s, padded_s, missing, *signals = self._ranks.sum(
+            *(not math.isfinite(loss), loss, audio_s, replay_s, budget_s, padded_s, missing),
+            *(self.interruption.received == number for number in self.interruption.SIGNALS),
+        )
+        if bad:
+            raise UserError(self._bad_loss(loss, step, trained))
+        loss = loss_sum / self._ranks.world
         self.state.update(
             step=step,
             hours_seen=self.state["hours_seen"] + (audio_s - replay_s) / 3600,
-            budget_hours=self.state["budget_hours"] + audio_s * (trained["budget_s"] / declared_s) / 3600,
+            budget_hours=self.state["budget_hours"] + budget_s / 3600,
             replay_hours=self.state["replay_hours"] + replay_s / 3600,
             epoch=trained["epoch"],
             index=trained["index"],
             epoch_s=trained["epoch_s"],
-            undecodable=self.state["undecodable"] + missing,
+            undecodable=self.state["undecodable"] + int(missing),
         )
         self.padding["audio_s"] += audio_s
         self.padding["padded_s"] += padded_s
@@ -295,24 +336,52 @@ class Recorder(pl.Callback):
         last = step == self._steps
         validated = {}
         if self._validate is not None and (last or step % self._validate_every == 0):
-            validated = self._validate(pl_module)
+            with trainer.precision_plugin.val_step_context():
+                validated = self._validate(pl_module, self._ranks)
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self._progress.step(loss, lr, self.padding["audio_s"] / self.elapsed_s)
+        due = self._progress.due()
+        if due or validated:
+            seen, heard = self.state["hours_seen"], self.padding["audio_s"] / 3600
+            mean_loss = sum(self._window["loss"]) / len(self._window["loss"])
+            self._progress.say(step, mean_loss, lr, seen, heard, self.elapsed_s, validated.get("dev_wer"))
         if last or validated or step % self._every == 0:
             self._row(trainer, validated)
-        if self._ticker.due():
-            self._say()
-        if self._stop and not last:
-            path = Path(trainer.checkpoint_callback.dirpath) / f"step-{step:08d}.ckpt"
-            if not path.exists():
-                trainer.save_checkpoint(path)
+            due = True
+        if due:
+            self.starts.note(step)
+        if any(signals) and not last:
+            self._leave(trainer, max(number for number, sent in zip(self.interruption.SIGNALS, signals, strict=True) if sent))
+
+    def _leave(self, trainer: pl.Trainer, number: int) -> None:
+        """Write a checkpoint and end, so that the scheduler starts the same command again."""
+        step = self.state["step"]
+        path = checkpoints.path_at(trainer.checkpoint_callback.dirpath, step)
+        if not trainer.strategy.broadcast(path.exists()):
+            trainer.save_checkpoint(path)
+        self.starts.note(step)
+        if self._ranks.first:
             logger.warning(
-                "stopped by a signal at step %d of %d; checkpoint %s; the same command continues", step, self._steps, path
+                "stopped by %s: checkpoint at step %d of %d; start again to resume (%s)",
+                *(signal.Signals(number).name, step, self._steps, path),
             )
-            raise SystemExit(STOPPED_STATUS)
+        raise SystemExit(self.interruption.status(number))
+
+    @staticmethod
+    def _bad_loss(loss: float, step: int, trained: dict[str, Any]) -> str:
+        if math.isfinite(loss):
+            return f"loss of another process is not finite at step {step}; its log names the cuts"
+        worst = sorted(zip(trained["durations_s"], trained["ids"], strict=True), reverse=True)[:8]
+        listed = ", ".join(f"{cut_id} ({duration:.2f} s)" for duration, cut_id in worst)
+        return (
+            f"loss is {loss} at step {step}; {len(trained['ids'])} cuts in the batch: {listed}; lower "
+            "training.optimizer.lr or training.gradient_clip, or look at these recordings"
+        )
 
     @property
     def last_row(self) -> dict[str, Any]:
-        """The newest row of the table; empty before the first."""
-        return self._rows[-1] if self._rows else {}
+        """The newest row of train.csv, empty before the first."""
+        return self._progress.last_row
 
     @property
     def unique_hours(self) -> float:
@@ -326,55 +395,29 @@ class Recorder(pl.Callback):
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds in the training loop, over all starts of the run."""
-        return self._elapsed()
-
-    def _elapsed(self) -> float:
+        """Seconds in the training loop, over all starts of the run, up to the checkpoints they left."""
         return self.state["elapsed_s"] + time.monotonic() - self._clock
-
-    def _on_signal(self, _number: int, _frame: Any) -> None:
-        self._stop = True
 
     def _row(self, trainer: pl.Trainer, validated: dict[str, float]) -> None:
         groups = trainer.optimizers[0].param_groups
-        elapsed_s, padded_s = self._elapsed(), self._window["padded_s"]
-        row = {
-            "step": self.state["step"],
-            "loss": round(sum(self._window["loss"]) / len(self._window["loss"]), 5),
-            "lr": f"{groups[0]['lr']:.4g}",
-            "lr_encoder": f"{groups[-1]['lr']:.4g}",
-            "hours_seen": round(self.state["hours_seen"], 6),
-            "unique_hours": round(self.unique_hours, 6),
-            "epochs": round(self.epochs, 4),
-            "padding_share": round(1 - self._window["audio_s"] / padded_s, 4) if padded_s else "",
-            "hours_per_hour": round(self.padding["audio_s"] / elapsed_s, 2),
-            "elapsed_s": round(elapsed_s, 2),
-            "replay_hours": round(self.state["replay_hours"], 6),
-            **{name: round(value, 5) for name, value in validated.items()},
-        }
-        self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
-        self._rows.append(row)
-        with open(self._table, "a", encoding="utf-8", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS, restval="").writerow(row)
-        if validated:
-            self._say()
-
-    def _say(self) -> None:
-        step, elapsed_s, row = self.state["step"], self._elapsed(), self.last_row
-        logger.info(
-            "step %d of %d, loss %s, lr %s, %.2f audio hours seen, %.0f audio hours per hour, %s%.0f s to go",
-            *(step, self._steps, row.get("loss", "-"), row.get("lr", "-"), self.state["hours_seen"]),
-            self.padding["audio_s"] / elapsed_s,
-            f"dev WER {100 * row['dev_wer']:.1f} %, " if "dev_wer" in row else "",
-            elapsed_s / step * (self._steps - step),
+        elapsed_s, padded_s = self.elapsed_s, self._window["padded_s"]
+        self._progress.row(
+            {
+                "step": self.state["step"],
+                "loss": round(sum(self._window["loss"]) / len(self._window["loss"]), 5),
+                "lr": float(f"{groups[0]['lr']:.4g}"),
+                "lr_encoder": float(f"{groups[-1]['lr']:.4g}"),
+                "hours_seen": round(self.state["hours_seen"], 6),
+                "unique_hours": round(self.unique_hours, 6),
+                "epochs": round(self.epochs, 4),
+                "padding_share": round(1 - self._window["audio_s"] / padded_s, 4) if padded_s else "",
+                "hours_per_hour": round(self.padding["audio_s"] / elapsed_s, 2),
+                "elapsed_s": round(elapsed_s, 2),
+                "replay_hours": round(self.state["replay_hours"], 6),
+                **{name: round(value, 5) for name, value in validated.items()},
+            }
         )
-
-    def write_table(self) -> None:
-        """The whole table anew. At a start: rows after the checkpoint belong to work that is done again, and go."""
-        with atomic_path(self._table) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
+        self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
 
 
 class Validation:
@@ -397,19 +440,20 @@ class Validation:
         self._path, self._batch_duration_s, self._text, self._limit_s = cuts_path, batch_duration_s, text, limit_s
         self._batches: list[Any] | None = None
 
-    def __call__(self, model: Any) -> dict[str, float]:
-        """Evaluate; the model is in training mode again afterwards.
+    def __call__(self, model: Any, ranks: Ranks | None = None) -> dict[str, float]:
+        """Evaluate; the model is in training mode again afterwards. Several processes share the batches.
 
         Returns:
             `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed words).
         """
         import jiwer
 
+        ranks = ranks or Ranks({})
         was_training = model.training
         model.eval()
         references, hypotheses, loss, count = [], [], 0.0, 0
         with torch.no_grad():
-            for texts, batch in self._load(model):
+            for texts, batch in self._load(model, ranks):
                 signal_, signal_len, tokens, token_len = (value.to(model.device) for value in batch)
                 value, found = self._evaluate(model, signal_, signal_len, tokens, token_len)
                 loss, count = loss + value * len(texts), count + len(texts)
@@ -417,10 +461,15 @@ class Validation:
                 references += texts
         model.train(was_training)
         kept = [(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True) if reference]
-        wer = jiwer.process_words([one for one, _ in kept], [other for _, other in kept]).wer if kept else math.nan
-        return {"dev_loss": loss / max(count, 1), "dev_wer": wer}
+        errors = words = 0
+        if kept:
+            counted = jiwer.process_words([one for one, _ in kept], [other for _, other in kept])
+            errors = counted.substitutions + counted.deletions + counted.insertions
+            words = counted.hits + counted.substitutions + counted.deletions
+        loss, count, errors, words = ranks.sum(loss, count, errors, words)
+        return {"dev_loss": loss / max(count, 1), "dev_wer": errors / words if words else math.nan}
 
-    def _load(self, model: Any) -> list[Any]:
+    def _load(self, model: Any, ranks: Ranks) -> list[Any]:
         if self._batches is None:
             from lhotse import CutSet
             from lhotse.dataset import DynamicCutSampler
@@ -440,7 +489,7 @@ class Validation:
             ordered = CutSet.from_cuts(sorted(chosen, key=lambda cut: -cut.duration))
             sampler = DynamicCutSampler(ordered, max_duration=self._batch_duration_s, shuffle=False)
             self._batches = []
-            for batch in sampler:
+            for batch in islice(sampler, ranks.rank, None, ranks.world):
                 *tensors, cuts = dataset[batch]
                 self._batches.append(([cut.supervisions[0].text for cut in cuts], tensors))
         return self._batches
@@ -526,45 +575,52 @@ def fit(
     run_dir: Path,
     total_hours: float,
     validate: Any = None,
+    identity: dict[str, Any] | None = None,
 ) -> Recorder:
     """Train `model` until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if there is one.
+
+    Args:
+        model: of NeMo, with loss and optimizer settings.
+        cuts_path: training cuts.
+        settings: block `training`.
+        steps, seed: of this run.
+        run_dir: gets train.csv, tensorboard/ and checkpoints/.
+        total_hours: audio of the budget.
+        validate: see `Validation`.
+        identity: what else than the settings decides the weights; checkpoints of anything else are not continued.
 
     Returns:
         The recorder with the totals of the run.
 
     Raises:
         UserError: loss that is no number, or out of memory; both with the durations of the batch and the key to lower.
-        SystemExit: status 143 after SIGTERM or SIGUSR1, with a checkpoint.
+        SystemExit: status 143 after SIGTERM, 138 after SIGUSR1, with a checkpoint.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    checkpoints = run_dir / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    loader, sampler = dataloader(model, cuts_path, settings, seed)
-    recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate)
-    extras = controls.callbacks(settings, recorder)
-    keep = max(2, settings.get("average_last", 0))
-    saver = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="step-{step:08d}",
-        auto_insert_metric_name=False,
-        # Lightning offers the step itself as a metric: the last `keep` are kept.
-        monitor="step",
-        mode="max",
-        save_top_k=keep,
-        every_n_train_steps=settings.get("checkpoint_every_steps", 1000),
-        save_on_train_epoch_end=False,
-    )
+    ranks = Ranks(settings)
+    directory = run_dir / "checkpoints"
+    decisive = {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT}
+    identity = {**(identity or {}), "settings": decisive, "seed": seed, "steps": steps}
+    checkpoints.claim(directory, identity, tidy=ranks.first)
+    loader, sampler = dataloader(model, cuts_path, settings, seed, ranks)
+    recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks)
+    _, other = dataloader(model, cuts_path, settings, seed)
+    probe = memory.LargestFirst(other, loader.dataset, settings["batch_duration_s"])
+    averaged = settings.get("average_last", 0)
+    saver = checkpoints.Saver(directory, settings.get("checkpoint_every_steps", 1000), keep=max(2, averaged))
     on_gpu = torch.cuda.is_available()
     trainer = pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
-        devices=1,
+        devices=ranks.devices,
+        num_nodes=ranks.nodes,
+        strategy="ddp" if ranks.world > 1 else "auto",
+        plugins=[ranks.environment(), checkpoints.WholeCheckpoints()],
         max_steps=steps,
         max_epochs=-1,
         precision={"32": "32-true"}.get(str(settings.get("precision", "32")), settings.get("precision", "32"))
         if on_gpu
         else "32-true",
         gradient_clip_val=settings.get("gradient_clip", 1.0) or None,
-        callbacks=[recorder, *extras, saver],
+        callbacks=[recorder, probe, *controls.callbacks(settings, recorder), saver],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -577,92 +633,31 @@ def fit(
     )
     model.set_trainer(trainer)
     model._train_dl = loader
-    resume = newest_checkpoint(checkpoints)
+    resume = checkpoints.newest(directory, identity, tidy=ranks.first)
     if resume is not None:
         logger.info("continuing from %s", resume)
+    recorder.interruption.listen()
     try:
         trainer.fit(model, ckpt_path=resume)
-    except torch.cuda.OutOfMemoryError as error:
-        batch = sampler.recent.get(trainer.global_step, {"durations_s": []})
-        longest = max(batch["durations_s"], default=0)
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        durations_s = sampler.recent.get(trainer.global_step, {"durations_s": []})["durations_s"]
         raise UserError(
-            f"out of GPU memory at step {trainer.global_step}: {len(batch['durations_s'])} cuts, "
-            f"{sum(batch['durations_s']):.0f} s, the longest {longest:.1f} s; "
-            f"lower training.batch_duration_s or filters.max_duration_s ({error})"
+            memory.message(durations_s, settings["batch_duration_s"], f"in step {trainer.global_step + 1}")
         ) from error
+    finally:
+        recorder.close()
     # Complete also where nothing was left to train: a job that was killed between its last step and its output.
-    recorder.write_table()
+    recorder.show()
     if trainer.global_step != steps and not trainer.should_stop:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
-    if settings.get("average_last", 0) > 1:
-        average(model, sorted(checkpoints.glob("step-*.ckpt"))[-settings["average_last"] :])
+    if averaged > 1:
+        checkpoints.average(model, checkpoints.listed(directory, saver.every)[-averaged:])
     return recorder
-
-
-def newest_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are named and put aside."""
-    for path in sorted(directory.glob("step-*.ckpt"), reverse=True):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-        except (zipfile.BadZipFile, OSError) as error:
-            damaged = str(error)
-        if damaged is None:
-            return path
-        aside = path.with_suffix(".damaged")
-        path.rename(aside)
-        logger.warning("checkpoint %s is damaged (%s), kept as %s; trying the one before", path, damaged, aside.name)
-    return None
-
-
-def average(model: Any, paths: list[Path]) -> None:
-    """Put the mean of the weights in some checkpoints into `model`."""
-    total: dict[str, torch.Tensor] = {}
-    for path in paths:
-        for name, value in torch.load(path, map_location="cpu", mmap=True, weights_only=False)["state_dict"].items():
-            total[name] = total[name] + value.double() if name in total else value.double()
-    own = model.state_dict()
-    model.load_state_dict({name: (value / len(paths)).to(own[name].dtype) for name, value in total.items()})
-    logger.info("weights are the mean of %s", ", ".join(path.name for path in paths))
 
 
 def save(model: Any, output: Path) -> None:
     """Write the `.nemo`, whole or not at all. Settings that are for training only do not travel with it."""
-    with atomic_path(output) as temporary:
+    with files.explaining_full_disk(output), files.atomic_path(output) as temporary:
         model.save_to(str(temporary))
-
-
-def hardware() -> dict[str, Any]:
-    """What the run ran on."""
-    return {
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    names = ("nemo_toolkit", "torch", "torchaudio", "lightning", "lhotse", "sentencepiece")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-
-
-def git_commit() -> str | None:
-    """Commit of this workflow, `-dirty` where tracked files differ; None outside a repository."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
-
-
-def settings_digest(value: Any) -> str:
-    """Short digest of a settings tree."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
