@@ -8,6 +8,8 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout, smoke_config
 
+from warmstart import study as grid
+
 
 def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
     jobs = checkout.planned(config=None)
@@ -56,6 +58,37 @@ def test_noisy_test_sets_are_made_from_the_clean_ones(checkout: Checkout, tmp_pa
     output = checkout.snakemake("--summary", config=str(tmp_path / "noisy.yaml")).stdout
     assert "results/manifests/spoken/it/test_same+noise5db.jsonl.gz\t-\tprepare_noise" in output
     assert output.count("/same_voices+noise5db.jsonl\t") == 10  # 4 runs at 2 tiers, 2 quantised ones at one
+
+
+def test_every_kind_of_precision_is_planned_and_only_pytorch_asks_for_gpus(checkout: Checkout, tmp_path):
+    """The commented examples of config.yaml, put in."""
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    section = text[text.index("precisions:\n") : text.index("# Which model of each language becomes a bundle")]
+    config = smoke_config()
+    config["precisions"] = yaml.safe_load(section.replace("  # ", "  "))["precisions"]
+    assert list(config["precisions"]) == ["full", "int4", "onnx", "int8", "int4rtn", "int4a4"]
+    config["resources"]["decode_gpus"] = 1
+    config["decoding"]["device"] = "auto"
+    grid.validate(config, ROOT / "workflow/schemas/config.schema.yaml")
+    path = tmp_path / "precisions.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    jobs = checkout.planned(config=str(path))
+    # 4 runs at 2 tiers; int4 for all runs, the four others for the 2 runs of the largest budget, all at one tier.
+    assert jobs["decode_it"] == 4 * 2 + 4 + 4 * 2
+    assert jobs["quantize"] == 4 + 4 * 2
+    study = grid.Study(config, ROOT)
+    for precision, gpus, device in [("int4a4", 0, "cpu"), ("onnx", 0, "cpu"), ("int4rtn", 1, "auto"), ("full", 1, "auto")]:
+        assert (study.decode_gpus(precision), study.decoding_settings(precision)["device"]) == (gpus, device)
+    wanted = [f"results/hypotheses/it/ml/0.02h/seed1/{name}/560ms/human.jsonl" for name in ("int4a4", "int4rtn")]
+    output = checkout.snakemake("--dry-run", "--printshellcmds", *wanted, config=str(path)).stdout
+    commands = {name: next(line for line in output.splitlines() if f"--encoder results/runs/it/ml/0.02h/seed1/{name}/" in line)
+                for name in ("int4a4", "int4rtn")}  # fmt: skip
+    assert '"device": "cpu"' in commands["int4a4"]
+    assert '"device": "auto"' in commands["int4rtn"]
+    config["precisions"]["onnx"]["tiers"] = ["offline"]
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    refused = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert "precisions.onnx.tiers: offline is offline" in refused.stdout
 
 
 HEAVY = {"torch", "nemo", "pandas", "numpy", "lhotse", "scipy", "matplotlib"}

@@ -132,6 +132,34 @@ def test_program_decodes_with_the_encoder_and_offline_with_its_weights(toy_model
         assert json.loads(out["a"].with_suffix(".json").read_text())["encoder_sha256"] == files.digest(encoder)
 
 
+@pytest.mark.parametrize(
+    ("settings", "smaller"),
+    [
+        ({"scheme": "fp32"}, 0.75),
+        ({**INT4, "bits": 8}, 1.6),
+        ({**INT4, "scheme": "rtn"}, 2.0),
+        ({**INT4, "block_size": 16}, 1.8),
+        ({**INT4, "accuracy_level": 4}, 2.0),
+    ],
+    ids=["onnx", "int8", "rtn", "block16", "a4"],
+)
+def test_every_precision_of_a_study_runs_from_file_to_hypotheses(toy_model_path, tmp_path, speech, settings, smaller):  # noqa: F811
+    encoder, report = make(toy_model_path, tmp_path, TIERS[0], **settings)
+    assert report["bytes"]["pytorch_fp32"] / report["bytes"]["encoder"] > smaller
+    manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0], "v": speech[1]})
+    out = run(toy_model_path, tmp_path, {"a": manifest}, tier=vars(TIERS[0]), more=["--encoder", str(encoder)])
+    header = json.loads(out["a"].with_suffix(".json").read_text())
+    assert header["engine"] == "onnxruntime"
+    model = streaming.load_model(toy_model_path)
+    quantization.load_weights(model.encoder, encoder, any_activations=True)
+    expected = Decoder(model, TIERS[0]).decode([speech[0], speech[1]])
+    pieces = [[token["piece"] for token in line["tokens"]] for line in read(out["a"])]
+    same = pieces == [model.tokenizer.ids_to_tokens(found.tokens) for found in expected]
+    # int8 activations are not what the dequantised weights compute: their tokens, and their parity, are their own.
+    assert same == (settings.get("accuracy_level") != 4)
+    assert (report["parity"]["max_abs"] < 1e-4) == same
+
+
 def test_bad_input_is_refused(toy_model_path, tmp_path):  # noqa: F811
     with pytest.raises(UserError, match="right context 0"):
         make(toy_model_path, tmp_path, Tier("80ms", 70, 0), **INT4)
@@ -145,6 +173,11 @@ def test_bad_input_is_refused(toy_model_path, tmp_path):  # noqa: F811
         streaming.OnnxEncoder(path, TIERS[1])
     with pytest.raises(UserError, match="made of a model with sha256"):
         streaming.OnnxEncoder(path, TIERS[0], "0" * 64)
+    whole = onnx.load(str(path))
+    whole.opset_import[0].version = 99
+    onnx.save(whole, str(tmp_path / "opset.onnx"))
+    with pytest.raises(UserError, match=r"(?is)cannot load it .*opset 99.*run quantize.py again"):
+        streaming.OnnxEncoder(tmp_path / "opset.onnx", TIERS[0])
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match="cannot load it"):
         streaming.OnnxEncoder(path, TIERS[0])

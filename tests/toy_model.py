@@ -121,16 +121,42 @@ def config(tokenizer: Path, d_model: int = 64, n_layers: int = 2, features: int 
     }
 
 
-def build(directory: Path, seed: int = 1, **sizes) -> Path:
-    """Make `directory/model.nemo` and give its path."""
+def build(directory: Path, seed: int = 1, prompts: dict[str, int] | None = None, hybrid: bool = False, **sizes) -> Path:
+    """Make `directory/model.nemo` and give its path.
+
+    Args:
+        prompts: language -> index: a model with language prompts, and the public one's left context of 56.
+        hybrid: a CTC head beside the transducer.
+    """
     import nemo.collections.asr as nemo_asr
     import torch
     from omegaconf import OmegaConf
 
-    tokenizer = train_tokenizer(directory / "tokenizer")
+    settings = config(train_tokenizer(directory / "tokenizer"), **sizes)
+    kind = nemo_asr.models.EncDecRNNTBPEModel
+    hidden = {"enc_hidden": settings["encoder"]["d_model"], "pred_hidden": 64, "joint_hidden": 64}
+    if prompts:
+        from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt as kind
+
+        settings["model_defaults"] = {
+            **hidden,
+            "num_prompts": 4,
+            "prompt_dictionary": prompts,
+            "initialize_prompt_feature": True,
+        }
+        settings["encoder"]["att_context_size"] = [[56, right] for _, right in CONTEXTS]
+    if hybrid:
+        from nemo.collections.asr.models import EncDecHybridRNNTCTCBPEModel as kind
+
+        settings["model_defaults"] = hidden
+        head = {"_target_": "nemo.collections.asr.modules.ConvASRDecoder", "feat_in": None, "num_classes": -1, "vocabulary": []}
+        settings["aux_ctc"] = {"ctc_loss_weight": 0.3, "decoder": head, "decoding": {"strategy": "greedy"}}
     torch.manual_seed(seed)
-    model = nemo_asr.models.EncDecRNNTBPEModel(cfg=OmegaConf.create(config(tokenizer, **sizes)))
+    model = kind(cfg=OmegaConf.create(settings))
     with torch.inference_mode():
+        if prompts:
+            model.prompt_kernel[0].weight[:, -4:].normal_(0, 2)  # of the four prompts: they must make a difference
+            model.set_inference_prompt(next(iter(prompts)))
         _make_talkative(model.eval())
     path = directory / "model.nemo"
     model.save_to(str(path))
@@ -148,8 +174,9 @@ def _make_talkative(model) -> None:
     frames = []
     for path in sorted(SPEECH.glob("it/*.flac"))[:4]:
         samples = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
-        encoded, _ = model(input_signal=samples, input_signal_length=torch.tensor([samples.shape[1]]))
-        frames.append(encoded[0].T)
+        features, lengths = model.preprocessor(input_signal=samples, length=torch.tensor([samples.shape[1]]))
+        encoded = model.encoder(audio_signal=features, length=lengths)[0]
+        frames.append(model._apply_prompt_to_encoded(encoded)[0].T)
     frames = torch.cat(frames)
     joint = model.joint
     joint.enc.weight.div_(frames.std(0) + 1e-3)

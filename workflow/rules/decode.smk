@@ -1,6 +1,6 @@
 """Hypotheses of a run at one precision and tier, for all test sets of its language.
 
-in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), test manifests
+in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), or an init for 0 hours; test manifests
 out   results/hypotheses/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/{test_set}.jsonl, .json
 
 One job decodes all test sets, because loading the model costs more than decoding one. Which test sets there are depends on the
@@ -12,13 +12,25 @@ HYPOTHESES = "results/hypotheses/{lang}/{{init}}/{{hours}}h/seed{{seed}}/{{preci
 QUANTIZED_ENCODER = f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onnx"
 
 
+DECODING = {precision: as_json(STUDY.decoding_settings(precision)) for precision in config["precisions"]}
+DECODE_GPUS = {precision: STUDY.decode_gpus(precision) for precision in config["precisions"]}
+
+
+def zero_shot(lang, wildcards):
+    """Arguments of a decode without fine-tuning."""
+    if wildcards.hours != grid.ZERO_SHOT:
+        return []
+    prompt = STUDY.zero_shot_prompt(lang, wildcards.init)
+    return ["--zero-shot", *(["--prompt", prompt] if prompt else [])]
+
+
 for LANG in STUDY.languages:
 
     rule:
         name:
             f"decode_{LANG}"
         input:
-            model=f"results/runs/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/model.nemo",
+            model=lambda wildcards, lang=LANG: STUDY.decoded_model(lang, wildcards.init, wildcards.hours, wildcards.seed),
             encoder=lambda wildcards, lang=LANG: (
                 [] if wildcards.precision == grid.FULL else QUANTIZED_ENCODER.format(lang=lang, **wildcards)
             ),
@@ -34,7 +46,7 @@ for LANG in STUDY.languages:
             ENVIRONMENT
         threads: config["decoding"]["threads"]
         resources:
-            gpu=STUDY.gpus("decode"),
+            gpu=lambda wildcards: DECODE_GPUS[wildcards.precision],
             mem_mb=more(config["resources"]["decode_mem_mb"]),
         params:
             program=program("decode"),
@@ -47,9 +59,10 @@ for LANG in STUDY.languages:
             tests=named({name: STUDY.test_manifest(LANG, name) for name in STUDY.test_sets(LANG)}),
             outputs=named({name: HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl") for name in STUDY.test_sets(LANG)}),
             encoder=lambda wildcards, input: ["--encoder", input.encoder] if input.encoder else [],
-            settings=as_json(config["decoding"]),
+            zero_shot=(lambda wildcards, lang=LANG: zero_shot(lang, wildcards)) if STUDY.zero_shot_runs(LANG) else [],
+            settings=lambda wildcards: DECODING[wildcards.precision],
         message:
             "Decode {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
         shell:
-            "python {params.program:q} --model {input.model:q} {params.encoder:q} --keys {params.run:q} --tier {params.tier:q}"
+            "python {params.program:q} --model {input.model:q} {params.encoder:q} {params.zero_shot:q} --keys {params.run:q} --tier {params.tier:q}"
             " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"

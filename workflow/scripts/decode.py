@@ -40,6 +40,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tier", type=cli.json_value, required=True, help="JSON with name, left, right, offline")
     parser.add_argument("--cuts", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST")
     parser.add_argument("--output", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=HYPOTHESES")
+    parser.add_argument(
+        "--zero-shot", action="store_true", help="the model is a donor as published: tiers take its own left contexts"
+    )
+    parser.add_argument("--prompt", help="language, as the model's own dictionary of prompts names it")
     parser.add_argument("--settings", type=cli.json_value, required=True, help="JSON with batch_size, device, threads")
     arguments = parser.parse_args(argv)
     if missing := [key for key in KEYS if key not in arguments.keys]:
@@ -59,6 +63,9 @@ def _version(package: str) -> str | None:
 def _open_decoder(arguments: argparse.Namespace, tier: streaming.Tier, device: str, model_sha256: str) -> streaming.Decoder:
     """Model and encoder for this precision, ready to decode."""
     model = streaming.load_model(arguments.model, device)
+    if arguments.zero_shot:
+        tier = streaming.own_left(model.encoder, tier)
+    streaming.set_prompt(model, arguments.prompt)
     if arguments.encoder is None:
         return streaming.Decoder(model, tier)
     steps = streaming.OnnxEncoder(arguments.encoder, tier, model_sha256, arguments.settings.get("threads", 1))
@@ -93,6 +100,9 @@ def main(argv: list[str] | None = None) -> None:
         "model_sha256": files.digest(arguments.model),
         "encoder_sha256": files.digest(arguments.encoder) if arguments.encoder else None,
     }
+    if arguments.zero_shot:
+        # Here alone, so that the fingerprints of all other hypotheses stay as they are.
+        identity |= {"zero_shot": True, "prompt": arguments.prompt}
     outputs = dict(arguments.output)
     work = []
     for test_set, manifest in arguments.cuts:
@@ -123,6 +133,8 @@ def main(argv: list[str] | None = None) -> None:
         audio_s = sum(utterance.duration_s for utterance in utterances)
         header = {
             **about,
+            "left": decoder.tier.left,
+            "engine": decoder.engine,
             "lookahead_ms": tier.lookahead_ms,
             "utterances": len(utterances),
             "tokens": tokens,

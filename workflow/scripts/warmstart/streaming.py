@@ -16,7 +16,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -157,7 +157,8 @@ def load_model(path: str | Path, device: str = "cpu"):
         raise UserError(f"{path}: cannot be restored as a NeMo model ({type(error).__name__}: {error})") from error
     if not isinstance(model, nemo_asr.models.EncDecRNNTModel) or not hasattr(model.encoder, "cache_aware_stream_step"):
         raise UserError(
-            f"{path}: {type(model).__name__} is not a transducer with a cache-aware encoder; decode such a model only"
+            f"{path}: {type(model).__name__} is not a transducer with a cache-aware encoder, and has no decoder to search;"
+            " fine-tune from it (rule train), or take zero_shot out of its init"
         )
     # Type checks cost as much as a small encoder's step; shapes are fixed here.
     typecheck.set_typecheck_enabled(False)
@@ -181,6 +182,31 @@ def set_tier(encoder, tier: Tier) -> None:
     if tier.context not in trained:
         raise UserError(f"tier {tier.name}: context {tier.context} was not trained into this model; its contexts: {trained}")
     encoder.set_default_att_context_size(tier.context)
+
+
+def own_left(encoder, tier: Tier) -> Tier:
+    """The tier with the left context that a donor was trained with for its lookahead: latency is the right context alone."""
+    fits = [context for context in map(list, encoder.att_context_size_all) if context[1] == tier.right]
+    return replace(tier, left=fits[0][0]) if fits else tier
+
+
+def set_prompt(model, prompt: str | None) -> None:
+    """Tell a model with language prompts what it hears.
+
+    Raises:
+        UserError: a prompt for a model that has none, none for a model that needs one, or one that it does not know.
+    """
+    known = sorted(model.cfg.get("model_defaults", {}).get("prompt_dictionary", None) or {})
+    if not getattr(model, "concat", False):
+        if prompt is not None:
+            raise UserError(f"prompt {prompt!r}: this {type(model).__name__} takes no language prompt; take it out")
+        return
+    if prompt not in known:
+        raise UserError(
+            f"prompt {prompt!r}: this model needs one of its own language prompts (inits.<name>.zero_shot.prompts): "
+            f"{', '.join(known)}"
+        )
+    model.set_inference_prompt(prompt)
 
 
 @dataclass(frozen=True)
@@ -332,6 +358,11 @@ class Decoder:
         self._encoder = encoder or (None if tier.offline else EncoderSteps(model.encoder))
         self._search = GreedySearch(model)
 
+    @property
+    def engine(self) -> str:
+        """What computes the encoder."""
+        return "onnxruntime" if isinstance(self._encoder, OnnxEncoder) else "pytorch"
+
     def decode(self, waveforms: Sequence, timing: Timing | None = None) -> "list[Hypothesis]":
         """Decode a batch.
 
@@ -434,12 +465,17 @@ class Decoder:
         return [round(min((frame // size + 1) * size - 1, last) * FRAME_S, 2) for frame in hypothesis.frames]
 
     def text(self, hypothesis: "Hypothesis") -> str:
-        """Raw text of a hypothesis, without the language tags that multilingual models write (`<de-DE>`)."""
-        return _LANGUAGE_TAG.sub("", self.model.tokenizer.ids_to_text(hypothesis.tokens)).strip()
+        """Raw text of a hypothesis."""
+        return without_language_tags(self.model.tokenizer.ids_to_text(hypothesis.tokens))
 
     def pieces(self, hypothesis: "Hypothesis") -> list[str]:
         """SentencePiece pieces of a hypothesis."""
         return list(self.model.tokenizer.ids_to_tokens(hypothesis.tokens))
+
+
+def without_language_tags(text: str) -> str:
+    """Multilingual models write what they heard as `<de-DE>`, which is no word."""
+    return _LANGUAGE_TAG.sub("", text).strip()
 
 
 def batches(lengths: Sequence[float], size: int) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ from warmstart.tier import FRAME_S, Tier
 
 RUN = "{lang}/{init}/{hours}h/seed{seed}"
 FULL = "full"  # the precision that decodes with the PyTorch weights as trained
+ZERO_SHOT = "0"  # hours of an init that is decoded as published, with its own decoder
 
 
 @dataclass(frozen=True)
@@ -189,8 +190,19 @@ class Study:
             for seed in self.config["seeds"]
         ]
 
+    def zero_shot_runs(self, lang: str) -> list[Run]:
+        """Inits that a language is decoded with as they are: nothing is trained, so there is one seed."""
+        return [
+            Run(lang, name, ZERO_SHOT, self.config["seeds"][0])
+            for name, init in self.config["inits"].items()
+            if init["zero_shot"] is not None and lang in (init["zero_shot"]["prompts"] or self.languages)
+        ]
+
     def precisions(self, run: Run) -> Iterator[tuple[str, Tier]]:
         """(precision, tier) pairs at which a run is decoded."""
+        if run.hours == ZERO_SHOT:
+            yield from ((FULL, tier) for tier in self.tiers.values())
+            return
         for name, precision in self.config["precisions"].items():
             wanted = precision["budgets"]
             if wanted == "largest" and run.hours != self.budgets(run.lang)[-1]:
@@ -271,10 +283,20 @@ class Study:
         """All hypothesis files of a language."""
         return [
             f"results/hypotheses/{run.path}/{precision}/{tier.name}/{test_set}.jsonl"
-            for run in self.runs(lang)
+            for run in [*self.zero_shot_runs(lang), *self.runs(lang)]
             for precision, tier in self.precisions(run)
             for test_set in self.test_sets(lang)
         ]
+
+    def decoded_model(self, lang: str, init: str, hours: str, seed: str) -> str:
+        """The model file behind hypotheses: a run's, or the init's own."""
+        if hours == ZERO_SHOT:
+            return f"resources/inits/{init}.nemo"
+        return f"results/runs/{Run(lang, init, hours, int(seed)).path}/model.nemo"
+
+    def zero_shot_prompt(self, lang: str, init: str) -> str | None:
+        """What tells a model with prompts which language it hears."""
+        return ((self.config["inits"][init]["zero_shot"] or {}).get("prompts") or {}).get(lang)
 
     def quantize_reports(self, lang: str | None = None) -> list[str]:
         """`quantize.json` of every quantised encoder."""
@@ -345,6 +367,19 @@ class Study:
     def quantization_settings(self, precision: str) -> dict[str, Any]:
         """What `quantize.py` needs of a precision; where it is used is not part of what it makes."""
         return {key: value for key, value in self.config["precisions"][precision].items() if key not in ("tiers", "budgets")}
+
+    def only_in_onnxruntime(self, precision: str) -> bool:
+        """Whether a precision is something that PyTorch does not compute: int8 activations, or the export itself."""
+        settings = self.config["precisions"][precision]
+        return settings["scheme"] == "fp32" or settings["accuracy_level"] > 0
+
+    def decoding_settings(self, precision: str) -> dict[str, Any]:
+        """What `decode.py` needs to know; what only ONNX Runtime computes is decoded on the CPU."""
+        return {**self.config["decoding"], **({"device": "cpu"} if self.only_in_onnxruntime(precision) else {})}
+
+    def decode_gpus(self, precision: str) -> int:
+        """GPUs of a decode job."""
+        return 0 if self.only_in_onnxruntime(precision) else self.gpus("decode")
 
     def pretraining_settings(self, init: str) -> dict[str, Any]:
         """Recipe of one init's pretraining, with the architecture that all inits share."""
@@ -437,6 +472,7 @@ class Study:
                 )
             if "scratch" in init:
                 _allow(f"inits.{name}.scratch", init["scratch"], [other for other in self.inits if other != name])
+            self._check_zero_shot(name, init)
             for lang in (init.get("pretrain") or {}).get("languages", []):
                 self.language(lang)
                 if lang in self.config["languages"]:
@@ -472,6 +508,18 @@ class Study:
                     f"call it {tier.lookahead_ms}ms or set the right context to {int(named[1]) / (1000 * FRAME_S) - 1:g}"
                 )
 
+    def _check_zero_shot(self, name: str, init: dict[str, Any]) -> None:
+        if init["zero_shot"] is None:
+            return
+        if "scratch" in init or "pretrain" in init:
+            kind = "has random weights" if "scratch" in init else "was pretrained here with CTC"
+            raise UserError(
+                f"inits.{name}.zero_shot: this init {kind} and has no decoder of its own; only a published transducer can be "
+                f"decoded without fine-tuning: take the key out"
+            )
+        for lang in init["zero_shot"]["prompts"] or {}:
+            _allow(f"inits.{name}.zero_shot.prompts", lang, self.languages)
+
     def _check_precisions(self) -> None:
         for name, precision in self.config["precisions"].items():
             if precision["tiers"] != "all":
@@ -480,8 +528,17 @@ class Study:
             if (name == FULL) != (precision.get("scheme") is None):
                 raise UserError(
                     f"precisions.{name}.scheme is {precision.get('scheme')!r}: '{FULL}' is the model as trained and has none, "
-                    f"every other precision needs one (k_quant, rtn)"
+                    f"every other precision needs one (k_quant, rtn, fp32)"
                 )
+            for tier in self.tiers.values() if precision["tiers"] == "all" else map(self.tiers.get, precision["tiers"]):
+                here = f"precisions.{name}.tiers: {tier.name}"
+                if name != FULL and tier.right < 1:
+                    raise UserError(f"{here} has chunks of one encoder frame, which cannot be exported; list tiers without it")
+                if tier.offline and self.only_in_onnxruntime(name):
+                    raise UserError(
+                        f"{here} is offline, but this precision exists as streaming steps of ONNX Runtime only; list "
+                        f"streaming tiers"
+                    )
 
     def _check_language(self, lang: str) -> None:
         block = self.language(lang)
