@@ -113,7 +113,6 @@ def test_dry_run_lists_zero_hours_once_and_refuses_a_ctc_init(checkout, tmp_path
     }
     path = tmp_path / "zero.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    (tmp_path / "public.nemo").write_bytes(b"")
     summary = checkout.snakemake("--summary", config=str(path)).stdout
     zero = sorted(
         {line.split("\t")[0] for line in summary.splitlines() if "/0h/" in line and line.split("\t")[0].endswith("jsonl")}
