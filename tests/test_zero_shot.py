@@ -108,7 +108,7 @@ def test_dry_run_lists_zero_hours_once_and_refuses_a_ctc_init(checkout, tmp_path
     config["seeds"] = [3, 4]
     config["inits"]["public"] = {
         "name": "Published",
-        "path": str(tmp_path / "public.nemo"),
+        "path": "demo/inits/ml.nemo",
         "zero_shot": {"prompts": {"it": "it-IT"}},
     }
     path = tmp_path / "zero.yaml"
