@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -117,16 +118,20 @@ def test_snakemakes_own_report_shows_tables_figures_and_data_with_captions(smoke
     study = smoke.copy(tmp_path / "warmstart")
     study.snakemake("--report", "report.zip")
     with zipfile.ZipFile(study.folder / "report.zip") as archive:
-        names = archive.namelist()
-        page = "".join(archive.read(name).decode() for name in names if name.endswith((".html", ".js")))
-    found = {Path(name).name for name in names if "/data/" in name}
-    assert {"gap.csv", "guideline.csv", "gap_by_hours.svg", "validation.svg", "report.html", "it.qc.json"} <= found
-    for category in ("Tables", "Figures", "Report", "Data"):
-        assert f'"{category}"' in page
-    assert "What was dropped from the training data of <code" in page
-    assert "other families for comparison" in page
-    study.snakemake("--report", "report.html")
-    assert "other families for comparison" in (study.folder / "report.html").read_text(encoding="utf-8")
+        page = archive.read("report/report.html").decode()
+        shown = {Path(name).name for name in archive.namelist() if "/data/raw/" in name}
+    assert {"gap.csv", "guideline.csv", "gap_by_hours.svg", "validation.svg", "report.html", "it.qc.json"} <= shown
+    results, categories = (
+        json.loads(re.search(rf'<script id="{name}">\s*var {name} = (.*?);?\s*</script>', page, re.DOTALL)[1])
+        for name in ("results", "categories")
+    )
+    assert set(categories) == {"Tables", "Figures", "Report", "Data"}
+    captions = {Path(path).name: result["caption"] for path, result in results.items()}
+    assert "other families for comparison" in captions["fit.csv"]
+    assert "training data of <tt" in captions["it.qc.json"]
+    assert not [name for name, caption in captions.items() if not caption or "System Message" in caption]
+    study.snakemake("--report", "whole.html")
+    assert "other families for comparison" in (study.folder / "whole.html").read_text(encoding="utf-8")
 
 
 def test_the_bundle_is_whole(smoke):
