@@ -87,7 +87,8 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
             if row["hours"] in ("all", truth.hours[-1]):
                 where = "all hours" if row["hours"] == "all" else "last budget"
                 note(f"says 'equivalent' falsely, {where}", row["verdict"] == "equivalent")
-    return {name: 100.0 * float(np.mean(values)) for name, values in hits.items()}
+    # An exponent that the data do not bound has no bias; the interval's coverage counts it.
+    return {name: 100.0 * float(np.mean([value for value in values if np.isfinite(value)])) for name, values in hits.items()}
 
 
 def inside_of(draws: st.Draws, truth: float) -> bool:

@@ -95,6 +95,35 @@ def test_seeds_are_a_level_of_their_own():
     assert cell.df == pytest.approx(2)
 
 
+def test_three_seeds_ask_for_students_t_and_stay_paired():
+    """Standard deviation 0.02: half the interval is 4.303 * 0.02 / sqrt(3), which no resampling of three values reaches."""
+    errors = np.array([[100.0] * 50, [120.0] * 50, [140.0] * 50, [107.0] * 50, [127.0] * 50, [147.0] * 50])
+    cells = st.cell_draws(
+        errors, np.full(50, 1000), [[0, 1, 2], [3, 4, 5]], 40000, np.random.default_rng(0), lambda _: np.random.default_rng(5)
+    )
+    low, high = cells[0].interval(0.95)
+    # The replicates are not widened a second time but for the blocks' degrees of freedom, 49: 2.01 / 1.96.
+    assert (high - low) / 2 == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=0.06)
+    difference = cells[1] - cells[0]
+    assert difference.interval(0.95) == pytest.approx((0.007, 0.007), abs=1e-9)
+    mean = st.mean_of([cells[0], cells[0]])
+    assert mean.interval(0.95) == pytest.approx((low, high), rel=1e-6)
+
+
+def test_intervals_over_three_seeds_cover_the_truth():
+    """Noise of the seeds ten times that of the blocks; resampling the seeds would cover 83 %."""
+    random = np.random.default_rng(8)
+    words, held = np.full(200, 1000), 0
+    for study in range(1000):
+        errors = random.poisson((0.2 + random.normal(0, 0.01, 3))[:, None] * words)
+        (cell,) = st.cell_draws(
+            errors, words, [[0, 1, 2]], 1000, random, lambda _, study=study: np.random.default_rng([8, study])
+        )
+        low, high = cell.interval(0.95)
+        held += low <= 0.2 <= high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
 def test_one_block_gives_no_interval():
     (cell,) = st.cell_draws(np.array([[5.0]]), np.array([10]), [[0]], 100, np.random.default_rng(0), np.random.default_rng)
     assert all(math.isnan(bound) for bound in cell.interval(0.95))

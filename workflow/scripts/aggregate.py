@@ -320,6 +320,7 @@ def _mean_same_blocks(draws: list[st.Draws]) -> st.Draws:
         np.mean([draw.seed for draw in draws], axis=0),
         min(draw.block_df for draw in draws),
         min(draw.seed_df for draw in draws),
+        np.mean([draw.by_seed for draw in draws], axis=0),
     )
 
 
@@ -424,7 +425,7 @@ def _fit(name: str, series: dict[str, dict[float, st.Draws]], test_set: str, tie
                 weights[row, column] = st.gap_weights([own[h]])[0]
     power = st.SHAPES[0]
     fit = st.fit_shape(power, hours, gaps, weights)
-    df = max((draws.df for own in series.values() for draws in own.values()), default=0)
+    df = max((draws.block_df for own in series.values() for draws in own.values()), default=0)
     amplitude = fit.amplitude.mean(axis=1)
     bound = st.at_shape_bound(power, fit.shape)
     exponent = np.select([bound < 0, bound > 0], [-np.inf, np.inf], fit.shape)
