@@ -48,6 +48,15 @@ def test_hours_disk_and_licences_of_a_language():
     assert "voxpopuli" not in text
 
 
+def test_a_release_that_is_on_this_machine_is_not_downloaded():
+    made = config()
+    made["corpora"]["mls"]["source"] = "/data/mls"
+    made["corpora"]["commonvoice"]["source"] = "https://mirror.example/cv"
+    text = plan_hours.plan(made)
+    assert line(text, "mls") == ["mls", "0", "taken", "from", "/data/mls"]
+    assert line(text, "commonvoice")[1] == "10.4"
+
+
 def test_budgets_that_do_not_fit_are_marked():
     assert "TOO LARGE: 1000" in plan_hours.plan(config(budgets_hours=[100, 1000]))
 

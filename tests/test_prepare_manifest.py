@@ -142,6 +142,18 @@ def test_header_verification_reads_no_samples(tmp_path):
         prepare(tmp_path, settings | {"verify": "no"})
 
 
+def test_intervals_outside_their_file_are_dropped_and_a_rounded_end_is_trimmed(tmp_path):
+    encode(np.full(32000, 0.1, dtype="float32"), tmp_path / "own" / "two.wav")  # 2 s
+    stretches = {"good": (0.5, 1.0), "rounded": (1.5, 0.55), "after": (2.02, 0.05), "beyond": (1.0, 1.5), "before": (-0.5, 1.0)}
+    lines = [{"audio_filepath": "two.wav", "offset": at, "duration": s, "text": name} for name, (at, s) in stretches.items()]
+    (tmp_path / "own" / "it.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    settings = {"kind": "granary", "directory": str(tmp_path / "own"), "manifests": [str(tmp_path / "own" / "it.jsonl")]}
+    cuts, report = prepare(tmp_path, settings | {"max_drop_fraction": 0.9})
+    assert {cut.supervisions[0].text: cut.duration for cut in cuts} == {"good": 1.0, "rounded": 0.5}
+    # 0.05 + 1.5 + 1 s; nothing that lies outside may become a cut of no or negative length.
+    assert report["dropped"] == {"bad_interval": {"cuts": 3, "hours": pytest.approx(2.55 / 3600)}}
+
+
 def test_empty_transcripts_and_repeated_ids_are_dropped(tmp_path):
     audio = samples(recordings()[0][0])
     for name in ("a.flac", "b.flac"):

@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 from warmstart import cli
-from warmstart.planning import aligned
+from warmstart.planning import aligned, is_local
 from warmstart.resources import available_hours, format_hours, gigabytes, shared_gigabytes, table
 from warmstart.study import read_config
 
@@ -50,6 +50,9 @@ def _disk(config: dict[str, Any]) -> str:
     rows, total, rough = [["corpus", "GB", "languages"]], 0.0, False
     for name, settings in config["corpora"].items():
         users = {lang: block["corpora"][name] for lang, block in config["languages"].items() if name in block["corpora"]}
+        if is_local(settings):
+            rows.append([name, "0", f"taken from {settings['source']}"])
+            continue
         sizes = {lang: gigabytes(settings, str(code), lang) for lang, code in users.items()}
         known = {lang: size for lang, (size, _) in sizes.items() if size is not None}
         shared, exact = shared_gigabytes(settings["kind"]) if users else (None, True)

@@ -231,7 +231,7 @@ def build(corpus: Corpus, split: str, directory: Path, output: Path, report: Pat
                     elif not utterance.text.strip():
                         drop(utterance, "empty_text", length_s, "")
                     elif problem := _bad_intervals(utterance, audio):
-                        drop(utterance, "bad_interval", 0.0, problem)
+                        drop(utterance, "bad_interval", max(0.0, length_s), problem)
                     else:
                         seen.add(utterance.id)
                         cut = make_cut(corpus, split, utterance, audio)
@@ -278,6 +278,8 @@ def _bad_intervals(utterance: Utterance, audio: Audio) -> str:
     for start, end in utterance.intervals or ():
         if not 0 <= start < end:
             return f"{start:.3f}-{end:.3f} s is empty"
+        if on_grid(start) >= audio.duration_s:
+            return f"starts at {start:.3f} s, the file ends at {audio.duration_s:.3f} s"
         # A tenth of a second over is rounding in the annotation; the cut is trimmed to the file.
         if end > audio.duration_s + 0.1:
             return f"ends at {end:.3f} s, the file at {audio.duration_s:.3f} s"
