@@ -133,6 +133,17 @@ def test_one_block_and_one_init_do_not_crash(tmp_path):
     assert "No gap" in print_headline.lines_of(only["wer"], only["gap"], only["guideline"])[0]
 
 
+def test_a_replayed_language_has_rates_and_no_gap(tmp_path):
+    truth = Truth(hours=(0.02, 0.08), tiers=("160ms", "560ms"), tier_gap_pp=(0.0, 0.0), speakers=12)
+    own, other = (score_table(truth, np.random.default_rng(seed), "it") for seed in (0, 1))
+    other["test_set"] = "en_fleurs"
+    tables = make_tables(tmp_path, {"it": pd.concat([own, other])}, not_compared=["en_fleurs"])
+    for name in ("gap", "gap_by_tier", "quantization", "fit", "guideline"):
+        assert set(tables[name].test_set) == {"fleurs"}, name
+    forgotten = tables["wer"].query("test_set == 'en_fleurs' and lang == 'it'")
+    assert len(forgotten) == len(tables["wer"].query("test_set == 'fleurs' and lang == 'it'"))
+
+
 def test_seeds_widen_the_interval_of_the_gap(tmp_path):
     random = np.random.default_rng(1)
     quiet = make_tables(tmp_path, {"de": score_table(Truth(seeds=3), random, "de")})

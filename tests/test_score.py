@@ -67,6 +67,28 @@ def test_scores_hold_the_counts_made_by_hand(tmp_path):
     assert (table[table.tier == "offline"].substitutions == 0).all()
 
 
+def test_a_replayed_test_set_is_scored_with_its_own_language(tmp_path):
+    """Digits of an English reference become English words, though the study is of Italian; rare words are not counted."""
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", ["I have 2 cats"])
+    pool = tmp_path / "pool.jsonl.gz"
+    with gzip.open(pool, "wt", encoding="utf-8") as stream:
+        stream.write(json.dumps({"id": "p", "supervisions": [{"text": "ho due gatti"}]}) + "\n")
+    paths = [
+        write_hypotheses(tmp_path / name / "h.jsonl", ["i have two cats"], test_set=name) for name in ("human", "en_numbers")
+    ]
+    english = {"alphabet": "abc", "numbers": "en"}
+    settings = json.dumps({"text": TEXT, "rare_below": 2, "test_set_text": {"en_numbers": english}})
+    tests = [f"human={manifest}", f"en_numbers={manifest}"]
+    output = tmp_path / "it.parquet"
+    arguments = ["--lang", "it", "--hypotheses", *map(str, paths), "--tests", *tests, "--train-text", str(pool)]
+    score.main([*arguments, "--settings", settings, "--output", str(output)])
+    rows = pd.read_parquet(output).set_index("test_set")
+    assert rows.loc["human", "reference"] == "i have due cats"
+    assert rows.loc["en_numbers", "reference"] == rows.loc["en_numbers", "hypothesis"] == "i have two cats"
+    assert rows.loc["en_numbers", ["hits", "number_words", "rare_words"]].tolist() == [4, 1, 0]
+    assert rows.loc["human", "rare_words"] == 4
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [

@@ -182,21 +182,23 @@ class Scorer:
 
     Args:
         lang: language code.
-        settings: {"text": block of the language, "rare_below": a reference word that the pool has fewer times is rare}.
+        settings: {"text": block of the language, "rare_below": a reference word that the pool has fewer times is rare,
+            "test_set_text": test set -> block of another language, for the test sets of a replayed one}.
         tests: test set -> manifest.
         pool_words: word frequencies of the whole training pool, or None where rare words are not counted.
     """
 
     def __init__(self, lang: str, settings: dict[str, Any], tests: dict[str, Path], pool_words: collections.Counter | None):
         self.lang = lang
-        self.text = settings["text"]
-        text.check_examples(lang, self.text)
+        text.check_examples(lang, settings["text"])
+        self._foreign = settings.get("test_set_text") or {}
+        self.texts = {name: self._foreign.get(name, settings["text"]) for name in tests}
         self.rare_below = settings.get("rare_below", 5)
         self.pool_words = pool_words
-        self.numbers = text.number_words(self.text)
+        self.numbers = {name: text.number_words(block) for name, block in self.texts.items()}
         self.references = {name: read_references(path) for name, path in tests.items()}
         self.normal = {
-            name: [text.normalize(reference["text"], self.text) for reference in references.values()]
+            name: [text.normalize(reference["text"], self.texts[name]) for reference in references.values()]
             for name, references in self.references.items()
         }
         for name, normal in self.normal.items():
@@ -234,7 +236,7 @@ class Scorer:
         normal = self.normal[header["test_set"]]
         records = read_hypotheses(path, references)
         anchors = [None] * len(records) if anchor is None else read_hypotheses(anchor, references)
-        hypotheses = [text.normalize(record["hyp"], self.text) for record in records]
+        hypotheses = [text.normalize(record["hyp"], self.texts[header["test_set"]]) for record in records]
         words, wrong, characters = align_counts(normal, hypotheses)
         rows: dict[str, list] = collections.defaultdict(list)
         for place, (name, reference) in enumerate(references.items()):
@@ -246,7 +248,7 @@ class Scorer:
                 "duration_s": reference["duration_s"],
                 **words[place],
                 **{f"char_{key}": value for key, value in characters[place].items()},
-                **self._special_words(normal[place].split(), wrong[place]),
+                **self._special_words(header["test_set"], normal[place].split(), wrong[place]),
                 "ref_words": len(normal[place].split()),
                 "ref_chars": len(normal[place]),
                 "empty": not hypotheses[place],
@@ -262,11 +264,12 @@ class Scorer:
                 rows[key].append(value)
         return rows
 
-    def _special_words(self, words: list[str], wrong: set[int]) -> dict[str, int]:
-        numbers = {place for place, word in enumerate(words) if word in self.numbers}
+    def _special_words(self, test_set: str, words: list[str], wrong: set[int]) -> dict[str, int]:
+        numbers = {place for place, word in enumerate(words) if word in self.numbers[test_set]}
         rare = (
             {place for place, word in enumerate(words) if self.pool_words[word] < self.rare_below}
-            if self.pool_words is not None
+            # How rare a word of another language is in this one's pool says nothing.
+            if self.pool_words is not None and test_set not in self._foreign
             else set()
         )
         return {
