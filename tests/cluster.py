@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent / "slurm"
+PROFILE = Path(__file__).parents[1] / "profiles/slurm"
 PACKAGES = {"slurmctld": ["slurm-wlm", "munge"], "slurmdbd": ["slurmdbd", "mariadb-server"]}
 # A cluster of one that answers at once: the profile's waits between looks at jobs are for real ones.
 SOON = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--latency-wait", "20"]
@@ -46,6 +47,17 @@ class Cluster:
         """Jobs of a rule, oldest first; `rule` is the beginning of what the plugin writes into a job's comment."""
         found = sorted(self.jobs(folder).items())
         return [row for _, row in found if row.get("Comment", "").startswith(f"rule_{rule}")]
+
+    def restart_controller(self) -> None:
+        """Stop slurmctld, start it again, wait until it answers."""
+        process = int((self.root / "run/slurmctld.pid").read_text())
+        os.kill(process, signal.SIGTERM)
+        while Path(f"/proc/{process}").exists():
+            time.sleep(0.1)
+        time.sleep(3)  # long enough for Snakemake to ask in vain
+        subprocess.run(["slurmctld"], env=self.environment, check=True)
+        while subprocess.run(["scontrol", "ping"], env=self.environment, capture_output=True).stdout.count(b"is UP") == 0:
+            time.sleep(0.1)
 
     def start(self, folder: Path, *arguments: str, output: str = "snakemake.txt") -> "Running":
         """Snakemake with the shipped profile in `folder`, in the background."""
@@ -107,6 +119,15 @@ class Running:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+
+def with_profile(folder: Path, snakefile: str) -> Path:
+    """A folder with a small workflow and, as in a checkout, the profile."""
+    (folder / "profiles").mkdir(parents=True)
+    (folder / "profiles/slurm").symlink_to(PROFILE)
+    (folder / "slurm").symlink_to("profiles/slurm")
+    (folder / "Snakefile").write_text(snakefile, encoding="utf-8")
+    return folder
 
 
 def _install(program: str) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import HERE, Cluster, running_slurm
-from conftest import ROOT, Checkout, smoke_config
+from cluster import HERE, PROFILE, Cluster, running_slurm, with_profile
+from conftest import Checkout, smoke_config
 
 pytestmark = pytest.mark.slow
 
-PROFILE = ROOT / "profiles/slurm"
 # What a partition, an account and states are for: two jobs, one of which fails for good.
 TWO_JOBS = """
 rule all:
@@ -25,15 +24,6 @@ rule fails:
     resources: mem_mb=300, runtime=10
     shell: "exit 7"
 """
-
-
-def with_profile(folder: Path, snakefile: str) -> Path:
-    """A folder with a workflow and, as in a checkout, the profile."""
-    (folder / "profiles").mkdir(parents=True)
-    (folder / "profiles/slurm").symlink_to(PROFILE)
-    (folder / "slurm").symlink_to("profiles/slurm")
-    (folder / "Snakefile").write_text(snakefile, encoding="utf-8")
-    return folder
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm"])
@@ -57,7 +47,7 @@ def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_pa
     study.write_config(config)
     model = "results/runs/it/en/0.004h/seed1/model.nemo"
     hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
-    cluster.snakemake(study.folder, "--configfile", "smoke.yaml", hypotheses)
+    cluster.snakemake(study.folder, hypotheses, "--configfile", "smoke.yaml")
     assert (study.folder / model).exists()
     assert (study.folder / hypotheses).exists()
     for rule, memory_mb in (("train", 2500), ("decode_it", 2500)):
