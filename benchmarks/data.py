@@ -145,11 +145,12 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=None, help="folder for about 2 GB (default: the system's)")
     arguments = parser.parse_args()
     print(f"{'cuts':>9} {'hours':>7} {'side':>7} {'step':>8} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'us/cut':>7}")
+    measured = {}
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
             folder = Path(scratch)
             *training, (_, tests) = write_manifests(folder, size)
-            ours = _ours(folder, training, tests, size, arguments.threads)
+            measured[size] = ours = _ours(folder, training, tests, size, arguments.threads)
             if arguments.skip_lhotse:
                 continue
             command = [sys.executable, "-c", _LHOTSE, str(SCRIPTS), str(folder), json.dumps(TEXT), json.dumps(ours["hours"])]
@@ -157,6 +158,18 @@ def main() -> None:
             _row(size, ours["total_h"], "lhotse", "all", *lhotse)
             print(f"{'':9} ratio lhotse / ours: wall {lhotse[0] / ours['wall']:.1f}, CPU {lhotse[1] / ours['cpu']:.1f}, "
                   f"memory {lhotse[2] / ours['peak']:.1f}")  # fmt: skip
+
+    _slopes(measured)
+
+
+def _slopes(measured: dict[int, dict]) -> None:
+    """What each further cut costs, between neighbouring sizes: constant time and no memory is what a million cuts need."""
+    sizes = sorted(measured)
+    for small, large in zip(sizes, sizes[1:], strict=False):
+        more = {name: measured[large][name] - measured[small][name] for name in ("wall", "cpu", "peak")}
+        added = large - small
+        print(f"ours, {small} to {large} cuts: {more['wall'] / added * 1e6:.1f} us wall and {more['cpu'] / added * 1e6:.1f} us CPU a "
+              f"further cut, {more['peak'] / added * 1e6:.0f} bytes of memory")  # fmt: skip
 
 
 def _ours(folder: Path, training: list[tuple[str, Path]], tests: Path, size: int, threads: int) -> dict:
