@@ -11,6 +11,7 @@ scratch folder, then runs each side in processes of its own:
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -164,12 +165,11 @@ def main() -> None:
 
 def _slopes(measured: dict[int, dict]) -> None:
     """What each further cut costs, between neighbouring sizes: constant time and no memory is what a million cuts need."""
-    sizes = sorted(measured)
-    for small, large in zip(sizes, sizes[1:], strict=False):
-        more = {name: measured[large][name] - measured[small][name] for name in ("wall", "cpu", "peak")}
+    for small, large in itertools.pairwise(sorted(measured)):
         added = large - small
-        print(f"ours, {small} to {large} cuts: {more['wall'] / added * 1e6:.1f} us wall and {more['cpu'] / added * 1e6:.1f} us CPU a "
-              f"further cut, {more['peak'] / added * 1e6:.0f} bytes of memory")  # fmt: skip
+        more = {name: (measured[large][name] - measured[small][name]) / added for name in ("wall", "cpu", "peak")}
+        times = f"{more['wall'] * 1e6:.1f} us wall and {more['cpu'] * 1e6:.1f} us CPU"
+        print(f"ours, {small} to {large} cuts: {times} a further cut, {more['peak'] * 1e6:.0f} bytes of memory")
 
 
 def _ours(folder: Path, training: list[tuple[str, Path]], tests: Path, size: int, threads: int) -> dict:
