@@ -139,7 +139,7 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(study, disturbed):
     seen = disturbed["en"]
     first, second = seen["jobs"]
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
-    stopped = re.search(rf"stopped by a signal at step (\d+) of {STEPS}", slurm_logs(first))
+    stopped = re.search(rf"stopped by SIGTERM: checkpoint at step (\d+) of {STEPS}", slurm_logs(first))
     assert stopped
     assert continued_from(seen["log"]) == int(stopped[1]) > seen["continued"]
 
@@ -149,7 +149,7 @@ def test_a_training_warned_of_its_time_limit_writes_a_checkpoint_and_goes_on(stu
     first, second = seen["jobs"]
     # Not TIMEOUT: it stopped by itself, minutes before.
     assert (first["JobState"], second["JobState"]) == ("FAILED", "COMPLETED")
-    stopped = re.search(rf"stopped by a signal at step (\d+) of {STEPS}", slurm_logs(first))
+    stopped = re.search(rf"stopped by SIGUSR1: checkpoint at step (\d+) of {STEPS}", slurm_logs(first))
     assert stopped
     assert continued_from(seen["log"]) == int(stopped[1]) > seen["continued"]
 
