@@ -8,6 +8,7 @@ import time
 import pytest
 import yaml
 from conftest import ROOT, Checkout, smoke_config
+from test_replay import replay_config
 
 import plan_cost
 import plan_study
@@ -45,6 +46,21 @@ def test_epochs_make_the_cost_follow_the_budget(tmp_path):
     first, largest = made.runs()[:2]
     assert Planner(made, tmp_path).training_audio_h(first) == pytest.approx(2 * 0.2)  # 10 x 0.02 h on each of two GPUs
     assert Planner(made, tmp_path).training_audio_h(largest) == pytest.approx(2 * 3.2, rel=0.01)
+
+
+def test_test_sets_of_a_replayed_language_are_as_long_as_in_their_own(tmp_path):
+    made = Planner(study.Study(checked_replay()), tmp_path)
+    report = tmp_path / "manifests" / "pretraining" / "en" / "test_same.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"kept": {"hours": 3.0}}))
+    assert made.test_audio_h("it", "en_numbers") == 3.0
+    assert made.test_audio_h("it", "same_voices") == 0.04
+
+
+def checked_replay():
+    config = replay_config()
+    study.validate(config, study.SCHEMA)
+    return config
 
 
 def finish(results, run, **record):

@@ -115,6 +115,19 @@ def test_different_contexts_of_the_donors_are_named_as_a_possible_confound(study
     assert "are not recorded" in study[2]
 
 
+def test_what_was_forgotten_is_a_table_of_its_own(study):
+    own = study[1]["wer"].query("lang == 'de' and precision == 'full' and hours == 100 and tier == '160ms'")
+    tables = study[1] | {"wer": pd.concat([study[1]["wer"], own.assign(test_set="en_fleurs", wer_pct=[31.5, 42.25])])}
+    page = Page(tables, [], Quality(), DISPLAY | {"replayed_test_sets": ["en_fleurs"]})
+    rows = page.sheets()["forgotten"]["rows"]
+    assert [[cell["text"] for cell in row[:6]] for row in rows] == [
+        ["German", "English only", "100", "160ms", "en_fleurs", "31.50"],
+        ["German", "Multilingual", "100", "160ms", "en_fleurs", "42.25"],
+    ]
+    assert page.answer() == Page(study[1], [], Quality(), DISPLAY).answer()
+    assert "What was forgotten" not in study[2]
+
+
 def untrained(table, lang="de"):
     """Score rows of donors as they are, at zero hours: worse than any fine-tuned model."""
     rows = table[(table.hours == table.hours.min()) & (table.precision == "full")].assign(hours=0.0)

@@ -125,8 +125,12 @@ class Planner:
 
     def test_audio_h(self, lang: str, test_set: str) -> Hours:
         """Audio of a test set: of its manifest if that is there, as published, or assumed."""
-        source = self.study.config["test_sets"][test_set]
-        return self.split_audio_h(source["corpus"], lang, source["split"])
+        return self.split_audio_h(*self._split_of(lang, test_set))
+
+    def _split_of(self, lang: str, test_set: str) -> tuple[str, str, str]:
+        """(corpus, language, split) of a test set: the clean one of a noisy one, the own language of a replayed one."""
+        corpus, spoken, name = Path(self.study.test_manifest(lang, test_set)).parts[-3:]
+        return corpus, spoken, name.removesuffix(".jsonl.gz").partition("+")[0]
 
     def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
         """Audio of one split of a corpus in a language."""
@@ -241,10 +245,10 @@ class Planner:
         found = []
         for lang in self.study.languages:
             for name in self.study.test_sets(lang):
-                source = self.study.config["test_sets"][name]
-                kind = self.study.config["corpora"][source["corpus"]]["kind"]
-                report = self.results / "manifests" / source["corpus"] / lang / f"{source['split']}.qc.json"
-                if not report.exists() and (kind, source["split"], lang) not in published_hours() and name not in found:
+                corpus, spoken, split = self._split_of(lang, name)
+                kind = self.study.config["corpora"][corpus]["kind"]
+                report = self.results / "manifests" / corpus / spoken / f"{split}.qc.json"
+                if not report.exists() and (kind, split, spoken) not in published_hours() and name not in found:
                     found.append(name)
         return found
 

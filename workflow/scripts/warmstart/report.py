@@ -278,6 +278,7 @@ class Page:
         return {
             "wer": self._wer(),
             "fit": self._fit(),
+            "forgotten": self._forgotten(),
             "guideline": self._guideline(),
             "tiers": self._tiers(),
             "latency": self._latency(),
@@ -327,6 +328,25 @@ class Page:
             for column in (0, 1, 2, 3, 4, 5)
         ]
         return sheet("wer", heads, rows, sortable=True, filters=filters)
+
+    def _forgotten(self) -> dict:
+        """Rates on the test sets of a replayed language, which no run of this study is about."""
+        table = self.tables["wer"]
+        at = table.test_set.isin(self.settings.get("replayed_test_sets", [])) & (table.precision == FULL)
+        heads = ["Trained for", "Warm start", "Hours", "Tier", "Test set", "WER %", f"{self.level} % interval"]
+        rows = [
+            [
+                cell(self.language(row.lang)),
+                cell(self.init(row.init)),
+                hours_cell(row.hours),
+                cell(row.tier),
+                cell(row.test_set),
+                cell(row.wer_pct, 2),
+                interval_cell(row.wer_low_pct, row.wer_high_pct, signed=False),
+            ]
+            for row in table[at & (table.lang != MEAN)].itertuples()
+        ]
+        return sheet("forgotten", heads, rows, sortable=True)
 
     def _fit(self) -> dict:
         table = self.headline("fit")

@@ -413,6 +413,7 @@ class Study:
             },
             "tiers": {name: {**tier.as_json(), "lookahead_ms": tier.lookahead_ms} for name, tier in self.tiers.items()},
             "test_sets": list(self.config["test_sets"]),
+            "replayed_test_sets": list(self.replayed_test_sets()),
         }
 
     def init_source(self, init: str) -> dict[str, Any]:
