@@ -240,6 +240,7 @@ def gap_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
     for test_set, members in by_test_set(scored).items():
         gaps = {one.lang: gaps_of(one, settings) for one in members}
         rates = {one.lang: one.wer for one in members}
+        trained = {one.lang: one.totals.seeds for one in members}
         for row in over_languages(test_set, gaps, settings["confidence"]):
             langs = [row["lang"]] if row["lang"] != MEAN else [lang for lang in gaps if row["cell"] in gaps[lang]]
             wer = {
@@ -259,7 +260,7 @@ def gap_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
                     "relative_gap_pct": _ratio(row["value"], wer[baseline]),
                     "p_value": draws.p_value() if draws else NAN,
                     "probability_challenger_better": float((draws.all > 0).mean()) if draws and draws.error else NAN,
-                    "seeds": int(draws.seed_df) + 1 if draws else None,
+                    "seeds": min(int(trained[lang][(init, *row["cell"])]) for lang in langs for init in wer) if draws else None,
                     "status": row["status"],
                 }
             )
