@@ -129,6 +129,31 @@ def test_noise_lies_under_the_speech_at_the_ratio_that_was_drawn(speech, noise):
     assert all(0 <= ratio <= 20 for ratio in ratios)
 
 
+def test_joined_and_replayed_cuts_are_treated_as_others(speech, noise):
+    """A cut of joined intervals, as VoxPopuli's are: slowed, with noise under all of it, and still marked as replayed."""
+    from lhotse.cut import MixedCut
+
+    from warmstart import replay
+    from warmstart.augment import Augmentation
+
+    pieces = [piece | {"custom": piece["custom"] | {"replay": "en"}} for piece in list(manifest(speech).values())[:2]]
+    offset = pieces[0]["duration"]
+    tracks = [{"cut": pieces[0], "type": "MonoCut", "offset": 0.0}]
+    tracks += [{"cut": pieces[1] | {"supervisions": []}, "type": "MonoCut", "offset": offset}]
+    plain = MixedCut.from_dict({"id": "joined", "tracks": tracks})
+    augmentation = Augmentation(1, [0.9], {"manifest": noise, "snr_db": [3, 3], "probability": 1.0})
+    slowed = augmentation._change_speed(plain)
+    noisy = augmentation._noisy(slowed)
+    assert noisy.id == "joined"
+    assert noisy.duration == slowed.duration == pytest.approx(plain.duration / 0.9, abs=1e-3)
+    assert replay.language(noisy) == replay.language(slowed) == "en"
+    assert [one.text for one in noisy.supervisions] == [one.text for one in plain.supervisions]
+    difference = noisy.load_audio()[0].astype(float) - slowed.load_audio()[0]
+    cut_at = int(pieces[0]["duration"] / 0.9 * 16000)
+    assert (difference[:cut_at] ** 2).mean() == pytest.approx((difference[cut_at:] ** 2).mean(), rel=0.5)
+    assert (difference**2).mean() > 0
+
+
 def test_what_is_heard_belongs_to_seed_epoch_and_cut(speech, noise):
     """Two loaders give the same tensors, one that begins in the middle gives the rest of them, another seed gives others."""
     settings = {"speed_perturb": SPEEDS, "noise": {"manifest": noise, "snr_db": [0, 20], "probability": 0.7}}

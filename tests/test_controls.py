@@ -164,6 +164,8 @@ def test_with_adapters_the_encoder_stays_the_donors_and_adapters_learn(adapted, 
     assert not any(equal(weights, before, adapters))
     record = files.read_json(adapted / "run.json")
     assert record["encoder_tensors_loaded"] == record["encoder_tensors"] == len(given)
+    assert record["init_facts"]["donor_contexts"] == MODEL["contexts"]
+    assert record["init_facts"]["class"] == "EncDecCTCModelBPE"
     others = sum(record["parameters"][name] for name in ("decoder", "joint"))
     # 2 x 64 for the norm, 64 x 64 down, 64 x 64 up.
     assert record["trained_parameters"] - others == LAYERS * (2 * 64 + 2 * 64 * 64)

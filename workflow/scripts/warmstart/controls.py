@@ -61,12 +61,13 @@ class EarlyStop(pl.Callback):
 
     Args:
         recorder: has `last_row`, the latest row of train.csv.
+        every: steps from one validation to the next.
         metric: a column of train.csv that validation fills; lower is better.
         patience: validations without improvement until the end.
     """
 
-    def __init__(self, recorder: Any, metric: str, patience: int):
-        self._recorder, self._metric, self._patience = recorder, metric, patience
+    def __init__(self, recorder: Any, every: int, metric: str, patience: int):
+        self._recorder, self._every, self._metric, self._patience = recorder, every, metric, patience
         self._best, self._waited, self._seen = math.inf, 0, 0
         self.stopped = False
 
@@ -86,6 +87,8 @@ class EarlyStop(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look at each validation once."""
         row, step = self._recorder.last_row, trainer.global_step
+        if step % self._every:
+            return
         if row.get("step") == step and self._metric in row and step != self._seen:
             value, self._seen = float(row[self._metric]), step
             if value < self._best:
@@ -106,7 +109,7 @@ def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
     if settings.get("freeze"):
         made.append(Freeze(**settings["freeze"]))
     if settings.get("early_stop"):
-        made.append(EarlyStop(recorder, **settings["early_stop"]))
+        made.append(EarlyStop(recorder, settings.get("validate_every_steps", 1000), **settings["early_stop"]))
     return made
 
 
