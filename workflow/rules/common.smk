@@ -113,6 +113,23 @@ def more(base):
     return lambda wildcards, attempt: base * (attempt + 1) // 2
 
 
+# A training on several nodes is started by srun inside its job, a task for each device; on one node by the program itself.
+SEVERAL_NODES = config["training"].get("num_nodes", 1) > 1
+
+
+def training_tasks():
+    """What Snakemake's Slurm plugin needs to know of a training on several nodes (`mpi`: the job calls srun itself)."""
+    if not SEVERAL_NODES:
+        return {}
+    return {"mpi": "srun", "nodes": config["training"]["num_nodes"], "tasks_per_node": config["training"]["devices"]}
+
+
+def training_launcher():
+    """What stands before the training program's command."""
+    devices = config["training"].get("devices", 1)
+    return f"srun --ntasks-per-node={devices} --kill-on-bad-exit=1 " if SEVERAL_NODES else ""
+
+
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)

@@ -19,7 +19,7 @@ rule pretrain_init:
         ENVIRONMENT
     threads: 1
     resources:
-        gpu=STUDY.gpus("train"),
+        gpu=min(1, STUDY.gpus("train")),
         mem_mb=more(config["resources"]["train_mem_mb"]),
         runtime=config["resources"]["train_runtime_min"],
     params:

@@ -27,6 +27,7 @@ rule train:
         ENVIRONMENT
     threads: config["resources"]["train_threads"]
     resources:
+        **training_tasks(),
         gpu=STUDY.gpus("train"),
         mem_mb=more(config["resources"]["train_mem_mb"]),
         # Not more with a retry: a training that ran out of time goes on where it was.
@@ -50,6 +51,8 @@ rule train:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
         # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over before its checkpoint is written.
-        "exec python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
+        "exec "
+        + training_launcher()
+        + "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
         " --init {params.init:q} --same-kind-as {params.baseline:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
         " --recipe {params.recipe} --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

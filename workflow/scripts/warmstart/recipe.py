@@ -15,6 +15,7 @@ def check(config: dict[str, Any]) -> None:
     training = config["training"]
     _check_model(training["model"])
     _check_rates(training)
+    _check_devices(config)
     if training.get("adaptation") == "lora":
         raise UserError(
             "training.adaptation is lora, which NeMo 3.0 does not offer for a Conformer encoder; allowed: full, adapter"
@@ -66,6 +67,20 @@ def _check_rates(training: dict[str, Any]) -> None:
             f"training.average_last is {averaged}, but {steps} steps with one checkpoint every {every} leave {steps // every}; "
             "lower checkpoint_every_steps"
         )
+
+
+def _check_devices(config: dict[str, Any]) -> None:
+    devices, nodes = config["training"].get("devices", 1), config["training"].get("num_nodes", 1)
+    gpus = config["resources"]["train_gpus"]
+    # Not derived from each other: a run on more devices hears more in a step and is another experiment, which the block of the
+    # machine must not change behind one's back.
+    if gpus and gpus != devices * nodes:
+        raise UserError(
+            f"resources.train_gpus is {gpus}, training.devices {devices} x training.num_nodes {nodes} is {devices * nodes}; "
+            "give the same number, or train_gpus 0 for CPUs"
+        )
+    if nodes > 1 and devices == 1:
+        raise UserError(f"training.num_nodes is {nodes} with one device each; fill nodes first: raise training.devices")
 
 
 def _check_replay(config: dict[str, Any]) -> None:

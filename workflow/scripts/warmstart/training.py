@@ -183,10 +183,11 @@ class EndlessSampler(torch.utils.data.Sampler):
 
     def _matched(self, epoch: int) -> Iterator[Any]:
         """An epoch in an order in which the batches of a step are of like length: the slowest process sets the pace."""
-        batches = iter(self._inner)
         if self._world == 1:
-            yield from batches
+            yield from self._inner
             return
+        # A generator, because Lhotse's sampler begins anew when it is asked once more after its end.
+        batches = (batch for batch in self._inner)
         order = random.Random(epoch)
         while window := list(islice(batches, _WINDOW * self._world)):
             window.sort(key=lambda batch: max(cut.duration for cut in batch))
@@ -633,6 +634,8 @@ def fit(
     )
     model.set_trainer(trainer)
     model._train_dl = loader
+    # Else the encoder asks all processes for their longest utterance in every forward, and validation has not as many for each.
+    model.encoder.sync_max_audio_length = False
     resume = checkpoints.newest(directory, identity, tidy=ranks.first)
     if resume is not None:
         logger.info("continuing from %s", resume)
