@@ -131,7 +131,7 @@ def test_the_public_pair_can_be_compared_and_its_near_misses_cannot(full_size_ta
     for change, expected in (
         ({"xscaling": True}, r"encoder\.xscaling: False and True"),
         ({"conv_norm_type": "batch_norm"}, r"encoder\.conv_norm_type: 'layer_norm' and 'batch_norm'"),
-        ({"causal_downsampling": False}, r"encoder\.causal_downsampling: True and False"),
+        ({"use_bias": True}, r"encoder\.use_bias: False and True"),
         ({"dropout": 0.2}, r"encoder\.dropout: 0\.1 and 0\.2; set training\.model\.encoder_dropout"),
     ):
         other = full_size(tmp_path / "odd.nemo", "ml", full_size_target, **change)
@@ -253,6 +253,23 @@ def test_a_silent_configuration_means_nemos_defaults():
         for name, default in defaults.items():
             expected = signature[name].default
             assert (default is ...) if expected is inspect.Parameter.empty else default == expected, name
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        # parakeet-tdt-0.6b-v3: centred convolutions.
+        ({"conv_context_size": None}, "conv_context_size is None, the study's models need 'causal'"),
+        ({"conv_context_size": [4, 4]}, r"conv_context_size is \[4, 4\]"),
+        ({"causal_downsampling": False}, "causal_downsampling is False, the study's models need True"),
+    ],
+)
+def test_an_encoder_that_looks_ahead_is_refused_though_both_are_alike(tmp_path, change, expected):
+    paths = {name: write_nemo(tmp_path / f"{name}.nemo", public_config(name, **change), {}) for name in PUBLIC}
+    with pytest.raises(UserError, match=f"init en: encoder.{expected}"):
+        donors.require_same_kind(paths)
+    alike = public_config("en", conv_context_size=[8, 0])
+    donors.require_same_kind({"en": write_nemo(tmp_path / "causal.nemo", alike, {})})
 
 
 def test_a_missing_xscaling_is_not_a_false_one(tmp_path):

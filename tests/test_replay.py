@@ -135,6 +135,10 @@ def test_without_controls_rules_pass_on_what_they_did_before():
             lambda c: c["training"].update(adaptation="adapter", freeze={"encoder_layers": 1, "steps": 1}),
             r"remove training\.freeze",
         ),
+        (
+            lambda c: c["training"].update(adaptation="adapter") or c["inits"].update(rnd={"name": "Random", "scratch": "en"}),
+            "init 'rnd' is random",
+        ),
         (lambda c: c["training"]["model"].update(context_probs=[0.7, 0.1, 0.1, 0.1]), "sums to 0.9999"),
         (lambda c: c["training"]["model"].update(context_probs=[0.5, 0.5]), "2 numbers for 4 contexts"),
         (lambda c: c["training"]["schedule"].update(min_lr=1e-3), "above the encoder's rate"),

@@ -32,6 +32,7 @@ ENCODER_DEFAULTS: dict[str, Any] = {
     "conv_kernel_size": 31,
     "conv_norm_type": "batch_norm",
     "conv_context_size": None,
+    "conv_context_style": "regular",
     "att_context_style": "regular",
 }
 DROPOUT_DEFAULTS: dict[str, Any] = {"dropout": 0.1, "dropout_pre_encoder": 0.1, "dropout_emb": 0.1, "dropout_att": 0.0}
@@ -119,18 +120,40 @@ def differences(one: dict[str, Any], other: dict[str, Any], ignored: tuple[str, 
     return [f"{name}: {left[name]!r} and {right[name]!r}" for name in left if name not in ignored and left[name] != right[name]]
 
 
+def not_causal(config: dict[str, Any]) -> list[str]:
+    """One line per setting under which an encoder looks further ahead than its attention context, with its value.
+
+    The study's models stream: attention contexts are given to them, but how their convolutions lie is in the weights.
+    """
+    known = facts(config)
+    found = []
+    context = known["encoder.conv_context_size"]
+    if context != "causal" and not (isinstance(context, list | tuple) and context[-1] == 0):
+        found.append(f"encoder.conv_context_size is {context!r}, the study's models need 'causal'")
+    if not known["encoder.causal_downsampling"]:
+        found.append(f"encoder.causal_downsampling is {known['encoder.causal_downsampling']!r}, the study's models need True")
+    if known["encoder.self_attention_model"] != "rel_pos":
+        found.append(
+            f"encoder.self_attention_model is {known['encoder.self_attention_model']!r}, the study's models need 'rel_pos'"
+        )
+    return found
+
+
 def require_same_kind(inits: dict[str, Path], model: dict[str, Any] | None = None) -> None:
-    """Refuse to compare inits whose encoders or features are not of one kind.
+    """Refuse inits whose encoders cannot stream, or whose encoders or features are not of one kind.
 
     Args:
         inits: name -> `.nemo`.
         model: block `training.model`; with `encoder_dropout` in it, the donors' own dropout does not count.
 
     Raises:
-        UserError: naming both inits, the settings and their values.
+        UserError: naming the inits, the settings and their values.
     """
     ignored = tuple(f"encoder.{name}" for name in DROPOUT_DEFAULTS) if "encoder_dropout" in (model or {}) else ()
     configs = {name: read_config(path) for name, path in inits.items()}
+    for name, config in configs.items():
+        if found := not_causal(config):
+            raise UserError(f"init {name}: {'; '.join(found)}; use a cache-aware streaming encoder")
     first, *others = configs or [None]
     for other in others:
         if found := differences(configs[first], configs[other], ignored):

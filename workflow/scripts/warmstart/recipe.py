@@ -22,6 +22,10 @@ def check(config: dict[str, Any]) -> None:
         )
     if training.get("adaptation") == "adapter" and training.get("freeze"):
         raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
+    if training.get("adaptation") == "adapter" and (random := [name for name, i in config["inits"].items() if "scratch" in i]):
+        raise UserError(
+            f"training.adaptation is adapter, which keeps the encoder as it was; init {random[0]!r} is random: remove one"
+        )
     if training.get("replay"):
         _check_replay(config)
     noise = config["noise"] or {}
