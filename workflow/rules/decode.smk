@@ -30,7 +30,11 @@ for LANG in STUDY.languages:
         name:
             f"decode_{LANG}"
         input:
-            model=lambda wildcards, lang=LANG: STUDY.decoded_model(lang, wildcards.init, wildcards.hours, wildcards.seed),
+            model=(
+                (lambda wildcards, lang=LANG: STUDY.decoded_model(lang, wildcards.init, wildcards.hours, wildcards.seed))
+                if STUDY.zero_shot_runs(LANG)
+                else f"results/runs/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/model.nemo"
+            ),
             encoder=lambda wildcards, lang=LANG: (
                 [] if wildcards.precision == grid.FULL else QUANTIZED_ENCODER.format(lang=lang, **wildcards)
             ),
@@ -51,18 +55,15 @@ for LANG in STUDY.languages:
         params:
             program=program("decode"),
             recipe=2,
-            run=lambda wildcards, lang=LANG: as_json(
-                {"lang": lang, **{key: wildcards[key] for key in ("init", "hours", "precision")}, "seed": int(wildcards.seed)}
-            ),
-            tier=lambda wildcards: TIERS[wildcards.tier],
             # Values where values do, functions where they must: thousands of these jobs are what a dry run spends its time on.
+            run=f'{{"hours": "{{hours}}", "init": "{{init}}", "lang": "{LANG}", "precision": "{{precision}}", "seed": {{seed}}}}',
+            tier=lambda wildcards: TIERS[wildcards.tier],
             tests=named({name: STUDY.test_manifest(LANG, name) for name in STUDY.test_sets(LANG)}),
             outputs=named({name: HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl") for name in STUDY.test_sets(LANG)}),
-            encoder=lambda wildcards, input: ["--encoder", input.encoder] if input.encoder else [],
             zero_shot=(lambda wildcards, lang=LANG: zero_shot(lang, wildcards)) if STUDY.zero_shot_runs(LANG) else [],
             settings=lambda wildcards: DECODING[wildcards.precision],
         message:
             "Decode {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
         shell:
-            "python {params.program:q} --model {input.model:q} {params.encoder:q} {params.zero_shot:q} --keys {params.run:q} --tier {params.tier:q}"
+            "python {params.program:q} --model {input.model:q} --encoder {input.encoder:q} {params.zero_shot:q} --keys {params.run:q} --tier {params.tier:q}"
             " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"

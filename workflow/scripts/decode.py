@@ -35,7 +35,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line and check that it hangs together."""
     parser = cli.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--encoder", type=Path, help="encoder.onnx of quantize.py for this model and tier")
+    parser.add_argument(
+        "--encoder", type=Path, nargs="?", help="encoder.onnx of quantize.py for this model and tier; none = the model's"
+    )
     parser.add_argument("--keys", type=cli.json_value, required=True, help=f"JSON with {', '.join(KEYS)}")
     parser.add_argument("--tier", type=cli.json_value, required=True, help="JSON with name, left, right, offline")
     parser.add_argument("--cuts", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST")
