@@ -17,11 +17,11 @@ rule all:
     input: "done.txt", "never.txt"
 rule works:
     output: "done.txt"
-    resources: mem_mb=300, runtime=10
+    resources: mem_mb=600, runtime=10
     shell: "echo $SLURM_JOB_ID > {output}"
 rule fails:
     output: "never.txt"
-    resources: mem_mb=300, runtime=10
+    resources: mem_mb=600, runtime=10
     shell: "exit 7"
 """
 
@@ -64,6 +64,17 @@ def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_pa
     assert (study.folder / "logs/train/it/en/0.004h/seed1.log").stat().st_size > 1000
     assert study.planned(hypotheses) == {}
 
+    # As docs/cluster.md writes it: several decodings in one job, one after the other on its GPU.
+    both = [hypotheses.replace("560ms", tier) for tier in ("560ms", "offline")]
+    (study.folder / hypotheses).unlink()
+    grouped = ["--groups", "decode_it=decode", "--group-components", "decode=4"]
+    one_gpu = ["--set-resource-scopes", "gpu=local", "--resources", "gpu=1", "download=2"]
+    cluster.snakemake(study.folder, *both, "--configfile", "smoke.yaml", *grouped, *one_gpu)
+    assert all((study.folder / name).exists() for name in both)
+    [job] = [row for row in cluster.jobs(study.folder).values() if row["Comment"].startswith("group_")]
+    assert job["TresPerJob"] == "gres:gpu:1"
+    assert job["TimeLimit"] == "08:00:00"
+
 
 def test_a_study_in_another_folder_finds_the_partitions(cluster: Cluster, tmp_path):
     folder = with_profile(tmp_path / "study", TWO_JOBS)
@@ -83,7 +94,7 @@ def test_with_accounting_the_state_of_a_job_comes_from_sacct(tmp_path_factory, t
         listed = cluster.ask("sacct", "-X", "-n", "-P", "-o", "State,Account,Partition,Comment").split()
         assert sorted(listed) == ["COMPLETED|study|cpu|rule_works", "FAILED|study|cpu|rule_fails"]
         # An account that is not the user's stops before anything is submitted, and is told what there is.
-        status, said = cluster.snakemake(folder, "--default-resources", "slurm_account=mine", "mem_mb=300", check=False)
+        status, said = cluster.snakemake(folder, "--default-resources", "slurm_account=mine", "mem_mb=600", check=False)
         assert status == 1
         assert "The given account mine appears to be invalid. Available accounts" in said
 

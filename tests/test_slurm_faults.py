@@ -46,6 +46,12 @@ def process_of(study: Checkout, init: str) -> int:
     return json.loads((run_dir(study, init) / ".lock").read_text())["pid"]
 
 
+def parent_of(process: int) -> str:
+    """Name of the program that started a process."""
+    parent = re.search(r"PPid:\s*(\d+)", Path(f"/proc/{process}/status").read_text())[1]
+    return Path(f"/proc/{parent}/comm").read_text().strip()
+
+
 def signalled(process: int, number: signal.Signals) -> bool:
     """Whether a signal waits for a halted process, or woke it and it is gone."""
     try:
@@ -58,6 +64,11 @@ def signalled(process: int, number: signal.Signals) -> bool:
 
 def slurm_logs(job: dict[str, str]) -> str:
     return Path(job["StdOut"]).read_text(encoding="utf-8")
+
+
+def newest_job(cluster: Cluster, study: Checkout, init: str) -> dict[str, str]:
+    """Slurm's record of the newest job of a run."""
+    return [row for row in cluster.jobs_of("train", study.folder) if f"_{init}_" in row["Comment"]][-1]
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +96,14 @@ def disturbed(cluster: Cluster, study: Checkout):
         study.folder, *(f"results/runs/it/{init}/0.02h/seed1/model.nemo" for init in INITS), "--configfile", "smoke.yaml"
     )
 
-    def job(init: str) -> dict[str, str]:
-        """The newest job of a run."""
-        return next((row for row in reversed(cluster.jobs_of("train", study.folder)) if f"_{init}_" in row["Comment"]), {})
-
     seen = {init: {} for init in INITS}
     try:
         # Each is halted where it is to be disturbed, so that neither is over before the other has come as far.
         for init in INITS:
             running.until(lambda init=init: newest_step(study, init), f"a checkpoint of {init}")
             os.kill(process_of(study, init), signal.SIGSTOP)
-            seen[init] |= {"job": job(init)["JobId"], "at_preemption": newest_step(study, init)}
+            seen[init]["parent"] = parent_of(process_of(study, init))
+            seen[init] |= {"job": newest_job(cluster, study, init)["JobId"], "at_preemption": newest_step(study, init)}
         # A job of a partition above takes the whole node. What it pushes aside is told to end, and killed after some seconds.
         cluster.ask("sbatch", "--wait", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
         for init in INITS:
@@ -106,8 +114,8 @@ def disturbed(cluster: Cluster, study: Checkout):
             )
             os.kill(process_of(study, init), signal.SIGSTOP)
             seen[init]["continued"] = continued_from(training_log(study, init))
-            seen[init]["restarts"] = job(init)["Restarts"]
-            seen[init]["same_job"] = job(init)["JobId"] == seen[init]["job"]
+            seen[init]["restarts"] = newest_job(cluster, study, init)["Restarts"]
+            seen[init]["same_job"] = newest_job(cluster, study, init)["JobId"] == seen[init]["job"]
         cluster.ask("scancel", seen["en"]["job"])
         # Slurm looks at limits twice a minute; the profile asks for the warning five minutes before.
         cluster.ask("scontrol", "update", f"JobId={seen['ml']['job']}", "TimeLimit=5")
@@ -139,6 +147,11 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(study, disturbed):
     seen = disturbed["en"]
     first, second = seen["jobs"]
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    # More memory with a retry, and no more time: it goes on where it was.
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("2500M", "3750M")
+    assert first["TimeLimit"] == second["TimeLimit"] == "00:30:00"
+    # No shell between Snakemake and the program: it would die of the signal, and the job with it, before it has saved.
+    assert seen["parent"] != "bash"
     stopped = re.search(rf"stopped by SIGTERM: checkpoint at step (\d+) of {STEPS}", slurm_logs(first))
     assert stopped
     assert continued_from(seen["log"]) == int(stopped[1]) > seen["continued"]
@@ -149,6 +162,8 @@ def test_a_training_warned_of_its_time_limit_writes_a_checkpoint_and_goes_on(stu
     first, second = seen["jobs"]
     # Not TIMEOUT: it stopped by itself, minutes before.
     assert (first["JobState"], second["JobState"]) == ("FAILED", "COMPLETED")
+    # And nobody else did: Snakemake gets the signal too.
+    assert "User defined signal" not in slurm_logs(first)
     stopped = re.search(rf"stopped by SIGUSR1: checkpoint at step (\d+) of {STEPS}", slurm_logs(first))
     assert stopped
     assert continued_from(seen["log"]) == int(stopped[1]) > seen["continued"]
@@ -165,75 +180,83 @@ def test_disturbed_trainings_lose_nothing(disturbed):
 
 
 def test_a_killed_snakemake_finds_its_jobs_again_and_nothing_is_lost(cluster: Cluster, study: Checkout, disturbed, tmp_path):
-    """The folder's own lock, then the jobs that are left, then the checkpoint: three things in the way of doing work twice."""
+    """The folder's own lock, then the jobs that are left stand in the way of doing work twice; then it goes on."""
     killed = study.copy(tmp_path / "killed")
     for parent in (tmp_path, tmp_path.parent):
         parent.chmod(0o755)
     shutil.rmtree(killed.folder / "results/runs")
-    target = ["results/runs/it/en/0.02h/seed1/model.nemo", "--configfile", "smoke.yaml"]
-    first = cluster.start(killed.folder, *target)
-    first.until(lambda: newest_step(killed, "en"), "a checkpoint")
-    process = process_of(killed, "en")
-    os.kill(process, signal.SIGSTOP)
-    reached = newest_step(killed, "en")
-    first.kill()
-    [job] = cluster.jobs_of("train", killed.folder)
+    targets = [*(f"results/runs/it/{init}/0.02h/seed1/model.nemo" for init in INITS), "--configfile", "smoke.yaml"]
 
-    status, said = cluster.snakemake(killed.folder, *target, check=False)
+    def state(init: str) -> str:
+        return newest_job(cluster, killed, init)["JobState"]
+
+    first = cluster.start(killed.folder, *targets)
+    for init in INITS:
+        first.until(lambda init=init: newest_step(killed, init), f"a checkpoint of {init}")
+        os.kill(process_of(killed, init), signal.SIGSTOP)
+    reached = {init: newest_step(killed, init) for init in INITS}
+    number = {init: newest_job(cluster, killed, init)["JobId"] for init in INITS}
+    first.kill()
+
+    status, said = cluster.snakemake(killed.folder, *targets, check=False)
     assert status == 1
     assert "Directory cannot be locked" in said
     cluster.snakemake(killed.folder, "--unlock", "--configfile", "smoke.yaml")
-    status, said = cluster.snakemake(killed.folder, *target, check=False)
+    status, said = cluster.snakemake(killed.folder, *targets, check=False)
     assert status == 1
-    number = job["JobId"]
-    assert (
-        f"Slurm still has jobs of an earlier Snakemake in this folder: {number} (RUNNING, train_wildcards_it_en_0.02_1)" in said
-    )
-    assert f"scancel {number}" in said
-    # It trains on, alone and undisturbed.
-    assert [row["JobState"] for row in cluster.jobs_of("train", killed.folder)] == ["RUNNING"]
-    assert json.loads((run_dir(killed, "en") / ".lock").read_text())["slurm_job"] == number
-    assert newest_step(killed, "en") == reached
+    assert "Slurm still has jobs of an earlier Snakemake in this folder" in said
+    # Both are named, nothing was ordered a second time, and they are alone in their folders.
+    assert re.search(r"scancel \d+ \d+`", said)
+    assert len(cluster.jobs_of("train", killed.folder)) == 2
+    for init in INITS:
+        assert f"{number[init]} (RUNNING, train_wildcards_it_{init}_0.02_1)" in said
+        assert newest_step(killed, init) == reached[init]
+        assert json.loads((run_dir(killed, init) / ".lock").read_text())["slurm_job"] == number[init]
 
-    # Its end, before anything is started again: the finished files are not marked as whole, and training has only to save them.
-    os.kill(process, signal.SIGCONT)
+    # One is left to end by itself, as if nothing had happened to who ordered it; the other is stopped.
+    os.kill(process_of(killed, "en"), signal.SIGCONT)
+    cluster.ask("scancel", number["ml"])
     end = time.monotonic() + 120
-    while cluster.jobs_of("train", killed.folder)[0]["JobState"] == "RUNNING":
+    while "RUNNING" in (state("en"), state("ml")) or "COMPLETING" in (state("en"), state("ml")):
         assert time.monotonic() < end
         time.sleep(0.3)
-    assert cluster.jobs_of("train", killed.folder)[0]["JobState"] == "COMPLETED"
-    cluster.snakemake(killed.folder, *target)
-    assert continued_from(training_log(killed, "en")) == STEPS
-    curve = (run_dir(killed, "en") / "train.csv").read_text().splitlines()
-    assert [int(row.split(",")[0]) for row in curve[1:]] == list(range(10, STEPS + 1, 10))
-    assert json.loads((run_dir(killed, "en") / "run.json").read_text())["hours_seen"] == disturbed["en"]["run"]["hours_seen"]
-    assert killed.planned(target[0]) == {}
+    assert (state("en"), state("ml")) == ("COMPLETED", "CANCELLED")
+    cluster.snakemake(killed.folder, *targets)
+    assert newest_job(cluster, killed, "en")["JobId"] == number["en"]
+    assert state("ml") == "COMPLETED"
+    assert continued_from(training_log(killed, "ml")) >= reached["ml"] > 0
+    for init in INITS:
+        curve = (run_dir(killed, init) / "train.csv").read_text().splitlines()
+        assert [int(row.split(",")[0]) for row in curve[1:]] == list(range(10, STEPS + 1, 10))
+        assert (
+            json.loads((run_dir(killed, init) / "run.json").read_text())["hours_seen"] == disturbed[init]["run"]["hours_seen"]
+        )
 
 
-# Jobs without training in them, for faults that do the same to any job.
+# Jobs without training in them, for faults that do the same to any job. Snakemake, which runs in each, needs 350 MB of its own.
 OTHERS = """
 rule all:
     input: "flaky.txt", "hungry.txt", "late.txt", "steady.txt"
 
 rule flaky:
     output: "flaky.txt"
-    resources: mem_mb=300, runtime=10
+    resources: mem_mb=600
     shell: "echo try >> tries.txt; test $(wc -l < tries.txt) -eq 3; mv tries.txt {output}"
 
 rule hungry:
     output: "hungry.txt"
-    resources: mem_mb=lambda wildcards, attempt: 400 * attempt, runtime=10
-    shell: "python -c 'import time; held = bytearray(500_000_000); time.sleep(4)'; echo $SLURM_JOB_ID > {output}"
+    resources: mem_mb=lambda wildcards, attempt: 600 * attempt, runtime=10
+    shell: "python -c 'import time; held = bytearray(800_000_000); time.sleep(4)'; echo $SLURM_JOB_ID > {output}"
 
 rule late:
     output: "late.txt"
     params: hidden="hidden/late.txt"
-    resources: mem_mb=300, runtime=10
+    resources: mem_mb=600, runtime=10
     shell: "mkdir -p hidden; echo late > {params.hidden}"
 
 rule steady:
     output: "steady.txt"
-    resources: mem_mb=300, runtime=10
+    resources: mem_mb=600, runtime=10
     shell: "echo $SLURM_JOB_ID >> lives.txt; while ! test -e enough; do sleep 0.2; done; mv lives.txt {output}"
 """
 
@@ -288,11 +311,13 @@ def others(cluster: Cluster, tmp_path_factory):
 def test_a_job_that_fails_twice_passes_the_third_time(others):
     assert [job["JobState"] for job in others["jobs"]["flaky"]] == ["FAILED", "FAILED", "COMPLETED"]
     assert (others["folder"] / "flaky.txt").read_text() == "try\n" * 3
+    # It says nothing of its time: the profile does, and gives more with every try.
+    assert [job["TimeLimit"] for job in others["jobs"]["flaky"]] == ["04:00:00", "08:00:00", "12:00:00"]
 
 
 def test_a_job_killed_for_its_memory_gets_more(others):
     first, second = others["jobs"]["hungry"]
-    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("400M", "800M")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("600M", "1200M")
     assert first["JobState"] in ("OUT_OF_MEMORY", "CANCELLED", "FAILED")
     assert "exceeded memory limit" in slurm_logs(first)
     assert second["JobState"] == "COMPLETED"

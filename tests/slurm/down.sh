@@ -1,10 +1,22 @@
 #!/usr/bin/env bash
-# Stop what up.sh started under ROOT, by its pid files, and nothing else.
+# Stop what up.sh started under ROOT, its jobs and its daemons by their pid files, and nothing else.
 ROOT=${1:?usage: down.sh ROOT}
+export SLURM_CONF="$ROOT/etc/slurm.conf"
+
+# A pid file outlives a crash, and its number may be somebody else's by now.
+alive() {
+    pid=$(cat "$ROOT/run/$1.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ]
+}
+
+# Slurm's daemons leave the jobs alone when they stop.
+if alive slurmctld && timeout 10 scancel --user="$(id -un)"; then
+    for _ in $(seq 100); do
+        [ -z "$(timeout 10 squeue --noheader --states=RUNNING,COMPLETING,PENDING 2>/dev/null)" ] && break
+        sleep 0.1
+    done
+fi
 for daemon in slurmd slurmctld slurmdbd mariadbd munged; do
-    pid=$(cat "$ROOT/run/$daemon.pid" 2>/dev/null) || continue
-    # A pid file outlives a crash, and its number may be somebody else's by now.
-    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$daemon" ] || continue
+    alive "$daemon" || continue
     kill "$pid" 2>/dev/null || continue
     for _ in $(seq 100); do
         kill -0 "$pid" 2>/dev/null || break
