@@ -5,6 +5,7 @@ import json
 import numpy
 import onnx
 import pytest
+import sherpa_reference
 import soundfile
 from onnx import numpy_helper
 from test_decode import write_manifest
@@ -80,31 +81,78 @@ def test_bundle_holds_the_packed_weights_that_were_scored(int4_bundle, toy_model
         assert all(numpy.array_equal(left, right) for left, right in zip(tensors, shipped[name], strict=True)), name
 
 
-def test_fixed_steps_are_nemos_pad_and_drop_steps(toy_model_path, tmp_path):  # noqa: F811
+def windows_in_pytorch(model):
+    """Encoder frames of the windows that sherpa-onnx cuts, by NeMo's own native steps: the bundle's graph, rebuilt."""
+    import torch
+
+    streaming.set_tier(model.encoder, TIER)
+    caches, first = list(model.encoder.get_initial_cache_state(batch_size=1)), True
+
+    def encode(window):
+        nonlocal caches, first
+        # 65 frames: 16 more than the first native chunk has, and 9 of those before in front of every later one.
+        features = torch.where(window > -15.942, torch.log(torch.exp(window) + 2**-24), window)
+        features = features[:, 16:] if first else features
+        with torch.inference_mode():
+            encoded, _, *caches = model.encoder.cache_aware_stream_step(
+                features.transpose(1, 2),
+                torch.tensor([features.shape[1]]),
+                *caches,
+                keep_all_outputs=True,
+                drop_extra_pre_encoded=0 if first else 2,
+            )
+        first = False
+        return encoded[0].T
+
+    return encode
+
+
+def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path):  # noqa: F811
     import onnxruntime
     import torch
 
     model = streaming.load_model(toy_model_path)
-    quantization.save(quantization.export(model.encoder, TIER, native=False), tmp_path / "encoder.onnx")
+    graph = quantization.export(model.encoder, TIER, native=False, log_guard=2**-24)
+    quantization.save(graph, tmp_path / "encoder.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
-    encoder = model.encoder
-    features = torch.randn(1, 80, 65 + 56, generator=torch.Generator().manual_seed(1)) * 4 - 6
-    caches = encoder.get_initial_cache_state(batch_size=1)
-    theirs = [caches[0].transpose(0, 1).numpy(), caches[1].transpose(0, 1).numpy(), caches[2].numpy()]
-    for start in (0, 56):
-        chunk = features[:, :, start : start + 65]
-        with torch.inference_mode():
-            expected, _, *caches = encoder.cache_aware_stream_step(
-                chunk,
-                torch.tensor([65]),
-                *caches,
-                keep_all_outputs=False,
-                drop_extra_pre_encoded=2,
-            )
-        inputs = dict(zip(quantization.INPUTS, [chunk.numpy(), numpy.array([65]), *theirs], strict=True))
-        found, _, *theirs = session.run(None, inputs)
-        assert found.shape[2] == 7
-        numpy.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    features = torch.randn(1, 80, 65 + 2 * 56, generator=torch.Generator().manual_seed(1)) * 4 - 6
+    features[:, :, 30:40] = float(numpy.log(numpy.finfo(numpy.float32).eps))
+    encode = windows_in_pytorch(model)
+    caches = model.encoder.get_initial_cache_state(batch_size=1)
+    caches = [caches[0].transpose(0, 1).numpy(), caches[1].transpose(0, 1).numpy(), caches[2].numpy()]
+    for start in (0, 56, 112):
+        window = features[:, :, start : start + 65]
+        expected = encode(window.transpose(1, 2)).T[None].numpy()
+        inputs = dict(zip(quantization.INPUTS, [window.numpy(), numpy.array([65]), *caches], strict=True))
+        found, count, *caches = session.run(None, inputs)
+        assert found.shape[2] == count[0] == 7
+        numpy.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
+def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path, int4_bundle, tmp_path, precision):  # noqa: F811
+    folder = int4_bundle
+    model = streaming.load_model(toy_model_path)
+    if precision == "fp32":
+        folder = tmp_path / "fp32"
+        folder.mkdir()
+        bundle.write_networks(model, TIER, quantization.Scheme("fp32"), folder)
+    else:
+        quantization.load_weights(model.encoder, folder / "encoder.onnx")
+    recognizer = bundle.open_recognizer(folder)
+    mel = model.preprocessor.featurizer.fb[0].numpy()
+    agreed = 0
+    for path in sorted(SPEECH.glob("*/*.flac"))[::6]:
+        samples = soundfile.read(path, dtype="float32")[0]
+        padded = numpy.concatenate([numpy.zeros(2640), samples, numpy.zeros(25600)]).astype(numpy.float32)
+        frames = sherpa_reference.features(padded, mel)
+        tokens = sherpa_reference.tokens(windows_in_pytorch(model), model, frames, 65, 56)
+        pieces = [piece.replace("\u2581", " ") for piece in model.tokenizer.ids_to_tokens(tokens)]
+        found = bundle.recognize(recognizer, samples, SAMPLE_RATE)
+        # It writes no <unk>, which only a random model says.
+        assert found == [piece for piece in pieces if piece != "<unk>"], path
+        agreed += len(found)
+    assert agreed > 3000
 
 
 def test_readme_and_json_say_what_it_is(int4_bundle):
@@ -139,6 +187,12 @@ def test_missing_and_changed_files_are_named(int4_bundle, tmp_path):
     with pytest.raises(UserError, match=r"missing \['joiner.onnx'\], changed \['tokens.txt'\]"):
         bundle.verify(copied)
     with pytest.raises(UserError, match=r"lacks joiner.onnx"):
+        bundle.open_recognizer(copied)
+    shutil.copy(int4_bundle / "joiner.onnx", copied)
+    encoder = onnx.load(str(copied / "encoder.onnx"))
+    encoder.opset_import[0].version = 99
+    onnx.save(encoder, str(copied / "encoder.onnx"))
+    with pytest.raises(UserError, match=r"(?is)encoder.onnx: ONNX Runtime .* cannot load it .*opset 99"):
         bundle.open_recognizer(copied)
 
 

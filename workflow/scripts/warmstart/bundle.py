@@ -1,8 +1,9 @@
 """A deployable recogniser: streaming encoder, predictor, joint and tokens in the form that sherpa-onnx loads as it is.
 
-sherpa-onnx wants the export that drops repeated frames at every step (`quantization.export(native=False)`), NeMo's names,
-positional inputs and metadata. It makes its own features and drops two encoder frames of its first window too, so it hears
-other frames than NeMo's native chunks: how often the two agree is measured here and written into the bundle, not assumed.
+sherpa-onnx wants an encoder that takes windows of one size (`quantization.export(native=False)`), NeMo's names, positional
+inputs and metadata. It makes its own features: frames half a hop late, edges reflected, another floor of the logarithm. 165 ms
+of zeros in front line up frames and chunks, the export undoes the floor; how often tokens then agree with native decoding is
+measured here and written into the bundle, not assumed.
 
 Source of the metadata: k2-fsa/sherpa-onnx, scripts/nemo/fast-conformer-hybrid-transducer-ctc.
 """
@@ -26,8 +27,8 @@ FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.w
 
 # Without zeros behind, the last words stay in sherpa-onnx's buffer.
 _TAIL_S = 1.6
-# Zeros in front, in samples. Its frames are centred half a hop late: 80 samples line them up. Its first window loses two
-# encoder frames: with 160 ms more nothing of the audio is lost, and chunk limits are those of the native chunks.
+# Zeros in front, in samples. Its frames are centred half a hop late: 80 samples line them up. The first window is two encoder
+# frames longer than the first chunk, and the export cuts them off: 160 ms more, and nothing of the audio is lost.
 _FRONTS = {"as it is": 0, "5 ms of zeros in front": 80, "165 ms of zeros in front": 80 + 2560}
 _FRONT_SAMPLES = 80 + 2560
 
@@ -109,9 +110,17 @@ def measured_rows(scores: str | Path | None, wanted: dict[str, Any]) -> list[dic
         ]
 
 
+def _log_guard(model) -> float:
+    """What the model's features add before the logarithm; 0 where they clamp, as sherpa-onnx does."""
+    import torch
+
+    featurizer = model.preprocessor.featurizer
+    return float(featurizer.log_zero_guard_value_fn(torch.zeros(1))) if featurizer.log_zero_guard_type == "add" else 0.0
+
+
 def write_networks(model, tier: streaming.Tier, scheme: quantization.Scheme, folder: Path) -> None:
     """Write encoder, decoder, joiner and tokens."""
-    original = quantization.export(model.encoder, tier, native=False)
+    original = quantization.export(model.encoder, tier, native=False, log_guard=_log_guard(model))
     encoder = quantization.quantize(original, scheme)
     quantization.set_metadata(encoder, sherpa_metadata(model, tier))
     quantization.save(encoder, folder / "encoder.onnx")
@@ -124,7 +133,7 @@ def open_recognizer(folder: str | Path, threads: int = 1):
     """Load a bundle in sherpa-onnx.
 
     Raises:
-        UserError: a file is missing, or sherpa-onnx cannot be imported.
+        UserError: a file is missing or cannot be loaded, or sherpa-onnx cannot be imported.
     """
     folder = Path(folder)
     if missing := [name for name in FILES[:4] if not (folder / name).is_file()]:
@@ -135,14 +144,23 @@ def open_recognizer(folder: str | Path, threads: int = 1):
         raise UserError(f"sherpa-onnx cannot be imported ({error}); install sherpa-onnx 2.0.1") from error
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(folder / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    # sherpa-onnx ends the whole process on a graph that it cannot load.
+    for name in FILES[:3]:
+        try:
+            session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen classes of its own
+            raise UserError(
+                f"{folder / name}: ONNX Runtime {onnxruntime.__version__} cannot load it ({error}); make the bundle again"
+            ) from error
+        if name == "encoder.onnx":
+            features = session.get_inputs()[0].shape[1]
     return sherpa_onnx.OnlineRecognizer.from_transducer(
         tokens=str(folder / "tokens.txt"),
         encoder=str(folder / "encoder.onnx"),
         decoder=str(folder / "decoder.onnx"),
         joiner=str(folder / "joiner.onnx"),
         num_threads=threads,
-        feature_dim=session.get_inputs()[0].shape[1],
+        feature_dim=features,
         decoding_method="greedy_search",
     )
 
@@ -240,7 +258,8 @@ def readme(about: dict[str, Any]) -> str:
         lines += ["No scores were given when this bundle was made."]
     lines += [
         "",
-        "sherpa-onnx makes its own features and loses 160 ms of its first window, so it does not hear exactly what was scored."
+        "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With the zeros above its frames and"
+        " chunks are those of the native decode, and what is left is the edge of the signal; without them 160 ms are lost."
         f" Against the native decode with the same weights, on {met['utterances']} utterances ({met['native_words']} words):",
         "",
         "| zeros | identical utterances | differing words |",

@@ -6,7 +6,10 @@ convolutions. Two forms share their packed weights:
 
 - native: drops the encoder frames that were given before only when something was; this equals NeMo's native chunks and the full
   forward. For `streaming.OnnxEncoder`.
-- fixed: drops them at every step, as NeMo's own export does; sherpa-onnx wants this form.
+- windows: takes windows of one size, as sherpa-onnx cuts them, and makes native chunks of them. NeMo's own export drops
+  repeated frames of every window, of the first one too, which loses 160 ms and encodes what lies before the audio: no chunk
+  that the model was trained on. Here the surplus of the first window is cut off its front, so that 160 ms of anything before
+  the audio give exactly the native chunks; and sherpa-onnx's log, floored at 2^-23, becomes NeMo's log(x + 2^-24).
 
 All of NeMo's and torch's exporters are called inside functions: see `streaming`.
 """
@@ -38,6 +41,9 @@ OUTPUTS = ["outputs", "encoded_lengths", "cache_last_channel_next", "cache_last_
 
 # protobuf refuses larger messages; behind it the weights lie beside the graph.
 _PROTOBUF_LIMIT_BYTES = 2_000_000_000
+
+# kaldi-native-fbank floors energies at float32's epsilon, 2^-23, before its logarithm: -15.9424; a little above it.
+_SHERPA_LOG_FLOOR = -15.942
 
 _LOG = logging.getLogger("warmstart.quantization")
 
@@ -113,7 +119,7 @@ def _constant(value: "torch.Tensor") -> "torch.nn.Module":
 
 
 @contextlib.contextmanager
-def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.nn.Module"]:
+def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -> Iterator["torch.nn.Module"]:
     """The encoder as a module of `INPUTS` that exports well; the encoder is itself again afterwards."""
     import torch
 
@@ -124,6 +130,8 @@ def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.
         setattr(parent, name, child)
 
     dropped = encoder.streaming_cfg.drop_extra_pre_encoded
+    shape = streaming.ChunkShape.of(encoder)
+    surplus = 0 if native else shape.again + shape.later - shape.first
 
     class Step(torch.nn.Module):
         def __init__(self):
@@ -133,6 +141,10 @@ def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.
 
         def forward(self, audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len):
             self.heard = cache_last_channel_len
+            if not native and log_guard:
+                guarded = torch.log(torch.exp(audio_signal) + log_guard)
+                # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
+                audio_signal = torch.where(audio_signal > _SHERPA_LOG_FLOOR, guarded, audio_signal)
             return self.encoder.forward_for_export(
                 audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len
             )
@@ -145,8 +157,11 @@ def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.
             self.inner = inner
 
         def forward(self, x, lengths):
+            heard = (step.heard.max() > 0).to(torch.int64)
+            if surplus:
+                x, lengths = x[:, (1 - heard) * surplus :], lengths - (1 - heard) * surplus
             x, lengths = self.inner(x=x, lengths=lengths)
-            drop = (step.heard.max() > 0).to(torch.int64) * dropped
+            drop = heard * dropped
             return x[:, drop:], lengths - drop
 
     frames = tier.left + tier.right + 1
@@ -160,9 +175,8 @@ def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.
             replace(layer.conv, "pointwise_conv2", _pointwise_as_linear(layer.conv.pointwise_conv2))
     # 5,000 positions as a constant would outweigh a small encoder.
     replace(encoder.pos_enc, "pe", positions.clone())
-    if native:
-        replace(encoder, "pre_encode", DropWhatWasHeard(encoder.pre_encode))
-        encoder.streaming_cfg.drop_extra_pre_encoded = 0
+    replace(encoder, "pre_encode", DropWhatWasHeard(encoder.pre_encode))
+    encoder.streaming_cfg.drop_extra_pre_encoded = 0
     cached, encoder.export_cache_support = encoder.export_cache_support, True
     try:
         yield step.eval()
@@ -173,10 +187,14 @@ def _exportable(encoder, tier: streaming.Tier, native: bool) -> Iterator["torch.
             setattr(parent, name, child)
 
 
-def export(encoder, tier: streaming.Tier, native: bool = True) -> "onnx.ModelProto":
+def export(encoder, tier: streaming.Tier, native: bool = True, log_guard: float = 0.0) -> "onnx.ModelProto":
     """Export one streaming step of a PyTorch encoder (on the CPU) as a graph with float32 weights inside.
 
     For an offline tier this is a step with the same context; its weights serve the full forward (`load_weights`).
+
+    Args:
+        native: the form, see above.
+        log_guard: what the features of the model add before the logarithm (0: nothing); for windows.
 
     Raises:
         UserError: the tier was not trained, or has chunks of one frame.
@@ -191,7 +209,7 @@ def export(encoder, tier: streaming.Tier, native: bool = True) -> "onnx.ModelPro
     streaming.set_tier(encoder, tier)
     shape = streaming.ChunkShape.of(encoder)
     window = shape.again + shape.later
-    with torch.no_grad(), _exportable(encoder, tier, native) as step, tempfile.TemporaryDirectory() as folder:
+    with torch.no_grad(), _exportable(encoder, tier, native, log_guard) as step, tempfile.TemporaryDirectory() as folder:
         channel, convolution, _ = encoder.get_initial_cache_state(batch_size=2)
         example = (
             torch.randn(2, encoder._feat_in, window),
