@@ -110,6 +110,24 @@ def test_three_seeds_ask_for_students_t_and_stay_paired():
     assert mean.interval(0.95) == pytest.approx((low, high), rel=1e-6)
 
 
+def test_seeds_that_differ_by_the_noise_of_blocks_only_add_nothing():
+    """Three trainings of one true rate: their spread is that of their own errors, which the blocks account for."""
+    random = np.random.default_rng(3)
+    words = np.full(400, 1000)
+    expected = 0.2 / 1000 / 400 / 3  # variance of a rate over 400,000 words, by three
+    ratios, residuals = [], []
+    for study in range(100):
+        errors = random.poisson(200, (3, 400))
+        (cell,) = st.cell_draws(
+            errors, words, [[0, 1, 2]], 1000, random, lambda _, study=study: np.random.default_rng([3, study])
+        )
+        ratios.append(cell.error**2 / expected)
+        residuals.append(cell.residual.var() / expected)
+    assert np.mean(residuals) == pytest.approx(1, rel=0.05)
+    # Where the three happen to lie apart by more than that, the excess is taken for the seeds': above one, but far from two.
+    assert 0.9 < np.median(ratios) < 1.4
+
+
 def test_intervals_over_three_seeds_cover_the_truth():
     """Noise of the seeds ten times that of the blocks; resampling the seeds would cover 83 %."""
     random = np.random.default_rng(8)

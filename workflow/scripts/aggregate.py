@@ -315,13 +315,8 @@ def tier_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
 
 def _mean_same_blocks(draws: list[st.Draws]) -> st.Draws:
     """Mean of estimates that share blocks (budgets of one language): their replicates stay aligned."""
-    return st.Draws(
-        float(np.mean([draw.value for draw in draws])),
-        np.mean([draw.block for draw in draws], axis=0),
-        np.mean([draw.seed for draw in draws], axis=0),
-        min(draw.block_df for draw in draws),
-        min(draw.seed_df for draw in draws),
-        np.mean([draw.by_seed for draw in draws], axis=0),
+    return st.combine(
+        draws, [1 / len(draws)] * len(draws), min(draw.block_df for draw in draws), min(draw.seed_df for draw in draws)
     )
 
 

@@ -32,6 +32,8 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 class Draws:
     """An estimate with its bootstrap replicates, kept apart by level so that degrees of freedom can be counted.
 
+    All arrays are linear in the rates that they come from: those of a difference are the differences of both sides'.
+
     Attributes:
         value: estimate on the full sample.
         block: (R,) deviations from `value` by resampling blocks.
@@ -39,6 +41,7 @@ class Draws:
         block_df: blocks - 1.
         seed_df: seeds - 1.
         heavy: (R,) `seed` with the tails of Student's t; None where `seed` is all zero.
+        residual: (R,) what of `seed` is noise of the blocks, which `block` holds already; None where `seed` is all zero.
     """
 
     value: float
@@ -47,41 +50,36 @@ class Draws:
     block_df: float
     seed_df: float
     heavy: np.ndarray | None = None
+    residual: np.ndarray | None = None
 
     def __sub__(self, other: "Draws") -> "Draws":
-        return Draws(
-            self.value - other.value,
-            self.block - other.block,
-            self.seed - other.seed,
-            min(self.block_df, other.block_df),
-            min(self.seed_df, other.seed_df),
-            self.by_seed - other.by_seed,
-        )
+        return combine([self, other], [1.0, -1.0], min(self.block_df, other.block_df), min(self.seed_df, other.seed_df))
 
     def scaled(self, factor: float) -> "Draws":
         """The estimate in another unit."""
-        heavy = self.by_seed * factor
-        return Draws(self.value * factor, self.block * factor, self.seed * factor, self.block_df, self.seed_df, heavy)
+        return combine([self], [factor], self.block_df, self.seed_df)
 
     @property
-    def by_seed(self) -> np.ndarray:
-        """(R,) deviations by training seeds with the tails that few seeds ask for."""
-        return self.seed if self.heavy is None else self.heavy
+    def seed_variance(self) -> float:
+        """Variance by training seeds alone: seeds differ by the noise of the blocks too, which would count twice."""
+        return max(0.0, float(self.seed.var() - (0.0 if self.residual is None else self.residual.var())))
 
     @property
     def all(self) -> np.ndarray:
         """(R,) replicates of the estimate."""
-        return self.value + self.block + self.by_seed
+        if self.heavy is None or not self.seed_variance:
+            return self.value + self.block + (self.seed if self.heavy is None else 0.0)
+        return self.value + self.block + self.heavy * math.sqrt(self.seed_variance / self.seed.var())
 
     @property
     def error(self) -> float:
         """Standard error."""
-        return float(np.sqrt(self.block.var() + self.seed.var()))
+        return float(np.sqrt(self.block.var() + self.seed_variance))
 
     @property
     def df(self) -> float:
         """Degrees of freedom of the standard error (Satterthwaite 1946 over the two levels)."""
-        return satterthwaite([self.block.var(), self.seed.var()], [self.block_df, self.seed_df])
+        return satterthwaite([self.block.var(), self.seed_variance], [self.block_df, self.seed_df])
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Percentile interval, (NaN, NaN) when there are fewer than two blocks.
@@ -95,6 +93,18 @@ class Draws:
         if self.df < 1 or not self.error:
             return float("nan")
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+
+
+def combine(estimates: Sequence[Draws], weights: Sequence[float], block_df: float, seed_df: float) -> Draws:
+    """A weighted sum of estimates whose replicates are aligned, or independent of each other."""
+
+    def total(name: str) -> np.ndarray | None:
+        parts = [(weight, getattr(estimate, name)) for weight, estimate in zip(weights, estimates, strict=True)]
+        known = [weight * part for weight, part in parts if part is not None]
+        return sum(known[1:], known[0]) if known else None
+
+    value = sum(weight * estimate.value for weight, estimate in zip(weights, estimates, strict=True))
+    return Draws(float(value), total("block"), total("seed"), block_df, seed_df, total("heavy"), total("residual"))
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
@@ -123,13 +133,11 @@ def interval(draws: np.ndarray, confidence: float, df: float) -> tuple[float, fl
 def mean_of(estimates: Sequence[Draws]) -> Draws:
     """Mean over languages that are taken as fixed: their replicates are independent of each other."""
     count = len(estimates)
-    return Draws(
-        float(np.mean([estimate.value for estimate in estimates])),
-        np.mean([estimate.block for estimate in estimates], axis=0),
-        np.mean([estimate.seed for estimate in estimates], axis=0),
+    return combine(
+        estimates,
+        [1 / count] * count,
         satterthwaite([e.block.var() / count**2 for e in estimates], [e.block_df for e in estimates]),
         satterthwaite([e.seed.var() / count**2 for e in estimates], [e.seed_df for e in estimates]),
-        np.mean([estimate.by_seed for estimate in estimates], axis=0),
     )
 
 
@@ -201,7 +209,8 @@ def cell_draws(
     them comes, with several seeds, the deviation of a mean of so few values: Student's t with their own standard deviation.
     Resampling the seeds cannot give that, because the mean of three picks out of three lies within about one standard deviation
     while 95 % ask for 2.5. So each seed's deviation is multiplied with a normal number instead, the same for all cells that the
-    seed trained, which keeps pairs; and all of a cell's with one factor that makes the sum a Student's t.
+    seed trained, which keeps pairs; and all of a cell's with one factor that makes the sum a Student's t. What seeds differ by
+    because each erred in other blocks is `residual`: the same numbers times the deviations of each seed in resampled blocks.
 
     Args:
         errors: (S, K) errors per system and block; a system is one trained model in one decode.
@@ -211,23 +220,26 @@ def cell_draws(
         block_random: source of the blocks.
         seed_random: cell number -> source of its seeds' numbers; cells whose seeds are paired must get equal sources.
     """
-    means = np.stack([errors[rows].mean(axis=0) for rows in seeds])
-    blocks = len(words)
-    total = words.sum()
-    rates = resample_rates(means, words, replicates, block_random)
+    blocks, total = len(words), words.sum()
+    rates = resample_rates(errors, words, replicates, block_random)
     # A replicate without reference words says nothing; with blocks of real test sets it does not happen.
     rates = np.where(np.isnan(rates), np.nanmean(rates, axis=0) if total else 0.0, rates)
     inflation = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 0.0
     cells = []
     for cell, rows in enumerate(seeds):
-        value = means[cell].sum() / total if total else float("nan")
-        seed_draws, heavy, count = np.zeros(replicates), None, len(rows)
+        count, of_seeds = len(rows), rates[:, rows]
+        mean = of_seeds.mean(axis=1)
+        value = errors[rows].mean(axis=0).sum() / total if total else float("nan")
+        seed_draws, heavy, residual = np.zeros(replicates), None, None
         if count > 1:
             own, random = errors[rows].sum(axis=1) / total, seed_random(cell)
-            seed_draws = random.standard_normal((replicates, count)) @ (own - own.mean()) / math.sqrt(count * (count - 1))
+            normal = random.standard_normal((replicates, count)) / math.sqrt(count * (count - 1))
+            seed_draws = normal @ (own - own.mean())
             heavy = seed_draws * np.sqrt((count - 1) / random.chisquare(count - 1, replicates))
-        block_draws = (rates[:, cell] - rates[:, cell].mean()) * inflation
-        cells.append(Draws(float(value), block_draws, seed_draws, blocks - 1, count - 1, heavy))
+            apart = of_seeds - mean[:, None]
+            residual = (normal * (apart - apart.mean(axis=0))).sum(axis=1) * inflation
+        block_draws = (mean - mean.mean()) * inflation
+        cells.append(Draws(float(value), block_draws, seed_draws, blocks - 1, count - 1, heavy, residual))
     return cells
 
 
