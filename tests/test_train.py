@@ -10,12 +10,15 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
+import torch
 from programs import Program, memory_limit
 from small_speech import SETTINGS, corpus, donor
 
 from warmstart import files
+from warmstart.distributed import Ranks
 from warmstart.donors import read_config
 from warmstart.errors import UserError
 
@@ -66,16 +69,12 @@ def weights(path):
     """Every tensor of a .nemo, for an exact comparison."""
     import tarfile
 
-    import torch
-
     with tarfile.open(path) as archive:
         member = next(found for found in archive.getmembers() if found.name.endswith("model_weights.ckpt"))
         return torch.load(archive.extractfile(member), weights_only=True)
 
 
 def same(one, other):
-    import torch
-
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
@@ -282,6 +281,54 @@ def test_every_epoch_sees_every_cut_once_and_a_position_continues_it(speech, don
     assert orders[0] == orders[1]
     position = next(i for i, (epoch, index, _) in enumerate(orders[0]) if (epoch, index) == (1, 4))
     assert orders[2][: 40 - position] == orders[0][position:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_an_epoch_hold_each_cut_once_also_from_a_position_on_and_with_workers(speech, workers):
+    """The audio that arrives, not what was recorded: lengths tell the cuts apart, of which each has its own here."""
+    from nemo.collections.common.tokenizers import SentencePieceTokenizer
+
+    from warmstart import cuts, training
+
+    model = SimpleNamespace(tokenizer=SentencePieceTokenizer(model_path=str(speech["tokenizer"] / "tokenizer.model")))
+    lengths = {cut["id"]: round(cuts.duration_s(cut) * 16000) for cut in cuts.read(speech["train"])}
+
+    def arriving(position, first_step, steps):
+        loader, sampler = training.dataloader(model, speech["train"], SETTINGS | {"num_workers": workers}, seed=1)
+        sampler.start, sampler.first_step = position, first_step
+        got = []
+        for step, (batch, _) in enumerate(zip(loader, range(steps), strict=False), start=first_step):
+            record = sampler.recent[step]
+            assert sorted(batch[1].tolist()) == sorted(lengths[cut] for cut in record["ids"])
+            got.append((record["epoch"], record["index"], sorted(batch[1].tolist())))
+        return got
+
+    whole = arriving((0, 0), 0, 20)
+    for epoch in (0, 1):
+        heard = [length for number, _, batch in whole if number == epoch for length in batch]
+        assert sorted(heard) == sorted(lengths.values())
+    assert arriving((0, whole[3][1]), 4, 6) == whole[4:10]
+
+
+def test_padding_share_is_what_a_hand_makes_of_it(speech, tmp_path):
+    """Batches of 3 s and 1 s, then of 2 s: 8 s of room for 6 s of speech is a quarter of padding."""
+    from warmstart.training import Recorder
+
+    recorder = Recorder(tmp_path, SimpleNamespace(recent={}), 6 / 3600, 9, 1, {"log_every_steps": 2}, None, Ranks({}))
+    trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])], global_step=0)
+    for lengths in ([3, 1], [2]):
+        recorder._sampler.recent[trainer.global_step] = {
+            **{"ids": ["a"] * len(lengths), "durations_s": lengths, "budget_s": sum(lengths), "replay_s": 0},
+            **{"epoch": 0, "index": trainer.global_step + 1, "epoch_s": 4 + 2 * trainer.global_step},
+        }
+        trainer.global_step += 1
+        audio = torch.zeros(len(lengths), max(lengths) * 16000)
+        batch = (audio, torch.tensor(lengths) * 16000)
+        recorder.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, batch, 0)
+    assert recorder.last_row["padding_share"] == 0.25
+    assert recorder.last_row["hours_seen"] == pytest.approx(6 / 3600, abs=1e-6)
+    assert recorder.last_row["unique_hours"] == pytest.approx(6 / 3600, abs=1e-6)
+    assert recorder.last_row["epochs"] == 1
 
 
 @pytest.mark.parametrize(
