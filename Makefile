@@ -10,10 +10,11 @@ TEST_WORKERS ?= 2
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test lint format inits hours cost plan lock clean
+.PHONY: help demo bundle test lint format inits hours cost plan lock clean
 
 help:
 	@echo "make demo   create $(VENV), run the demo study, print its headline table"
+	@echo "make bundle LANG=it INIT=ml HOURS=0.32   one run as a bundle for sherpa-onnx; also PRECISION, TIER, SEED"
 	@echo "make test   create $(VENV), run the tests"
 	@echo "make lint   ruff, snakefmt, snakemake --lint"
 	@echo "make hours  hours, budgets that fit, disk and licences of the full study, before any download"
@@ -42,6 +43,15 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --configfile demo.yaml --workflow-profile profiles/demo --cores $(CORES)
 	@$(BIN)/python workflow/scripts/print_headline.py --tables results/tables --report results/report.html
+
+# LANG is also the shell's locale: only one given to make itself counts, and programs must not see it as a locale.
+CONFIG ?= $(if $(shell grep -s '"name": "demo"' results/study.json),demo.yaml,config.yaml)
+OF_MAKE = $(if $(findstring command,$(origin $(1))),$($(1)))
+
+bundle: $(VENV)/.installed
+	@target=$$(LANG=C.UTF-8 $(BIN)/python workflow/scripts/find_bundle.py --config $(CONFIG) --lang "$(call OF_MAKE,LANG)" \
+	  --init "$(INIT)" --hours "$(HOURS)" --precision "$(PRECISION)" --tier "$(TIER)" --seed "$(SEED)") && \
+	LANG=C.UTF-8 $(BIN)/snakemake --configfile $(CONFIG) --cores $(CORES) $(SNAKEMAKE_OPTIONS) $$target && echo "$${target%/bundle.json}"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile

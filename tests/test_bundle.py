@@ -164,6 +164,7 @@ def test_readme_and_json_say_what_it_is(int4_bundle):
         "donor/repo",
         "CC-BY-4.0",
         "| int4 | 560ms | human | 50.13 |",
+        "times real time on one thread",
     ):
         assert phrase in text, phrase
     assert "25.5" not in text, "a row about another init"

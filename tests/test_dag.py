@@ -1,5 +1,6 @@
 """Dry runs with real Snakemake: both shipped configurations, in a clone with no data."""
 
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +90,34 @@ def test_every_kind_of_precision_is_planned_and_only_pytorch_asks_for_gpus(check
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     refused = checkout.snakemake("--dry-run", config=str(path), check=False)
     assert "precisions.onnx.tiers: offline is offline" in refused.stdout
+
+
+def test_make_bundle_names_the_target_or_says_what_is_wrong(checkout: Checkout, tmp_path):
+    """The locale in LANG is no language; make is really run, with this environment in the place of .venv."""
+    (tmp_path / "smoke.yaml").write_text(yaml.safe_dump(smoke_config(), allow_unicode=True), encoding="utf-8")
+    environment = {**os.environ, "LANG": "it"}
+
+    def make(*variables: str) -> subprocess.CompletedProcess[str]:
+        fixed = [f"BIN={os.path.dirname(sys.executable)}", f"CONFIG={tmp_path / 'smoke.yaml'}", "SNAKEMAKE_OPTIONS=--dry-run"]
+        # `-o`: as if the environment were installed.
+        command = ["make", "-s", "-o", ".venv/.installed", "bundle", *fixed, *variables]
+        return subprocess.run(command, cwd=checkout.folder, env=environment, capture_output=True, text=True, check=False)
+
+    done = make("LANG=it", "INIT=ml", "HOURS=0.02")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "results/bundles/it/ml/0.02h/seed1/int4/560ms"
+    assert "build_bundle" in done.stdout + done.stderr
+    full = make("LANG=it", "INIT=en", "HOURS=0.004", "PRECISION=full", "TIER=560ms", "SEED=1")
+    assert full.stdout.splitlines()[-1] == "results/bundles/it/en/0.004h/seed1/full/560ms"
+    for variables, message in [
+        (("INIT=ml", "HOURS=0.02"), "LANG is not given: make bundle LANG=it INIT=ml HOURS=0.02"),
+        (("LANG=it", "INIT=ml", "HOURS=7"), "HOURS=7 is not in this study; allowed: 0.004, 0.02"),
+        (("LANG=it", "INIT=ml", "HOURS=0.02", "TIER=offline"), "TIER=offline is not in this study; allowed: 560ms"),
+        (("LANG=de", "INIT=ml", "HOURS=0.02"), "LANG=de is not in this study; allowed: it"),
+    ]:
+        refused = make(*variables)
+        assert refused.returncode
+        assert message in refused.stderr
 
 
 HEAVY = {"torch", "nemo", "pandas", "numpy", "lhotse", "scipy", "matplotlib"}

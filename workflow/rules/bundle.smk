@@ -29,7 +29,7 @@ rule build_bundle:
         recipe=2,
         run=run_keys,
         tier=lambda wildcards: TIERS[wildcards.tier],
-        settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.init)),
+        settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.init, wildcards.precision)),
         directory=lambda wildcards, output: str(Path(output.files[0]).parent),
     message:
         "Bundle {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"

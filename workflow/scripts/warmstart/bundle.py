@@ -13,7 +13,9 @@ import csv
 import json
 import logging
 import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,9 +190,11 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
     native = [decoder.text(found).split() for found in decoder.decode(waveforms)]
     result: dict[str, Any] = {"utterances": len(waveforms), "native_words": sum(map(len, native))}
     result["variants"] = []
+    started = time.perf_counter()
     for name, front_samples in _FRONTS.items():
         tokens = [recognize(recognizer, samples, sample_rate, front_samples) for samples in waveforms]
         # SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place.
+        result["sherpa_onnx_s"] = time.perf_counter() - started
         texts = ["".join(row).replace("\u2581", " ").split() for row in tokens]
         pairs = [(" ".join(left), " ".join(right)) for left, right in zip(native, texts, strict=True)]
         spoken = [pair for pair in pairs if pair[0]]
@@ -198,6 +202,9 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
         errors = counts.substitutions + counts.deletions + counts.insertions if counts else 0
         identical = sum(left == right for left, right in pairs)
         result["variants"].append({"variant": name, "identical": identical, "differing_words": errors})
+        started = time.perf_counter()
+    # Of the last variant, the one to be used: features, encoder, search, all of sherpa-onnx on one thread.
+    result["rtfx"] = round(sum(map(len, waveforms)) / sample_rate / result.pop("sherpa_onnx_s"), 2)
     return result
 
 
@@ -265,6 +272,8 @@ def readme(about: dict[str, Any]) -> str:
         "| zeros | identical utterances | differing words |",
         "| --- | --- | --- |",
         *(f"| {row['variant']} | {row['identical']} | {row['differing_words']} |" for row in met["variants"]),
+        "",
+        f"Speed there: {met['rtfx']:.1f} times real time on one thread of {about['processor']}, one stream.",
         "",
         "## Licence",
         "",
@@ -356,6 +365,7 @@ def build(
             "tier": vars(tier),
             "settings": {**settings, **vars(scheme)},
             "model_sha256": files.digest(model_path),
+            "processor": platform.processor() or platform.machine(),
             "encoder_bytes": (folder / "encoder.onnx").stat().st_size,
             "feature_dim": model.encoder._feat_in,
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},

@@ -319,6 +319,40 @@ class Study:
             if run.init == wanted["init"] and run.hours == self.budgets(lang)[-1] and run.seed == self.config["seeds"][0]
         ]
 
+    def bundle(
+        self,
+        lang: str | None = None,
+        init: str | None = None,
+        hours: str | None = None,
+        precision: str | None = None,
+        tier: str | None = None,
+        seed: str | None = None,
+    ) -> str:
+        """`bundle.json` of a run that somebody names; what is left open comes from `bundle:` of the configuration.
+
+        Raises:
+            UserError: something is not named and has no default, or is not in the study.
+        """
+        defaults = self.config["bundle"] or {"precision": FULL}
+        wanted = {
+            "LANG": (lang, self.languages),
+            "INIT": (init, self.inits),
+            "HOURS": (hours, self.budgets(lang) if lang in self.languages else []),
+            "PRECISION": (precision or defaults["precision"], list(self.config["precisions"])),
+            "TIER": (tier or defaults.get("tier"), [t.name for t in self.tiers.values() if not t.offline and t.right > 0]),
+            "SEED": (seed or str(self.config["seeds"][0]), [str(known) for known in self.config["seeds"]]),
+        }
+        for name, (value, allowed) in wanted.items():
+            if value is None:
+                raise UserError(
+                    f"{name} is not given: make bundle LANG={self.languages[0]} INIT={self.inits[-1]}"
+                    f" HOURS={self.budgets(self.languages[0])[-1]} [PRECISION=...] [TIER=...] [SEED=...]"
+                )
+            if value not in allowed:
+                raise UserError(f"{name}={value} is not in this study; allowed: {', '.join(allowed)}")
+        run = Run(lang, init, hours, int(wanted["SEED"][0]))
+        return f"results/bundles/{run.path}/{wanted['PRECISION'][0]}/{wanted['TIER'][0]}/bundle.json"
+
     # ---- slices that rules pass on ----------------------------------------------------------------------------------------
 
     def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
@@ -387,13 +421,12 @@ class Study:
         text = {lang: self.language(lang)["text"] for lang in recipe["languages"]}
         return {**recipe, "model": self.config["training"]["model"], "text": text}
 
-    def bundle_settings(self, init: str) -> dict[str, Any]:
+    def bundle_settings(self, init: str, precision: str) -> dict[str, Any]:
         """What `build_bundle.py` needs beside the model: quantisation and the licence chain."""
-        wanted = self.config["bundle"]
         donor = self.config["inits"][self.donor(init)]
         return {
-            **self.quantization_settings(wanted["precision"]),
-            "licence": wanted["licence"],
+            **self.quantization_settings(precision),
+            "licence": (self.config["bundle"] or {}).get("licence"),
             "init": {
                 "name": donor["name"],
                 "licence": donor.get("licence"),
