@@ -236,7 +236,7 @@ def main() -> None:
 
     on_gpu = torch.cuda.is_available()
     workers = arguments.workers if arguments.workers is not None else (6 if on_gpu else 0)
-    variants = arguments.variants or (["nemo", "ours", "ours_600"] if on_gpu else ["nemo_our_loss", "ours"])
+    variants = arguments.variants or (["nemo", "nemo_our_loss", "ours", "ours_600"] if on_gpu else ["nemo_our_loss", "ours"])
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
     with tempfile.TemporaryDirectory() as folder:
         made = material(Path(folder), arguments.utterances, VOCABULARY[arguments.model])
@@ -249,10 +249,12 @@ def main() -> None:
                 done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
                 result = next((line[7:] for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
                 if result is None:
-                    raise SystemExit(f"{variant} failed:\n{done.stderr[-4000:]}")
+                    # NeMo's loss does not run on every GPU machine (it needs numba-cuda and libNVVM): the others still count.
+                    print(f"{variant} failed:\n{done.stderr[-3000:]}", file=sys.stderr)
+                    break
                 found[variant].append(json.loads(result))
                 print(found[variant][-1], file=sys.stderr)
-    rows = [sorted(runs, key=lambda row: row["hours_per_hour"])[len(runs) // 2] for runs in found.values()]
+    rows = [sorted(runs, key=lambda row: row["hours_per_hour"])[len(runs) // 2] for runs in found.values() if runs]
     baseline = next((row["hours_per_hour"] for row in rows if row["variant"].startswith("nemo")), None)
     peak = next((value for name, value in BF16_PEAK.items() if name in rows[0]["device"]), None)
     print(f"\n{arguments.model} model, {rows[0]['device']}, {torch.get_num_threads()} threads\n")

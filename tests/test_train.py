@@ -358,12 +358,37 @@ def test_the_loss_on_a_cpu_is_nemos_own(speech, donors):
     import torch
     from nemo.collections.asr.losses.rnnt import RNNTLoss
 
-    from warmstart.training import CpuRNNTLoss
+    from warmstart.training import CompiledRNNTLoss
 
     torch.manual_seed(0)
     log_probs, labels = torch.randn(2, 6, 4, 9).log_softmax(-1), torch.randint(0, 8, (2, 3))
     lengths = torch.tensor([6, 5]), torch.tensor([3, 2])
     reference = RNNTLoss(num_classes=8, loss_name="pytorch", reduction=None)
     expected = reference._loss(acts=log_probs, labels=labels, act_lens=lengths[0], label_lens=lengths[1])
-    found = CpuRNNTLoss(blank=8)(acts=log_probs, labels=labels, act_lens=lengths[0], label_lens=lengths[1])
+    found = CompiledRNNTLoss(blank=8)(acts=log_probs, labels=labels, act_lens=lengths[0], label_lens=lengths[1])
     torch.testing.assert_close(found.sum(), expected.sum())
+
+
+def test_joint_and_loss_in_parts_as_on_a_gpu_give_the_loss_and_gradients_of_the_whole(speech, donors):
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    from omegaconf import OmegaConf
+
+    from warmstart import inits, training
+
+    config = inits.transducer_config(read_config(donors["en"]), SETTINGS["model"], speech["tokenizer"])
+    found = {}
+    for fused in (False, True):
+        torch.manual_seed(1)
+        model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config)).eval()
+        training.use_fast_loss(model, fused)
+        model.log_dict, model._optimizer = lambda *_, **__: None, torch.optim.SGD(model.parameters(), lr=1)
+        model._trainer = SimpleNamespace(log_every_n_steps=100, global_step=0)
+        torch.manual_seed(2)
+        lengths = torch.tensor([16000, 12000, 20000, 9000, 16000, 5000])
+        tokens = torch.randint(0, 40, (6, 7))
+        batch = (torch.randn(6, 20000), lengths, tokens, torch.tensor([7, 3, 5, 2, 6, 1]))
+        loss = model.training_step(batch, 0)["loss"]
+        loss.backward()
+        found[fused] = loss.item(), model.encoder.pre_encode.out.weight.grad.clone()
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-5)
+    torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-3, atol=1e-4)

@@ -100,7 +100,7 @@ class LargestFirst(pl.Callback):
                 explaining(durations_s, self._batch_duration_s, "in the largest batch, tried before the first step"),
                 _untouched(pl_module),
             ):
-                reserved = _optimizer_state(pl_module, trainer.optimizers[0])
+                reserved = _reserve(pl_module, trainer.optimizers[0], trainer.world_size)
                 batch = trainer.strategy.batch_to_device(self._dataset[cuts], pl_module.device)
                 with trainer.precision_plugin.train_step_context():
                     loss = pl_module.training_step(batch, 0)["loss"]
@@ -109,9 +109,11 @@ class LargestFirst(pl.Callback):
             logger.info("%d cuts of at most %.1f s fit", len(durations_s), max(durations_s))
 
 
-def _optimizer_state(model: Any, optimizer: Any) -> list[torch.Tensor]:
-    """As much memory as Adam's two moments will take, where it has not yet taken it: they are made in the first step."""
-    return [torch.empty_like(p) for p in model.parameters() if p.requires_grad and p not in optimizer.state for _ in range(2)]
+def _reserve(model: Any, optimizer: Any, world: int) -> list[torch.Tensor]:
+    """As much memory as the first step will take: Adam's two moments, and the gradients that processes send each other."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    new = [parameter for parameter in trained if parameter not in optimizer.state]
+    return [torch.empty_like(parameter) for parameter in (*new, *new, *(trained if world > 1 else []))]
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
 # Settings that change neither weights nor the position in the data: a run goes on from its checkpoints when they are edited.
 _WITHOUT_EFFECT = ("average_last", "checkpoint_every_steps", "log_every_steps", "num_workers", "validate_every_steps")
+_FUSED = 4  # utterances, as in NeMo's recipes
 _WINDOW = 8  # batches per process among which those of a step are matched by length
 
 
@@ -62,10 +63,11 @@ def manifest_totals(path: str | Path) -> tuple[int, float, float]:
     return count, seconds / 3600, replayed_s / 3600
 
 
-class CpuRNNTLoss(torch.nn.Module):
-    """Stands in for the kernel inside NeMo's `RNNTLoss` where there is no GPU: torchaudio's compiled loss.
+class CompiledRNNTLoss(torch.nn.Module):
+    """Stands in for the kernel inside NeMo's `RNNTLoss`: torchaudio's, compiled for CPU and CUDA.
 
-    Same values and gradients. NeMo's default runs on the CPU as numba-compiled loops, an order of magnitude slower.
+    Same values and gradients. NeMo's default is compiled by numba when it is first used: an order of magnitude slower on a CPU,
+    and on a GPU it needs numba-cuda and libNVVM, which neither torch nor the lock brings.
     """
 
     reduction = None
@@ -84,18 +86,20 @@ class CpuRNNTLoss(torch.nn.Module):
         return rnnt_loss(acts.float(), labels.int(), *lengths, blank=self._blank, clamp=-1, reduction="none")
 
 
-def use_fast_loss(model: Any) -> None:
-    """Choose the way to the transducer loss that suits the device."""
-    if torch.cuda.is_available():
-        # Joint and loss a few utterances at a time: the whole (B, T, U, V) tensor of a large batch does not fit.
-        model.joint.set_fused_batch_size(4)
-        model.joint.set_loss(model.loss)
-        model.joint.set_wer(model.wer)
+def use_fast_loss(model: Any, fused: bool | None = None) -> None:
+    """Choose the way to the transducer loss that suits the device.
+
+    Args:
+        model: a transducer.
+        fused: joint and loss a few utterances at a time, because the whole (B, T, U, V) tensor of a large batch does not fit;
+            None = on a GPU.
+    """
+    # The joint must not apply log_softmax a second time: torchaudio's loss contains it.
+    model.joint.log_softmax = False
+    model.loss._loss = CompiledRNNTLoss(blank=model.joint.num_classes_with_blank - 1)
+    if torch.cuda.is_available() if fused is None else fused:
+        model.joint.set_fused_batch_size(_FUSED)
         model.joint.set_fuse_loss_wer(True, loss=model.loss, metric=model.wer)
-    else:
-        # The joint must not apply log_softmax a second time: torchaudio's loss contains it.
-        model.joint.log_softmax = False
-        model.loss._loss = CpuRNNTLoss(blank=model.joint.num_classes_with_blank - 1)
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
