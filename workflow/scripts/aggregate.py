@@ -315,9 +315,9 @@ def tier_rows(scored: list[Scored], settings: dict[str, Any]) -> list[dict]:
 
 def _mean_same_blocks(draws: list[st.Draws]) -> st.Draws:
     """Mean of estimates that share blocks (budgets of one language): their replicates stay aligned."""
-    return st.combine(
-        draws, [1 / len(draws)] * len(draws), min(draw.block_df for draw in draws), min(draw.seed_df for draw in draws)
-    )
+    # The blocks are the same at every budget; the seeds trained other models.
+    seed_df = st.satterthwaite([draw.seed.var() for draw in draws], [draw.seed_df for draw in draws])
+    return st.combine(draws, [1 / len(draws)] * len(draws), min(draw.block_df for draw in draws), seed_df)
 
 
 def quantization_rows(scored: list[Scored], settings: dict[str, Any], reports: list[dict]) -> list[dict]:
@@ -417,6 +417,8 @@ def _fit(name: str, series: dict[str, dict[float, st.Draws]], test_set: str, tie
         for column, h in enumerate(hours):
             if h in own:
                 gaps[0, row, column] = own[h].value
+                # With several seeds each point keeps the wide tails of its own few: the points' weights rest on variances that
+                # are as uncertain, and one spread common to all points made the intervals of the exponent far too short.
                 gaps[1:, row, column] = own[h].all
                 weights[row, column] = st.gap_weights([own[h]])[0]
     power = st.SHAPES[0]

@@ -40,8 +40,9 @@ class Draws:
         seed: (R,) normal deviations by training seeds; all zero with one seed, whose noise is then NOT in the interval.
         block_df: blocks - 1.
         seed_df: seeds - 1.
-        heavy: (R,) `seed` with the tails of Student's t; None where `seed` is all zero.
         residual: (R,) what of `seed` is noise of the blocks, which `block` holds already; None where `seed` is all zero.
+        spread: (R,) draws of the ratio of the seeds' true variance to the one observed; None where `seed` is all zero. With it,
+            `seed` has the tails of Student's t.
     """
 
     value: float
@@ -49,8 +50,8 @@ class Draws:
     seed: np.ndarray
     block_df: float
     seed_df: float
-    heavy: np.ndarray | None = None
     residual: np.ndarray | None = None
+    spread: np.ndarray | None = None
 
     def __sub__(self, other: "Draws") -> "Draws":
         return combine([self, other], [1.0, -1.0], min(self.block_df, other.block_df), min(self.seed_df, other.seed_df))
@@ -67,9 +68,11 @@ class Draws:
     @property
     def all(self) -> np.ndarray:
         """(R,) replicates of the estimate."""
-        if self.heavy is None or not self.seed_variance:
-            return self.value + self.block + (self.seed if self.heavy is None else 0.0)
-        return self.value + self.block + self.heavy * math.sqrt(self.seed_variance / self.seed.var())
+        if self.spread is None or not (observed := self.seed.var()):
+            return self.value + self.block + self.seed
+        noise = (0.0 if self.residual is None else self.residual.var()) / observed
+        # A few seeds may lie closer together than they will: the noise is taken from each draw of their true variance.
+        return self.value + self.block + self.seed * np.sqrt(np.maximum(0.0, self.spread - noise))
 
     @property
     def error(self) -> float:
@@ -104,7 +107,19 @@ def combine(estimates: Sequence[Draws], weights: Sequence[float], block_df: floa
         return sum(known[1:], known[0]) if known else None
 
     value = sum(weight * estimate.value for weight, estimate in zip(weights, estimates, strict=True))
-    return Draws(float(value), total("block"), total("seed"), block_df, seed_df, total("heavy"), total("residual"))
+    spreads = [estimate.spread for estimate in estimates if estimate.spread is not None]
+    common = spreads and all(np.array_equal(one, spreads[0]) for one in spreads[1:])
+    spread = spreads[0] if common else spread_of(seed_df, len(estimates[0].seed)) if spreads else None
+    made = {name: total(name) for name in ("block", "seed", "residual")}
+    return Draws(value=float(value), block_df=block_df, seed_df=seed_df, spread=spread, **made)
+
+
+def spread_of(df: float, replicates: int) -> np.ndarray | None:
+    """(R,) draws of the ratio of a true variance to one observed with `df` degrees of freedom; None below one.
+
+    The same for the same arguments, so that what is drawn for two estimates of one study can be compared.
+    """
+    return df / generator(0, "spread", f"{df:.6g}").chisquare(df, replicates) if df >= 1 else None
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
@@ -230,16 +245,16 @@ def cell_draws(
         count, of_seeds = len(rows), rates[:, rows]
         mean = of_seeds.mean(axis=1)
         value = errors[rows].mean(axis=0).sum() / total if total else float("nan")
-        seed_draws, heavy, residual = np.zeros(replicates), None, None
+        seed_draws, residual, spread = np.zeros(replicates), None, None
         if count > 1:
             own, random = errors[rows].sum(axis=1) / total, seed_random(cell)
             normal = random.standard_normal((replicates, count)) / math.sqrt(count * (count - 1))
             seed_draws = normal @ (own - own.mean())
-            heavy = seed_draws * np.sqrt((count - 1) / random.chisquare(count - 1, replicates))
+            spread = (count - 1) / random.chisquare(count - 1, replicates)
             apart = of_seeds - mean[:, None]
             residual = (normal * (apart - apart.mean(axis=0))).sum(axis=1) * inflation
         block_draws = (mean - mean.mean()) * inflation
-        cells.append(Draws(float(value), block_draws, seed_draws, blocks - 1, count - 1, heavy, residual))
+        cells.append(Draws(float(value), block_draws, seed_draws, blocks - 1, count - 1, residual, spread))
     return cells
 
 
