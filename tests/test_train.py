@@ -346,6 +346,15 @@ def test_steps_follow_from_the_budget(settings, hours, expected):
     assert resolve_steps(settings, hours, 20) == expected
 
 
+def test_an_epoch_is_as_long_as_what_is_heard_in_it():
+    from warmstart.optimizer_steps import heard_hours
+
+    assert heard_hours(90, {}) == 90
+    # A tenth of all is replayed: 90 h of the budget and 10 h of the other; at 0.8 and 1.25 of their speed 125 and 80 h.
+    assert heard_hours(90, {"replay": {"lang": "en", "fraction": 0.1}}) == pytest.approx(100)
+    assert heard_hours(100, {"speed_perturb": [0.8, 1.25]}) == pytest.approx(102.5)
+
+
 def test_steps_need_exactly_one_way():
     from warmstart.training import resolve_steps
 

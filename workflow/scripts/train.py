@@ -78,14 +78,14 @@ def main(argv: list[str] | None = None) -> None:
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import augment, controls, donors, inits, logs, provenance, training
+    from warmstart import controls, donors, inits, logs, optimizer_steps, provenance, training
     from warmstart.distributed import Ranks
 
     logs.route_nemo_logs()
     seed = int(keys["seed"])
     cut_count, hours, replayed_hours = training.manifest_totals(arguments.train_cuts)
     # An epoch is a pass over all that is heard, as it is heard.
-    heard_hours = (hours + replayed_hours) * augment.stretch(settings.get("speed_perturb"))
+    heard_hours = (hours + replayed_hours) * optimizer_steps.stretch(settings.get("speed_perturb"))
     ranks = Ranks(settings)
     steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"] * ranks.world)
 

@@ -21,11 +21,6 @@ def uniform(*key: Any) -> float:
     return (int.from_bytes(drawn, "big") >> 11) / 2**53
 
 
-def stretch(speeds: list[float] | None) -> float:
-    """How much longer an epoch is than the recordings, on average."""
-    return sum(1 / speed for speed in speeds) / len(speeds) if speeds else 1.0
-
-
 class Augmentation:
     """What the study does to its training cuts.
 

@@ -6,6 +6,22 @@ from typing import Any
 from warmstart.errors import UserError
 
 
+def heard_hours(hours: float, settings: dict[str, Any]) -> float:
+    """What an epoch sounds like: a budget, the share of a replayed language beside it, all at the speeds of the recipe.
+
+    Args:
+        hours: of the budget.
+        settings: block `training`.
+    """
+    replayed = (settings.get("replay") or {}).get("fraction", 0)
+    return hours / (1 - replayed) * stretch(settings.get("speed_perturb"))
+
+
+def stretch(speeds: list[float] | None) -> float:
+    """How much longer an epoch is than its recordings, on average."""
+    return sum(1 / speed for speed in speeds) / len(speeds) if speeds else 1.0
+
+
 def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: float) -> int:
     """Optimizer steps for a budget.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from warmstart.optimizer_steps import resolve_steps
+from warmstart.optimizer_steps import heard_hours, resolve_steps
 from warmstart.resources import available_hours, gigabytes, published_hours, shared_gigabytes
 from warmstart.study import Run, Study
 from warmstart.tier import Tier
@@ -78,7 +78,8 @@ class Planner:
         """Audio that a run sees, repetitions counted, as if every batch was full: an upper bound."""
         settings, devices = self.study.config["training"], max(1, self.study.gpus("train"))
         batch_s = settings["batch_duration_s"]
-        return resolve_steps(settings["steps"], float(run.hours), batch_s) * batch_s * devices / 3600
+        hours = heard_hours(float(run.hours), settings)
+        return resolve_steps(settings["steps"], hours, batch_s) * batch_s * devices / 3600
 
     def finished(self, run: Run) -> dict[str, Any] | None:
         """`run.json` of a finished run."""
