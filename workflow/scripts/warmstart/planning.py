@@ -79,7 +79,7 @@ class Planner:
         settings, devices = self.study.config["training"], max(1, self.study.gpus("train"))
         batch_s = settings["batch_duration_s"]
         hours = heard_hours(float(run.hours), settings)
-        return resolve_steps(settings["steps"], hours, batch_s) * batch_s * devices / 3600
+        return resolve_steps(settings["steps"], hours, batch_s * devices) * batch_s * devices / 3600
 
     def finished(self, run: Run) -> dict[str, Any] | None:
         """`run.json` of a finished run."""
