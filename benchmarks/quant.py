@@ -70,13 +70,13 @@ def load_encoder(model: Path | None, layers: int):
     ).eval()
 
 
-def export(model: Path | None, layers: int, path: Path) -> int:
-    """Write the float32 graph; parameters of the encoder."""
+def export(model: Path | None, layers: int, path: Path) -> tuple[int, int]:
+    """Write the float32 graph; parameters of the encoder, mel bins."""
     from warmstart import quantization
 
     encoder = load_encoder(model, layers)
     save(quantization.export(encoder, TIER), path)
-    return sum(parameter.numel() for parameter in encoder.parameters())
+    return sum(parameter.numel() for parameter in encoder.parameters()), encoder._feat_in
 
 
 def save(graph, path: Path) -> int:
@@ -189,14 +189,9 @@ def main() -> None:
     parser.add_argument("--schemes", nargs="+", default=list(SCHEMES), choices=list(SCHEMES))
     arguments = parser.parse_args()
     of_encoder = (arguments.model, arguments.layers)
-    features = 128
-    if arguments.model is not None:
-        from warmstart import inits
-
-        features = inits.read_config(arguments.model)["preprocessor"]["features"]
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "fp32.onnx"
-        parameters, peak = apart(export, *of_encoder, source)
+        (parameters, features), peak = apart(export, *of_encoder, source)
         (nemo_s, ours_s), _ = apart(time_pytorch, *of_encoder, arguments.threads, arguments.chunks)
         base_bytes = sum(path.stat().st_size for path in source.parent.glob("fp32.onnx*"))
         base_s, _ = apart(time_onnx, source, features, arguments.threads, arguments.chunks)
