@@ -3,7 +3,7 @@
 Prints a table; takes about a second a study on one core. Figures observed: benchmarks/RESULTS.md.
 
     python benchmarks/coverage.py --studies 500 --replicates 1000
-    python benchmarks/coverage.py --studies 500 --replicates 500 --truth '{"seeds": 3, "seed_sd_pp": 0.5, "hours": [100, 500, 2500]}'
+    python benchmarks/coverage.py --replicates 500 --truth '{"seeds": 3, "seed_sd_pp": 0.5, "hours": [100, 500, 2500]}'
 """
 
 import argparse

@@ -76,10 +76,21 @@ class Planner:
 
     def training_audio_h(self, run: Run) -> Hours:
         """Audio that a run sees, repetitions counted, as if every batch was full: an upper bound."""
-        settings, devices = self.study.config["training"], max(1, self.study.gpus("train"))
-        batch_s = settings["batch_duration_s"]
-        hours = heard_hours(float(run.hours), settings)
-        return resolve_steps(settings["steps"], hours, batch_s * devices) * batch_s * devices / 3600
+        settings = self.study.config["training"]
+        batch_s = settings["batch_duration_s"] * self.processes
+        return resolve_steps(settings["steps"], heard_hours(float(run.hours), settings), batch_s) * batch_s / 3600
+
+    @property
+    def processes(self) -> int:
+        """Processes of a training job, a device each."""
+        settings = self.study.config["training"]
+        return settings.get("devices", 1) * settings.get("num_nodes", 1)
+
+    @property
+    def training_gpus(self) -> int:
+        """GPUs that a training job holds, used or not."""
+        asked = self.study.gpus("train")
+        return max(asked, self.processes) if asked else 0
 
     def finished(self, run: Run) -> dict[str, Any] | None:
         """`run.json` of a finished run."""
@@ -93,7 +104,7 @@ class Planner:
             seen, seconds = self._trained_so_far(run)
             if seen and seconds:
                 audio_h += seen
-                device_h += seconds / 3600 * max(1, self.study.gpus("train"))
+                device_h += seconds / 3600 * self.processes
                 count += 1
         if device_h:
             return Speed(audio_h / device_h, f"measured on {count} of this study's runs")
@@ -114,13 +125,13 @@ class Planner:
     def training(self, run: Run) -> Cost:
         """A training job: measured where it is finished."""
         record = self.finished(run)
-        devices, config = self.study.gpus("train"), self.study.config
+        config = self.study.config
         if record:
             wall_h = record["wall_s"] / 3600
         else:
-            wall_h = self.training_audio_h(run) / self.training_speed.value / max(1, devices) + self._start_h
+            wall_h = self.training_audio_h(run) / self.training_speed.value / self.processes + self._start_h
         disk_gb = self.assumed["model_gb"] + self.assumed["checkpoints_gb"]
-        return Cost(wall_h, wall_h * devices, wall_h * config["resources"]["train_threads"], disk_gb)
+        return Cost(wall_h, wall_h * self.training_gpus, wall_h * config["resources"]["train_threads"], disk_gb)
 
     # ---- decoding ---------------------------------------------------------------------------------------------------------
 
@@ -214,10 +225,9 @@ class Planner:
         """What the figures rest on, a line each."""
         training, config = self.training_speed, self.study.config
         yield f"training: {training.value:.4g} h of audio an hour and device ({training.source})"
-        if self.study.gpus("train"):
-            yield f"a training job has {self.study.gpus('train')} GPU(s) and {config['resources']['train_threads']} cores"
-        else:
-            yield f"a training job has no GPU and {config['resources']['train_threads']} core(s)"
+        gpus = f"{self.training_gpus} GPU(s)" if self.training_gpus else "no GPU"
+        processes = f" in {self.processes} processes" if self.processes > 1 else ""
+        yield f"a training job has {gpus} and {config['resources']['train_threads']} core(s){processes}"
         speeds = {
             (precision, tier.name): self.decoding_speed(precision, tier.name)
             for run in self.study.runs()
