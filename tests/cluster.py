@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 HERE = Path(__file__).parent / "slurm"
@@ -28,7 +31,7 @@ class Cluster:
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(root / "etc/slurm.conf"),
-            "PATH": os.pathsep.join([str(root / "bin"), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(root / "bin"), os.environ["PATH"], "/usr/sbin"]),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
         }
@@ -44,9 +47,10 @@ class Cluster:
         return {int(row["JobId"]): row for row in rows if "JobId" in row and (folder is None or row["WorkDir"] == str(folder))}
 
     def jobs_of(self, rule: str, folder: Path) -> list[dict[str, str]]:
-        """Jobs of a rule, oldest first; `rule` is the beginning of what the plugin writes into a job's comment."""
+        """Jobs of a rule, oldest first."""
         found = sorted(self.jobs(folder).items())
-        return [row for _, row in found if row.get("Comment", "").startswith(f"rule_{rule}")]
+        comments = re.compile(rf"rule_{rule}(_wildcards_.*)?")
+        return [row for _, row in found if comments.fullmatch(row.get("Comment", ""))]
 
     def restart_controller(self) -> None:
         """Stop slurmctld, start it again, wait until it answers."""
@@ -132,14 +136,26 @@ def with_profile(folder: Path, snakefile: str) -> Path:
 
 def _install(program: str) -> None:
     """Debian's packages; skips the test with the reason where that cannot be."""
-    if shutil.which(program, path=os.environ["PATH"] + os.pathsep + "/usr/sbin") is not None:
-        return
-    packages = PACKAGES[program]
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        pytest.skip(f"Slurm is not here and cannot be installed without root and apt: {' '.join(packages)}")
-    quietly = {"check": True, "stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-    subprocess.run(["apt-get", "update", "-qq"], **quietly)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], **quietly)
+    # Of several pytest workers, one installs.
+    with filelock.FileLock(Path(tempfile.gettempdir(), "warmstart-tests-apt.lock")):
+        if shutil.which(program, path=os.environ["PATH"] + os.pathsep + "/usr/sbin") is not None:
+            return
+        packages = PACKAGES[program]
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            pytest.skip(f"Slurm is not here and cannot be installed without root and apt: {' '.join(packages)}")
+        # Debian starts a service with its package; `invoke-rc.d` asks this program first, and 101 says no.
+        policy = Path("/usr/sbin/policy-rc.d")
+        ours = not policy.exists()
+        if ours:
+            policy.write_text("#!/bin/sh\nexit 101\n")
+            policy.chmod(0o755)
+        try:
+            quietly = {"check": True, "stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+            subprocess.run(["apt-get", "update", "-qq"], **quietly)
+            subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], **quietly)
+        finally:
+            if ours:
+                policy.unlink()
 
 
 @contextlib.contextmanager

@@ -47,7 +47,11 @@ def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_pa
     study.write_config(config)
     model = "results/runs/it/en/0.004h/seed1/model.nemo"
     hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
+    # Downloads on the login node, as docs/cluster.md writes it.
+    study.snakemake("--cores", "2", hypotheses, "--until", "download_corpus", "download_init", "--resources", "download=2")
+    assert cluster.jobs(study.folder) == {}
     cluster.snakemake(study.folder, hypotheses, "--configfile", "smoke.yaml")
+    assert cluster.jobs_of("download_init", study.folder) == []
     assert (study.folder / model).exists()
     assert (study.folder / hypotheses).exists()
     for rule, memory_mb in (("train", 2500), ("decode_it", 2500)):
@@ -71,7 +75,7 @@ def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_pa
     one_gpu = ["--set-resource-scopes", "gpu=local", "--resources", "gpu=1", "download=2"]
     cluster.snakemake(study.folder, *both, "--configfile", "smoke.yaml", *grouped, *one_gpu)
     assert all((study.folder / name).exists() for name in both)
-    [job] = [row for row in cluster.jobs(study.folder).values() if row["Comment"].startswith("group_")]
+    [job] = cluster.jobs_of("decode_decode_it", study.folder)
     assert job["TresPerJob"] == "gres:gpu:1"
     assert job["TimeLimit"] == "08:00:00"
 

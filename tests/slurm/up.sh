@@ -10,7 +10,7 @@ ACCOUNTING=${2:-}
 HOST=$(hostname -s)
 CPUS=${SLURM_TEST_CPUS:-8}
 MEMORY_MB=$(( $(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) - 1024 ))
-export SLURM_CONF="$ROOT/etc/slurm.conf"
+export SLURM_CONF="$ROOT/etc/slurm.conf" PATH="$PATH:/usr/sbin"
 
 mkdir -p "$ROOT"/{bin,etc,run,log,spool/ctld,spool/d,dev,munge}
 chmod 755 "$ROOT"

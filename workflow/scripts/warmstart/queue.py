@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-# What Snakemake's Slurm plugin writes into a job's comment, before the rule's name.
-_MARKS = ("rule_", "group_")
+# What Snakemake's Slurm plugin writes into a job's comment, before the name of its rule or group.
+_MARK = "rule_"
 
 
 def jobs_in(folder: str | Path) -> list[str]:
@@ -27,7 +27,7 @@ def jobs_in(folder: str | Path) -> list[str]:
         return []
     rows = [line.split("|", 3) for line in listed.splitlines() if line.count("|") >= 3]
     return [
-        f"{number} ({state}, {comment.removeprefix('rule_')})"
+        f"{number} ({state}, {comment.removeprefix(_MARK)})"
         for number, state, workdir, comment in rows
-        if comment.startswith(_MARKS) and Path(workdir).resolve() == Path(folder).resolve()
+        if comment.startswith(_MARK) and Path(workdir).resolve() == Path(folder).resolve()
     ]
