@@ -1,7 +1,7 @@
 """What a study will take, and what it may tell: tables for the terminal. Nothing is downloaded, made or claimed.
 
 in    the configuration, and what there is of results/ already
-out   nothing: `snakemake --cores 1 hours` prints each time it is asked
+out   nothing: `snakemake --cores 1 hours` prints each time it is asked (and leaves a copy in logs/)
 
 `make plan` is the fourth planner: it asks Snakemake itself, so it is no rule.
 """
@@ -10,6 +10,8 @@ PLANNERS = {"hours", "cost", "plan"}
 
 
 rule hours:
+    log:
+        "logs/hours.log",
     params:
         program=program("plan_hours"),
         # In the order of the file, which the tables keep.
@@ -17,10 +19,12 @@ rule hours:
     message:
         "Hours, budgets, disk and licences"
     shell:
-        "python {params.program:q} --config {params.config:q}"
+        "python {params.program:q} --config {params.config:q} 2>&1 | tee {log:q}"
 
 
 rule cost:
+    log:
+        "logs/cost.log",
     params:
         program=program("plan_cost"),
         # In the order of the file, which the tables keep.
@@ -28,10 +32,12 @@ rule cost:
     message:
         "Cost of each run"
     shell:
-        "python {params.program:q} --config {params.config:q}"
+        "python {params.program:q} --config {params.config:q} 2>&1 | tee {log:q}"
 
 
 rule plan:
+    log:
+        "logs/plan.log",
     params:
         program=program("plan_gap"),
         hours=config["plan_hours"] if isinstance(config["plan_hours"], list) else [config["plan_hours"]],
@@ -41,4 +47,4 @@ rule plan:
     shell:
         "python {params.program:q} --tables results/tables --hours {params.hours} --published"
         " --test-set {params.settings[headline_test_set]:q} --tier {params.settings[reference_tier]:q}"
-        " --confidence {params.settings[confidence]}"
+        " --confidence {params.settings[confidence]} 2>&1 | tee {log:q}"
