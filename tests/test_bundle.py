@@ -52,12 +52,12 @@ def int4_bundle(toy_model_path, tmp_path_factory, clips):  # noqa: F811
 @pytest.mark.parametrize("settings", [{"scheme": None}, {**INT4, "accuracy_level": 4}], ids=["fp32", "int4-a4"])
 def test_sherpa_decodes_a_real_recording_with_other_precisions(toy_model_path, tmp_path, clips, settings):  # noqa: F811
     found = build(toy_model_path, tmp_path, clips[:1], settings)
-    assert bundle.recognize(bundle.open_recognizer(found), clips[0], SAMPLE_RATE)
+    assert bundle.recognize(bundle.open_recognizer(found), clips[0], SAMPLE_RATE, 0.58)
 
 
 def test_sherpa_decodes_a_real_recording(int4_bundle):
     samples, rate = soundfile.read(int4_bundle / "example.wav", dtype="float32")
-    tokens = bundle.recognize(bundle.open_recognizer(int4_bundle), samples, rate)
+    tokens = bundle.recognize(bundle.open_recognizer(int4_bundle), samples, rate, 0.58)
     assert len(tokens) > 20
     assert len(set(tokens)) > 3
     about = bundle.verify(int4_bundle)
@@ -144,11 +144,11 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path
     agreed = 0
     for path in sorted(SPEECH.glob("*/*.flac"))[::6]:
         samples = soundfile.read(path, dtype="float32")[0]
-        padded = numpy.concatenate([numpy.zeros(2640), samples, numpy.zeros(25600)]).astype(numpy.float32)
+        padded = numpy.concatenate([numpy.zeros(2640), samples, numpy.zeros(9280)]).astype(numpy.float32)
         frames = sherpa_reference.features(padded, mel)
         tokens = sherpa_reference.tokens(windows_in_pytorch(model), model, frames, 65, 56)
         pieces = [piece.replace("\u2581", " ") for piece in model.tokenizer.ids_to_tokens(tokens)]
-        found = bundle.recognize(recognizer, samples, SAMPLE_RATE)
+        found = bundle.recognize(recognizer, samples, SAMPLE_RATE, 0.58)
         # It writes no <unk>, which only a random model says.
         assert found == [piece for piece in pieces if piece != "<unk>"], path
         agreed += len(found)
@@ -175,6 +175,16 @@ def test_readme_and_json_say_what_it_is(int4_bundle):
     tokens = (int4_bundle / "tokens.txt").read_text(encoding="utf-8").splitlines()
     assert tokens[-1] == f"<blk> {len(tokens) - 1}"
     assert not list(int4_bundle.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("more", range(0, 560, 70))
+def test_zeros_behind_the_audio_flush_its_last_window_and_no_more_than_one_other(more):
+    """Frames of 10 ms: 16 of zeros in front; windows of 65 that move by 56, taken while more than 65 are there."""
+    audio_frames = 100 + more // 10
+    frames = 16 + audio_frames + round(100 * bundle.tail_s(TIER))
+    windows = -(-(frames - 65) // 56)
+    heard = 65 + 56 * (windows - 1)
+    assert 0 <= heard - (16 + audio_frames) < 56 + 2
 
 
 def test_missing_and_changed_files_are_named(int4_bundle, tmp_path):

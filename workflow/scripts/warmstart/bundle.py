@@ -27,8 +27,6 @@ _PACKAGES = ("sherpa-onnx", "onnxruntime", "nemo-toolkit", "torch")
 _README_COLUMNS = ("precision", "tier", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct")
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
-# Without zeros behind, the last words stay in sherpa-onnx's buffer.
-_TAIL_S = 1.6
 # Zeros in front, in samples. Its frames are centred half a hop late: 80 samples line them up. The first window is two encoder
 # frames longer than the first chunk, and the export cuts them off: 160 ms more, and nothing of the audio is lost.
 _FRONTS = {"as it is": 0, "5 ms of zeros in front": 80, "165 ms of zeros in front": 80 + 2560}
@@ -167,13 +165,21 @@ def open_recognizer(folder: str | Path, threads: int = 1):
     )
 
 
-def recognize(recognizer, samples, sample_rate: int, front_samples: int = _FRONT_SAMPLES) -> list[str]:
+def tail_s(tier: streaming.Tier) -> float:
+    """Zeros behind the audio, in seconds: a chunk and two frames of 10 ms, so that its last window is decoded.
+
+    Without them the last words stay in sherpa-onnx's buffer; with more, a model may hear words in the silence.
+    """
+    return round((tier.right + 1) * 0.08 + 0.02, 2)
+
+
+def recognize(recognizer, samples, sample_rate: int, tail_s: float, front_samples: int = _FRONT_SAMPLES) -> list[str]:
     """Tokens that sherpa-onnx finds in a waveform (samples,) with zeros around it."""
     import numpy
 
     stream = recognizer.create_stream()
     front = numpy.zeros(front_samples, dtype=numpy.float32)
-    tail = numpy.zeros(int(_TAIL_S * sample_rate), dtype=numpy.float32)
+    tail = numpy.zeros(round(tail_s * sample_rate), dtype=numpy.float32)
     stream.accept_waveform(sample_rate, numpy.concatenate([front, samples, tail]))
     stream.input_finished()
     while recognizer.is_ready(stream):
@@ -192,7 +198,7 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
     result["variants"] = []
     started = time.perf_counter()
     for name, front_samples in _FRONTS.items():
-        tokens = [recognize(recognizer, samples, sample_rate, front_samples) for samples in waveforms]
+        tokens = [recognize(recognizer, samples, sample_rate, tail_s(decoder.tier), front_samples) for samples in waveforms]
         # SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place.
         result["sherpa_onnx_s"] = time.perf_counter() - started
         texts = ["".join(row).replace("\u2581", " ").split() for row in tokens]
@@ -221,6 +227,7 @@ def readme(about: dict[str, Any]) -> str:
     keys, tier, settings = about["keys"], about["tier"], about["settings"]
     scheme = settings["scheme"]
     weights = "float32" if scheme == "fp32" else f"{settings['bits']} bit ({scheme}, block {settings['block_size']})"
+    seconds = tail_s(streaming.Tier(**tier))
     met, init = about["agreement"], settings.get("init") or {}
     lines = [
         f"# Streaming speech recogniser: {keys['lang']}",
@@ -242,7 +249,7 @@ def readme(about: dict[str, Any]) -> str:
         "stream = recognizer.create_stream()",
         f"stream.accept_waveform(rate, [0.0] * {_FRONT_SAMPLES})  # lines its frames and chunks up with those of training",
         "stream.accept_waveform(rate, samples)",
-        f"stream.accept_waveform(rate, [0.0] * int({_TAIL_S} * rate))  # else the last words stay in its buffer",
+        f"stream.accept_waveform(rate, [0.0] * round({seconds} * rate))  # else the last words stay in its buffer",
         "stream.input_finished()",
         "while recognizer.is_ready(stream):",
         "    recognizer.decode_stream(stream)",
@@ -358,7 +365,7 @@ def build(
         native = Path(scratch) / "encoder.onnx"
         _write_native(model, tier, scheme, native)
         decoder = streaming.Decoder(model, tier, streaming.OnnxEncoder(native, tier))
-        spoken = recognize(open_recognizer(folder), waveforms[0], sample_rate)
+        spoken = recognize(open_recognizer(folder), waveforms[0], sample_rate, tail_s(tier))
         about = {
             "keys": keys,
             "precision": precision,
