@@ -97,6 +97,12 @@ def listed(name):
     return f"results/lists/{name}.txt"
 
 
+def write_names(paths, output, log):
+    """Write one path a line."""
+    Path(output).write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+    Path(log).write_text(f"{len(paths)} names\n", encoding="utf-8")
+
+
 def run_keys(wildcards):
     """Keys of the run that a job belongs to."""
     return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})
@@ -128,6 +134,14 @@ def training_launcher():
     """What stands before the training program's command."""
     devices = config["training"].get("devices", 1)
     return f"srun --ntasks-per-node={devices} --kill-on-bad-exit=1 " if SEVERAL_NODES else ""
+
+
+def zero_shot(lang, wildcards):
+    """Arguments of a decode without fine-tuning."""
+    if wildcards.hours != grid.ZERO_SHOT:
+        return []
+    prompt = STUDY.zero_shot_prompt(lang, wildcards.init)
+    return ["--zero-shot", *(["--prompt", prompt] if prompt else [])]
 
 
 def corpus_index(wildcards):

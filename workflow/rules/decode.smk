@@ -16,14 +16,6 @@ DECODING = {precision: as_json(STUDY.decoding_settings(precision)) for precision
 DECODE_GPUS = {precision: STUDY.decode_gpus(precision) for precision in config["precisions"]}
 
 
-def zero_shot(lang, wildcards):
-    """Arguments of a decode without fine-tuning."""
-    if wildcards.hours != grid.ZERO_SHOT:
-        return []
-    prompt = STUDY.zero_shot_prompt(lang, wildcards.init)
-    return ["--zero-shot", *(["--prompt", prompt] if prompt else [])]
-
-
 for LANG in STUDY.languages:
 
     rule:

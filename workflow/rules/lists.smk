@@ -17,6 +17,8 @@ LISTS = {
 rule write_list:
     output:
         paths="results/lists/{name}.txt",
+    log:
+        "logs/write_list/{name}.log",
     wildcard_constraints:
         name="|".join(LISTS),
     params:
@@ -24,4 +26,4 @@ rule write_list:
     message:
         "Names of {wildcards.name}"
     run:
-        Path(output.paths).write_text("".join(f"{path}\n" for path in params.paths), encoding="utf-8")
+        write_names(params.paths, output.paths, log[0])
