@@ -222,8 +222,8 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="small")
-    parser.add_argument("--steps", type=int, default=14)
-    parser.add_argument("--warmup", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--utterances", type=int, default=800, help="how many are made")
     parser.add_argument("--workers", type=int, default=None, help="processes that load audio; default: 6 with a GPU, else 0")
     parser.add_argument("--variants", nargs="+", default=None)
