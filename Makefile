@@ -45,13 +45,15 @@ demo: $(VENV)/.installed
 	@$(BIN)/python workflow/scripts/print_headline.py --tables results/tables --report results/report.html
 
 # LANG is also the shell's locale: only one given to make itself counts, and programs must not see it as a locale.
-CONFIG ?= $(if $(shell grep -s '"name": "demo"' results/study.json),demo.yaml,config.yaml)
 OF_MAKE = $(if $(findstring command,$(origin $(1))),$($(1)))
+# A bundle is of the study that was run here, unless another one is named.
+RUN_HERE = $(if $(shell grep -s '"name": "demo"' results/study.json),demo.yaml,$(CONFIG))
+bundle: STUDY = $(or $(call OF_MAKE,CONFIG),$(RUN_HERE))
 
 bundle: $(VENV)/.installed
-	@target=$$(LANG=C.UTF-8 $(BIN)/python workflow/scripts/find_bundle.py --config $(CONFIG) --lang "$(call OF_MAKE,LANG)" \
+	@target=$$(LANG=C.UTF-8 $(BIN)/python workflow/scripts/find_bundle.py --config $(STUDY) --lang "$(call OF_MAKE,LANG)" \
 	  --init "$(INIT)" --hours "$(HOURS)" --precision "$(PRECISION)" --tier "$(TIER)" --seed "$(SEED)") && \
-	LANG=C.UTF-8 $(BIN)/snakemake --configfile $(CONFIG) --cores $(CORES) $(SNAKEMAKE_OPTIONS) $$target && echo "$${target%/bundle.json}"
+	LANG=C.UTF-8 $(BIN)/snakemake --configfile $(STUDY) --cores $(CORES) $(SNAKEMAKE_OPTIONS) $$target && echo "$${target%/bundle.json}"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
