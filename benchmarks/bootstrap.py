@@ -1,7 +1,7 @@
 """Speed of the paired block bootstrap: this package against `scipy.stats.bootstrap`, in one run.
 
-100,000 utterances of 2,000 speakers, 20 systems. Ours sums counts inside speakers and resamples sums; SciPy gets the same sums per
-speaker and the same statistic, one system at a time, because it resamples what it is given and no more. Times are CPU seconds of one core.
+100,000 utterances of 2,000 speakers, 20 systems. Ours sums counts inside speakers and resamples sums; SciPy gets the same sums
+per speaker and the same statistic, one system at a time. Times are CPU seconds of one core.
 
     python benchmarks/bootstrap.py
 """
@@ -15,7 +15,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from warmstart.statistics import resample_rates  # noqa: E402
+from warmstart.statistics import resample_rates
 
 UTTERANCES, SPEAKERS, SYSTEMS, REPLICATES = 100_000, 2_000, 20, 10_000
 LIMIT_S = 10
