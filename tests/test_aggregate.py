@@ -80,6 +80,26 @@ def test_int4_has_a_row_per_init_and_one_for_the_gap(tables):
     assert change["gap"] == pytest.approx(change["en"] - change["ml"], abs=1e-4)
 
 
+def test_a_decoded_export_is_a_second_baseline(tmp_path):
+    table = score_table(Truth(speakers=20), np.random.default_rng(5), "de")
+    # As if the export made one error more in every row, which is a speaker with 15 utterances of 18 words.
+    export = table[table.precision == "full"].assign(precision="onnx")
+    export = export.assign(insertions=export.insertions + 1)
+    rows = make_tables(tmp_path, {"de": pd.concat([table, export])}, exports=["onnx"])["quantization"].query(
+        "languages_as == 'one'"
+    )
+    assert set(zip(rows.precision, rows.baseline_precision, strict=True)) == {
+        ("int4", "full"),
+        ("onnx", "full"),
+        ("int4", "onnx"),
+    }
+    for _, cell in rows[rows.init != "gap"].groupby(["init", "hours", "tier", "test_set"]):
+        delta = cell.set_index(["precision", "baseline_precision"]).delta_pp
+        if len(delta) == 3:
+            assert delta["int4", "onnx"] == pytest.approx(delta["int4", "full"] - delta["onnx", "full"], abs=1e-3)
+            assert delta["onnx", "full"] == pytest.approx(100 / (15 * 18), rel=0.05)
+
+
 def test_a_tier_without_effect_is_not_called_different_in_the_mean(tables):
     row = tables["gap_by_tier"].query("lang == 'mean' and hours == 'all'").iloc[0]
     assert row.verdict == "equivalent"

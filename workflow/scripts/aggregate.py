@@ -321,17 +321,29 @@ def _mean_same_blocks(draws: list[st.Draws]) -> st.Draws:
 
 
 def quantization_rows(scored: list[Scored], settings: dict[str, Any], reports: list[dict]) -> list[dict]:
-    """What a precision costs each init, and what it does to the gap (row `gap`: difference of differences)."""
-    rows = []
+    """What a precision costs each init, and what it does to the gap (row `gap`: difference of differences).
+
+    Against PyTorch at full precision, and, where the study decodes the unquantised export, against that: the rest is then the
+    rounding of the weights alone.
+    """
     sizes = {_report_key(report): report for report in reports}
+    rows = []
+    for baseline in (FULL, *settings.get("exports", ())):
+        rows += _against(baseline, scored, settings, sizes)
+    return rows
+
+
+def _against(baseline: str, scored: list[Scored], settings: dict[str, Any], sizes: dict[tuple, dict]) -> list[dict]:
+    """Rows of all other precisions against one; the PyTorch model is no rounding of its export."""
+    rows = []
     for test_set, members in by_test_set(scored).items():
         costs: dict[str, dict[tuple, st.Draws]] = {}
         base = {one.lang: one.wer for one in members}
         for one in members:
             own = {
-                cell: one.wer[cell] - one.wer[(*cell[:2], FULL, cell[3])]
+                cell: one.wer[cell] - one.wer[(*cell[:2], baseline, cell[3])]
                 for cell in one.wer
-                if cell[2] != FULL and (*cell[:2], FULL, cell[3]) in one.wer
+                if cell[2] not in (FULL, baseline) and (*cell[:2], baseline, cell[3]) in one.wer
             }
             for cell in list(own):
                 other = (settings["challenger"], *cell[1:])
@@ -340,14 +352,14 @@ def quantization_rows(scored: list[Scored], settings: dict[str, Any], reports: l
             costs[one.lang] = own
         for row in over_languages(test_set, costs, settings["confidence"]):
             init, hours, precision, tier = row["cell"]
-            full = base.get(row["lang"], {}).get((init, hours, FULL, tier))
+            compared = base.get(row["lang"], {}).get((init, hours, baseline, tier))
             size = sizes.get((row["lang"], init, float(hours), precision, tier), {})
             rows.append(
                 {
                     **{name: row[name] for name in ("lang", "languages_as", "languages", "test_set")},
                     **dict(zip(CELL, row["cell"], strict=True)),
-                    "baseline_precision": FULL,
-                    "wer_baseline_pct": full.value if full else NAN,
+                    "baseline_precision": baseline,
+                    "wer_baseline_pct": compared.value if compared else NAN,
                     **_with_interval("delta", "pp", row["value"], (row["low"], row["high"])),
                     "p_value": row["draws"].p_value() if row["draws"] else NAN,
                     **_sizes(size),
@@ -532,7 +544,7 @@ def write_table(path: Path, rows: list[dict], columns: list[str] | None = None) 
 EMPTY = {
     "gap": "lang languages_as languages test_set hours precision tier gap_pp gap_low_pp gap_high_pp status",
     "gap_by_tier": "lang languages_as test_set hours tier reference_tier difference_pp verdict status",
-    "quantization": "lang languages_as test_set init hours precision tier delta_pp status",
+    "quantization": "lang languages_as test_set init hours precision tier baseline_precision delta_pp status",
     "fit": "lang test_set tier family exponent_b status",
     "latency": "lang init hours seed precision tier test_set rtfx",
     "guideline": "lang hours test_set tier gap_pp decision",

@@ -216,8 +216,10 @@ def gap_by_tier(gap: pd.DataFrame, settings: dict[str, Any]) -> Figure:
 
 
 def quantization(table: pd.DataFrame, settings: dict[str, Any]) -> Figure:
-    """What quantising costs each warm start and the gap, at the tier of the quantised encoder."""
-    rows = table[table.delta_pp.notna() & (table.languages_as != "sampled")] if len(table) else table
+    """What quantising costs each warm start and the gap, against PyTorch, at the tier of the quantised encoder."""
+    rows = table
+    if len(table):
+        rows = table[table.delta_pp.notna() & (table.languages_as != "sampled") & (table.baseline_precision == "full")]
     test_sets = [name for name in settings["test_sets"] if len(rows) and name in set(rows.test_set)]
     figure, axes = panels(len(test_sets), height=3.0)
     if not test_sets:

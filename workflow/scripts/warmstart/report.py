@@ -458,8 +458,8 @@ class Page:
         table = self.tables["quantization"]
         if len(table):
             table = table[(table.languages_as != "sampled")]
-        heads = ["Language", "Warm start", "Hours", "Precision", "Tier", "Test set", "ΔWER pp", f"{self.level} % interval"]
-        heads += ["Encoder MB", "× vs PyTorch fp32", "× vs ONNX fp32", "× vs fp16"]
+        heads = ["Language", "Warm start", "Hours", "Precision", "Against", "Tier", "Test set", "ΔWER pp"]
+        heads += [f"{self.level} % interval", "Encoder MB", "× vs PyTorch fp32", "× vs ONNX fp32", "× vs fp16"]
         sizes = ["times_smaller_than_pytorch_fp32", "times_smaller_than_onnx_fp32", "times_smaller_than_fp16"]
         rows = [
             [
@@ -467,6 +467,7 @@ class Page:
                 cell("Change of the gap" if row.init == "gap" else self.init(row.init)),
                 hours_cell(row.hours),
                 cell(row.precision),
+                cell("PyTorch" if row.baseline_precision == "full" else row.baseline_precision),
                 cell(row.tier),
                 cell(row.test_set),
                 cell(row.delta_pp, 2, signed=True),
@@ -647,7 +648,8 @@ class Page:
         return sheet("pairs", ["Pair", *(name.capitalize() for name in PAIRED)], rows)
 
     def _provenance(self) -> dict:
-        heads = ["Run", "Commit", "Hardware", "Encoder tensors", "Model sha256", "Init sha256", "Versions"]
+        heads = ["Run", "Commit", "Hardware", "GPU h", "Starts", "Encoder tensors", "Model sha256"]
+        heads += ["Init", "Init sha256", "Versions"]
         rows = []
         for run in self.runs:
             versions = run.get("versions") or {}
@@ -663,8 +665,11 @@ class Page:
                     cell(f"{run['lang']}/{run['init']}/{run['hours']}h/seed{run['seed']}"),
                     cell(str(run.get("git_commit") or "not recorded")[:12]),
                     cell(hardware, wide=True),
+                    cell(run.get("gpu_hours"), 2),
+                    cell(len(run.get("starts") or [None]), 0),
                     cell(f"{_count(run.get('encoder_tensors_loaded'))} of {run.get('encoder_tensors', '?')}"),
                     cell(str(run.get("model_sha256") or "")[:16]),
+                    cell(_origin(run.get("init_source"))),
                     cell(str((run.get("input_digests") or {}).get("init") or "random")[:16]),
                     cell(text, wide=True),
                 ]
@@ -722,6 +727,14 @@ def _number(value: Any) -> float | None:
 
 def _count(value: Any) -> Any:
     return len(value) if isinstance(value, list | dict) else "?" if value is None else value
+
+
+def _origin(source: Any) -> str:
+    """Where a donor came from: repository and commit, or the name of a file; folders of the machine stay out of the page."""
+    if not isinstance(source, dict):
+        return "not recorded"
+    name, revision = str(source.get("source") or "not recorded"), source.get("revision")
+    return f"{name}@{revision[:12]}" if revision else name.rsplit("/", 1)[-1]
 
 
 def _taken(value: Any) -> str:

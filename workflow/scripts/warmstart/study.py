@@ -394,9 +394,13 @@ class Study:
         return settings
 
     def statistics_settings(self) -> dict[str, Any]:
-        """What `aggregate.py` needs; a replayed language has rates and no gap."""
-        settings = self.config["statistics"]
-        return {**settings, "not_compared": list(replayed)} if (replayed := self.replayed_test_sets()) else settings
+        """What `aggregate.py` needs; a replayed language has rates and no gap, the bare export is a second baseline."""
+        settings = dict(self.config["statistics"])
+        if replayed := self.replayed_test_sets():
+            settings["not_compared"] = list(replayed)
+        if exports := [name for name, wanted in self.config["precisions"].items() if wanted.get("scheme") == "fp32"]:
+            settings["exports"] = exports
+        return settings
 
     def quantization_settings(self, precision: str) -> dict[str, Any]:
         """What `quantize.py` needs of a precision; where it is used is not part of what it makes."""
