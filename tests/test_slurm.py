@@ -45,32 +45,36 @@ def test_a_study_runs_through_slurm(cluster: Cluster, checkout: Checkout, tmp_pa
     config = smoke_config()
     config["resources"] |= {"train_gpus": 1, "decode_gpus": 1}  # Slurm hands them out; the programs find none and use the CPU
     study.write_config(config)
-    model = "results/runs/it/en/0.004h/seed1/model.nemo"
     hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
-    # Downloads on the login node, as docs/cluster.md writes it.
-    study.snakemake("--cores", "2", hypotheses, "--until", "download_corpus", "download_init", "--resources", "download=2")
+    # Downloads on the login node, as docs/cluster.md writes it; manifests too, a dozen jobs of a second each.
+    study.snakemake("--cores", "2", "--until", "download_corpus", "download_init", "--resources", "download=2")
+    study.snakemake("--cores", "2", "all_manifests")
     assert cluster.jobs(study.folder) == {}
-    cluster.snakemake(study.folder, hypotheses, "--configfile", "smoke.yaml")
+    cluster.snakemake(study.folder, "--configfile", "smoke.yaml", limit_s=1200)
+    assert (study.folder / "results/report.html").exists()
+    assert list(study.folder.glob("results/bundles/it/**/bundle.json"))
     assert cluster.jobs_of("download_init", study.folder) == []
-    assert (study.folder / model).exists()
-    assert (study.folder / hypotheses).exists()
-    for rule, memory_mb in (("train", 2500), ("decode_it", 2500)):
-        [job] = cluster.jobs_of(rule, study.folder)
+    for rule, memory_mb, count in (("train", 2500, 4), ("decode_it", 2500, 10)):
+        jobs = cluster.jobs_of(rule, study.folder)
+        assert len(jobs) == count
+        for job in jobs:
+            assert job["MinMemoryNode"] == f"{memory_mb}M"
+            assert job["TimeLimit"] == {"train": "00:30:00", "decode_it": "04:00:00"}[rule]
+            assert job["JobState"] == "COMPLETED"
+            assert job["Requeue"] == "1"
+    for job in cluster.jobs_of("train", study.folder):
         assert job["Partition"] == "gpu"
         assert job["TresPerJob"] == "gres:gpu:1"
-        assert job["MinMemoryNode"] == f"{memory_mb}M"
-        assert job["TimeLimit"] == {"train": "00:30:00", "decode_it": "04:00:00"}[rule]
-        assert job["JobState"] == "COMPLETED"
-        assert job["Requeue"] == "1"
     assert cluster.jobs_of("build_pool", study.folder)[0]["Partition"] == "cpu"
     # Slurm's own logs of what went well are gone, the programs' are there.
     assert list((study.folder / "logs/slurm").rglob("*.log")) == []
     assert (study.folder / "logs/train/it/en/0.004h/seed1.log").stat().st_size > 1000
-    assert study.planned(hypotheses) == {}
+    assert study.planned() == {}
 
     # As docs/cluster.md writes it: several decodings in one job, one after the other on its GPU.
     both = [hypotheses.replace("560ms", tier) for tier in ("560ms", "offline")]
-    (study.folder / hypotheses).unlink()
+    for name in both:
+        (study.folder / name).unlink()
     grouped = ["--groups", "decode_it=decode", "--group-components", "decode=4"]
     one_gpu = ["--set-resource-scopes", "gpu=local", "--resources", "gpu=1", "download=2"]
     cluster.snakemake(study.folder, *both, "--configfile", "smoke.yaml", *grouped, *one_gpu)
