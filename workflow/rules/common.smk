@@ -144,6 +144,12 @@ def zero_shot(lang, wildcards):
     return ["--zero-shot", *(["--prompt", prompt] if prompt else [])]
 
 
+def by_precision(values):
+    """A directive whose value depends on the precision; plain where all are alike, because a function costs every job of a dry run."""
+    first, *others = values.values()
+    return first if all(value == first for value in others) else lambda wildcards: values[wildcards.precision]
+
+
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)

@@ -42,20 +42,18 @@ for LANG in STUDY.languages:
             ENVIRONMENT
         threads: config["decoding"]["threads"]
         resources:
-            gpu=lambda wildcards: DECODE_GPUS[wildcards.precision],
+            gpu=by_precision(DECODE_GPUS),
             mem_mb=more(config["resources"]["decode_mem_mb"]),
         params:
             program=program("decode"),
             recipe=2,
-            # Values where values do, functions where they must: thousands of these jobs are what a dry run spends its time on.
+            # Values where values do, functions where they must, and no message: on these jobs a dry run spends its time.
             run=f'{{"hours": "{{hours}}", "init": "{{init}}", "lang": "{LANG}", "precision": "{{precision}}", "seed": {{seed}}}}',
             tier=lambda wildcards: TIERS[wildcards.tier],
             tests=named({name: STUDY.test_manifest(LANG, name) for name in STUDY.test_sets(LANG)}),
             outputs=named({name: HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl") for name in STUDY.test_sets(LANG)}),
             zero_shot=(lambda wildcards, lang=LANG: zero_shot(lang, wildcards)) if STUDY.zero_shot_runs(LANG) else [],
-            settings=lambda wildcards: DECODING[wildcards.precision],
-        message:
-            "Decode {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
+            settings=by_precision(DECODING),
         shell:
             "python {params.program:q} --model {input.model:q} --encoder {input.encoder:q} {params.zero_shot:q} --keys {params.run:q} --tier {params.tier:q}"
             " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"

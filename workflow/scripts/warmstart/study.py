@@ -20,6 +20,8 @@ from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours
 from warmstart.tier import FRAME_S, Tier
 
+# PyYAML's loader in C is ten times as fast and is missing in some builds; both are the safe ones.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RUN = "{lang}/{init}/{hours}h/seed{seed}"
 FULL = "full"  # the precision that decodes with the PyTorch weights as trained
 ZERO_SHOT = "0"  # hours of an init that is decoded as published, with its own decoder
@@ -42,7 +44,7 @@ class Run:
 
 def load_config(path: str | Path) -> dict[str, Any]:
     """Read a configuration file as Snakemake would."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
 
 
 def read_config(source: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def validate(config: dict[str, Any], schema_path: str | Path) -> None:
     Raises:
         UserError: the first offence, with its place in the file, its value and what is allowed.
     """
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
+    schema = load_config(schema_path)
     _fill_defaults(config, schema, schema)
     errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
     if errors:
