@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_an_interrupted_corpus_is_finished_with_the_same_bytes(corpus, tmp_path)
     (tmp_path / "dev" / "00000.flac").unlink()
     synthetic.synthesize(tmp_path, "it", SETTINGS)
     assert contents(tmp_path) == contents(corpus)
+
+
+def test_edited_settings_make_those_splits_anew_that_they_concern(corpus, tmp_path):
+    before = contents(shutil.copytree(corpus, tmp_path / "it"))
+    synthetic.synthesize(tmp_path / "it", "it", SETTINGS | {"utterances": {"same_voices": 6, "new_voices": 8}})
+    after = contents(tmp_path / "it")
+    assert len(table(tmp_path / "it", "test_new")) == 8
+    changed = {path for path in after if after[path] != before.get(path)}
+    assert {path.parts[0] for path in changed} == {"test_new", "metadata-test_new.tsv", "made.json"}
+    # A further utterance of the same texts and voices: what there was stays.
+    assert {path.name for path in changed if path.parts[0] == "test_new"} == {"00006.flac", "00007.flac"}
 
 
 def test_an_unknown_voice_is_named(tmp_path):

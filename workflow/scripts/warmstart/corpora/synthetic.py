@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from warmstart import files
 from warmstart.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -131,8 +132,8 @@ def synthesize(directory: Path, lang: str, settings: dict[str, Any]) -> None:
     """Make the corpus of a language: `{split}/*.flac` (16 kHz mono) and `metadata-{split}.tsv` (path, text, speaker, seconds).
 
     Splits: `train` and `dev` (by hours), `test_same` (texts never heard, voices of the training set) and `test_new` (voices
-    never heard either). A split whose table exists is left as it is; an interrupted one is made anew. The same settings give
-    the same bytes.
+    never heard either). A split that was made from these settings is left as it is; an interrupted one, or one of other
+    settings, is made anew. The same settings give the same bytes.
 
     Args:
         directory: where the corpus goes.
@@ -159,13 +160,21 @@ def synthesize(directory: Path, lang: str, settings: dict[str, Any]) -> None:
         "test_same": ("test", known, None, utterances["same_voices"]),
         "test_new": ("test", unheard, None, utterances["new_voices"]),
     }
+    note = directory / "made.json"
+    made = files.read_json(note) if note.exists() else {}
     for split, (kind, speakers, limit_s, limit_count) in plans.items():
-        if (directory / f"metadata-{split}.tsv").exists():
+        settings_key = _key(seed, lang, split, words, per_text, speakers, limit_s, limit_count)
+        table = directory / f"metadata-{split}.tsv"
+        if table.exists() and made.get(split) == settings_key:
             continue
+        # Before its audio goes: without a table a split is made anew, whenever this one is killed.
+        table.unlink(missing_ok=True)
         arguments = (directory, split, kind, words, per_text, _key(seed, lang, split), seed, speakers, limit_s, limit_count)
         # espeak-ng carries state from one utterance to the next: only a fresh process makes the same bytes again.
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as fresh:
             count, total_s = fresh.submit(_write_split, *arguments).result()
+        made[split] = settings_key
+        files.write_json(note, made)
         logger.info("%s: %d utterances, %.4f h, %d voices", directory / split, count, total_s / 3600, len(speakers))
 
 
