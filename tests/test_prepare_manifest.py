@@ -85,6 +85,18 @@ def test_stereo_is_read_on_its_first_channel(tmp_path):
     np.testing.assert_allclose(cut.load_audio(), left[None], atol=1e-4)
 
 
+def test_speech_on_the_second_channel_only_is_silence(tmp_path):
+    path, text, _ = recordings()[0]
+    speech, nothing = samples(path), np.zeros_like(samples(path))
+    encode(np.stack([nothing, speech], axis=1), tmp_path / "own" / "right.wav")
+    encode(np.stack([speech, nothing], axis=1), tmp_path / "own" / "left.wav")
+    settings = folder(tmp_path, [f"{name}.wav\t{text}\tc" for name in ("right", "left")]) | {"max_drop_fraction": 0.5}
+    cuts, report = prepare(tmp_path, settings)
+    assert [cut.id for cut in cuts] == ["own-it-train-left"]
+    (dropped,) = report["dropped_ids"]
+    assert (dropped["reason"], dropped["detail"]) == ("silent", "every sample of the first channel is zero")
+
+
 @pytest.mark.parametrize("rate", [16000, 44100, 48000])
 def test_recording_is_the_one_lhotse_would_make(tmp_path, rate):
     path = encode(samples(recordings()[0][0], rate), tmp_path / "x.wav", rate)

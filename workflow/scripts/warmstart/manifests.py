@@ -61,7 +61,9 @@ def probe(path: Path, decode: bool = True) -> Audio:
             decoded, peak = 0, 0.0
             while len(block := stream.read(_BLOCK_FRAMES, dtype="float32")):
                 decoded += len(block)
-                largest = float(np.abs(block).max())
+                # The channel that cuts are read on: speech on another one only would be trained on as silence.
+                heard = block if channels == 1 else block[:, 0]
+                largest = float(np.abs(heard).max())
                 # max() propagates NaN and infinity: one pass finds all three.
                 if not math.isfinite(largest):
                     return Audio(rate, channels, decoded, "not_finite", "NaN or infinite samples")
@@ -73,7 +75,7 @@ def probe(path: Path, decode: bool = True) -> Audio:
     if states_length and decoded < frames - _MISSING_S * rate:
         return Audio(rate, channels, decoded, "truncated", f"{decoded} of {frames} samples")
     if peak == 0.0:
-        return Audio(rate, channels, decoded, "silent", "every sample is zero")
+        return Audio(rate, channels, decoded, "silent", f"every sample{' of the first channel' * (channels > 1)} is zero")
     return Audio(rate, channels, decoded)
 
 
