@@ -67,6 +67,27 @@ def test_hours_nobody_knows_are_said_to_be_unknown():
     assert "perhaps 1000" in text
 
 
+def replaying(fraction):
+    made = config()
+    made["test_sets"] = {"commonvoice": {"corpus": "commonvoice", "split": "test"}}
+    made["support_languages"] = {"en": {"corpora": {"mls": "english", "commonvoice": "en"}, "training_corpora": ["mls"]}}
+    made["training"] = {"replay": {"lang": "en", "fraction": fraction}}
+    return made
+
+
+def test_the_replayed_language_is_downloaded_too():
+    text = plan_hours.plan(replaying(0.2))
+    # A fifth of all audio is a quarter of the largest budget, 250 h.
+    assert line(text, "en") == ["en", "44660", "-", "44660", "replayed:", "62", "beside", "250"]
+    assert line(text, "mls") == ["mls", "654.8", "it", "3.8,", "en", "651.0"]
+    statistics = json.loads((ROOT / "workflow" / "data" / "commonvoice-25.json").read_text())
+    sizes = [f"{statistics[code]['size'] / 1e9:.1f}" for code in ("it", "en")]
+    # Nothing of it is trained on, but its test set is scored and guards the pool.
+    assert line(text, "commonvoice")[2:] == ["it", f"{sizes[0]},", "en", sizes[1]]
+    # 250 * 0.995 / 0.005
+    assert "replayed: 49750 beside 250; TOO LARGE" in plan_hours.plan(replaying(0.995))
+
+
 def test_sizes_agree_with_the_release_statistics():
     statistics = json.loads((ROOT / "workflow" / "data" / "commonvoice-25.json").read_text())
     for code, entry in statistics.items():

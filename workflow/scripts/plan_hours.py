@@ -11,7 +11,7 @@ from typing import Any
 
 from warmstart import cli
 from warmstart.planning import aligned, is_local
-from warmstart.resources import available_hours, format_hours, gigabytes, shared_gigabytes, table
+from warmstart.resources import available_hours, format_hours, gigabytes, replayed_hours, shared_gigabytes, table
 from warmstart.study import read_config
 
 # The budgets of the full study's axis, for languages that might reach further than their block asks.
@@ -24,15 +24,17 @@ def plan(config: dict[str, Any]) -> str:
 
 
 def _hours(config: dict[str, Any]) -> str:
-    corpora = [
-        name for name in config["corpora"] if any(name in block["training_corpora"] for block in config["languages"].values())
-    ]
+    blocks = {**config["languages"], **_replayed(config)}
+    corpora = [name for name in config["corpora"] if any(name in block["training_corpora"] for block in blocks.values())]
     rows = [["lang", *corpora, "sum", "budgets"]]
-    for lang, block in config["languages"].items():
+    for lang, block in blocks.items():
         hours = {name: available_hours(config["corpora"][name], lang) for name in block["training_corpora"]}
-        total = sum(value for value in hours.values() if value is not None)
+        total, unknown = sum(value for value in hours.values() if value is not None), None in hours.values()
         cells = [_number(hours.get(name)) if name in hours else "-" for name in corpora]
-        rows.append([lang, *cells, _number(total), _budgets(block["budgets_hours"], total, None in hours.values())])
+        last = (
+            _budgets(block["budgets_hours"], total, unknown) if lang in config["languages"] else _replay(config, total, unknown)
+        )
+        rows.append([lang, *cells, _number(total), last])
     return "Hours of training speech, as published, before cleaning (? = known only when read)\n" + aligned(rows)
 
 
@@ -46,10 +48,30 @@ def _budgets(asked: list[float], total: float, unknown: bool) -> str:
     return text + (f"; would fit: {' '.join(more)}" if more else "")
 
 
+def _replayed(config: dict[str, Any]) -> dict[str, Any]:
+    """The replayed language's block, with the corpora that are read of it."""
+    if not (replay := (config.get("training") or {}).get("replay")):
+        return {}
+    block = config["support_languages"][replay["lang"]]
+    tested = {source["corpus"] for source in config["test_sets"].values()}
+    used = {name: code for name, code in block["corpora"].items() if name in block["training_corpora"] or name in tested}
+    return {replay["lang"]: {**block, "corpora": used}}
+
+
+def _replay(config: dict[str, Any], total: float, unknown: bool) -> str:
+    most = max(hours for block in config["languages"].values() for hours in block["budgets_hours"])
+    needed = replayed_hours(most, config["training"]["replay"]["fraction"])
+    fits = needed <= total
+    return f"replayed: {_number(needed)} beside {format_hours(most)}" + (
+        "" if fits else "; perhaps" if unknown else "; TOO LARGE"
+    )
+
+
 def _disk(config: dict[str, Any]) -> str:
     rows, total, rough = [["corpus", "GB", "languages"]], 0.0, False
+    blocks = {**config["languages"], **_replayed(config)}
     for name, settings in config["corpora"].items():
-        users = {lang: block["corpora"][name] for lang, block in config["languages"].items() if name in block["corpora"]}
+        users = {lang: block["corpora"][name] for lang, block in blocks.items() if name in block["corpora"]}
         if is_local(settings):
             rows.append([name, "0", f"taken from {settings['source']}"])
             continue

@@ -14,6 +14,11 @@ def format_hours(hours: float) -> str:
     return f"{hours:.6f}".rstrip("0").rstrip(".")
 
 
+def replayed_hours(budget_hours: float, fraction: float) -> float:
+    """Hours of another language that lie beside a budget when they are `fraction` of both together."""
+    return budget_hours * fraction / (1 - fraction)
+
+
 @cache
 def published_hours() -> dict[tuple[str, str, str], float]:
     """(kind, split, lang) -> hours, as the publishers state them (workflow/data/README.md)."""
