@@ -21,6 +21,8 @@ PROFILE = Path(__file__).parents[1] / "profiles/slurm"
 PACKAGES = {"slurmctld": ["slurm-wlm", "munge"], "slurmdbd": ["slurmdbd", "mariadb-server"]}
 # A cluster of one that answers at once: the profile's waits between looks at jobs are for real ones.
 SOON = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2", "--latency-wait", "20"]
+# What a job without training in it asks for.
+SMALL = "resources: mem_mb=600, runtime=10"
 
 
 class Cluster:
@@ -132,6 +134,19 @@ def with_profile(folder: Path, snakefile: str) -> Path:
     (folder / "slurm").symlink_to("profiles/slurm")
     (folder / "Snakefile").write_text(snakefile, encoding="utf-8")
     return folder
+
+
+def workflow(*jobs: tuple[str, str, str]) -> str:
+    """A Snakefile of jobs without training in them, for what is the same with any job.
+
+    Snakemake, which runs in each, needs 350 MB of its own.
+
+    Args:
+        jobs: (rule, its output, how it is made: the directives behind `output`).
+    """
+    targets = ", ".join(f'"{output}"' for _, output, _ in jobs)
+    rules = [f'rule {rule}:\n    output: "{output}"\n    {how}\n' for rule, output, how in jobs]
+    return "\n".join([f"rule all:\n    input: {targets}\n", *rules])
 
 
 def _install(program: str) -> None:

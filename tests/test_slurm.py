@@ -6,24 +6,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import HERE, PROFILE, Cluster, running_slurm, with_profile
+from cluster import HERE, PROFILE, SMALL, Cluster, running_slurm, with_profile, workflow
 from conftest import Checkout, smoke_config
 
 pytestmark = pytest.mark.slow
 
 # What a partition, an account and states are for: two jobs, one of which fails for good.
-TWO_JOBS = """
-rule all:
-    input: "done.txt", "never.txt"
-rule works:
-    output: "done.txt"
-    resources: mem_mb=600, runtime=10
-    shell: "echo $SLURM_JOB_ID > {output}"
-rule fails:
-    output: "never.txt"
-    resources: mem_mb=600, runtime=10
-    shell: "exit 7"
-"""
+TWO_JOBS = workflow(
+    ("works", "done.txt", f'{SMALL}\n    shell: "echo $SLURM_JOB_ID > {{output}}"'),
+    ("fails", "never.txt", f'{SMALL}\n    shell: "exit 7"'),
+)
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm"])

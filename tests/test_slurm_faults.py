@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, with_profile
+from cluster import SMALL, Cluster, with_profile, workflow
 from conftest import Checkout, smoke_config
 
 pytestmark = pytest.mark.slow
@@ -233,32 +233,33 @@ def test_a_killed_snakemake_finds_its_jobs_again_and_nothing_is_lost(cluster: Cl
         )
 
 
-# Jobs without training in them, for faults that do the same to any job. Snakemake, which runs in each, needs 350 MB of its own.
-OTHERS = """
-rule all:
-    input: "flaky.txt", "hungry.txt", "late.txt", "steady.txt"
-
-rule flaky:
-    output: "flaky.txt"
-    resources: mem_mb=600
-    shell: "echo try >> tries.txt; test $(wc -l < tries.txt) -eq 3; mv tries.txt {output}"
-
-rule hungry:
-    output: "hungry.txt"
-    resources: mem_mb=lambda wildcards, attempt: 600 * attempt, runtime=10
-    shell: "python -c 'import time; held = bytearray(800_000_000); time.sleep(4)'; echo $SLURM_JOB_ID > {output}"
-
-rule late:
-    output: "late.txt"
-    params: hidden="hidden/late.txt"
-    resources: mem_mb=600, runtime=10
-    shell: "mkdir -p hidden; echo late > {params.hidden}"
-
-rule steady:
-    output: "steady.txt"
-    resources: mem_mb=600, runtime=10
-    shell: "echo $SLURM_JOB_ID >> lives.txt; while ! test -e enough; do sleep 0.2; done; mv lives.txt {output}"
-"""
+OTHERS = workflow(
+    (
+        "flaky",
+        "flaky.txt",
+        '''resources: mem_mb=600
+    shell: "echo try >> tries.txt; test $(wc -l < tries.txt) -eq 3; mv tries.txt {output}"''',
+    ),
+    (
+        "hungry",
+        "hungry.txt",
+        '''resources: mem_mb=lambda wildcards, attempt: 600 * attempt, runtime=10
+    shell: "python -c 'import time; held = bytearray(800_000_000); time.sleep(4)'; echo $SLURM_JOB_ID > {output}"''',
+    ),
+    (
+        "late",
+        "late.txt",
+        f'''params: hidden="hidden/late.txt"
+    {SMALL}
+    shell: "mkdir -p hidden; echo late > {{params.hidden}}"''',
+    ),
+    (
+        "steady",
+        "steady.txt",
+        f'''{SMALL}
+    shell: "echo $SLURM_JOB_ID >> lives.txt; while ! test -e enough; do sleep 0.2; done; mv lives.txt {{output}}"''',
+    ),
+)
 
 
 def reveal(folder: Path, after_s: float, stop: threading.Event) -> None:
