@@ -11,6 +11,7 @@ import filelock
 import pytest
 import yaml
 from cluster import Cluster, running_slurm
+from small_speech import donors, speech  # noqa: F401 (fixtures; a module may have a `speech` of its own)
 
 ROOT = Path(__file__).resolve().parents[1]
 

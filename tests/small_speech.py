@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from warmstart import cuts, tokenizer
 from warmstart.corpora import synthetic
 
@@ -91,3 +93,28 @@ def donor(path: Path, tokenizer_dir: Path, seed: int, **encoder: object) -> Path
     torch.manual_seed(seed)
     EncDecCTCModelBPE(cfg=OmegaConf.create(config)).save_to(str(path))
     return path
+
+
+def two_donors(directory: Path, tokenizer_dir: Path, **encoder: object) -> dict[str, Path]:
+    """A pair of inits: encoders of one kind with different weights."""
+    return {name: donor(directory / f"{name}.nemo", tokenizer_dir, seed, **encoder) for name, seed in (("en", 1), ("ml", 2))}
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The corpus, made once a session; tests only read it."""
+    return corpus(tmp_path_factory.mktemp("speech"))
+
+
+@pytest.fixture(scope="session")
+def donors(tmp_path_factory: pytest.TempPathFactory, speech: dict[str, Path]) -> dict[str, Path]:
+    """Two donors with one layer each."""
+    return two_donors(tmp_path_factory.mktemp("donors"), speech["tokenizer"])
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    """train.csv of a run; empty where there is none yet."""
+    if not (run_dir / "train.csv").exists():
+        return []
+    with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))

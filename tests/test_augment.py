@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from small_speech import SETTINGS, corpus, donor
+from small_speech import SETTINGS
 
 import train
 from warmstart import files
@@ -16,11 +16,6 @@ from warmstart import files
 pytestmark = pytest.mark.slow
 
 SPEEDS = [0.9, 1.0, 1.1]
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("speech"))
 
 
 @pytest.fixture(scope="module")
@@ -172,13 +167,12 @@ def test_what_is_heard_belongs_to_seed_epoch_and_cut(speech, noise):
     assert not any(one.equal(other) for one, other in zip(whole, heard(seed=2, count=len(whole)), strict=True))
 
 
-def test_hours_count_the_budget_once_and_what_was_heard_as_heard(speech, noise, tmp_path):
-    init = donor(tmp_path / "en.nemo", speech["tokenizer"], 1)
+def test_hours_count_the_budget_once_and_what_was_heard_as_heard(speech, donors, noise, tmp_path):
     settings = SETTINGS | {"speed_perturb": [0.8], "steps": {"epochs": 1.5}, "log_every_steps": 1}
     settings |= {"noise": {"manifest": str(noise), "snr_db": [5, 10], "probability": 1.0}}
     train.main(
         [
-            *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"]), "--init", str(init)),
+            *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"]), "--init", str(donors["en"])),
             *("--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
             *("--settings", json.dumps(settings), "--run-dir", str(tmp_path), "--output", str(tmp_path / "model.nemo")),
         ]

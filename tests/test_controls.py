@@ -1,6 +1,5 @@
 """The recipe and its controls, each by its effect on a real small model: what learns, what is heard, when a run ends."""
 
-import csv
 import json
 import math
 import shutil
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_speech import MODEL, SETTINGS, corpus, donor
+from small_speech import MODEL, SETTINGS, rows, two_donors
 
 import train
 from warmstart import files, inits
@@ -24,14 +23,9 @@ BASE = SETTINGS | {"steps": {"fixed": STEPS}, "checkpoint_every_steps": 1, "aver
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("speech"))
-
-
-@pytest.fixture(scope="module")
 def donors(tmp_path_factory, speech):
-    directory = tmp_path_factory.mktemp("donors")
-    return [donor(directory / f"{seed}.nemo", speech["tokenizer"], seed, n_layers=LAYERS) for seed in (1, 2)]
+    """Deeper than the others: one layer is frozen, one learns."""
+    return two_donors(tmp_path_factory.mktemp("donors"), speech["tokenizer"], n_layers=LAYERS)
 
 
 def run(speech, init, run_dir, settings, *more) -> Path:
@@ -44,11 +38,6 @@ def run(speech, init, run_dir, settings, *more) -> Path:
         ]
     )
     return run_dir
-
-
-def rows(run_dir):
-    with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def at_step(run_dir, step):
@@ -75,7 +64,7 @@ def equal(one, other, names):
 def thawed(speech, donors, tmp_path_factory):
     """Subsampling and first layer frozen for 4 steps, then trained for 4; a checkpoint after each step."""
     settings = BASE | {"freeze": {"encoder_layers": 1, "steps": 4}}
-    return run(speech, donors[0], tmp_path_factory.mktemp("thawed"), settings)
+    return run(speech, donors["en"], tmp_path_factory.mktemp("thawed"), settings)
 
 
 def frozen_names(weights):
@@ -83,7 +72,7 @@ def frozen_names(weights):
 
 
 def test_frozen_layers_stay_bit_equal_until_their_step_and_move_after(thawed, donors):
-    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors[0]).items()}
+    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors["en"]).items()}
     for step in range(1, STEPS + 1):
         weights = at_step(thawed, step)
         held = equal(weights, given, frozen_names(given))
@@ -96,14 +85,14 @@ def test_frozen_layers_stay_bit_equal_until_their_step_and_move_after(thawed, do
 @pytest.mark.parametrize("last_step", [2, 4, 6])
 def test_a_resumed_run_thaws_at_the_same_step(speech, donors, thawed, tmp_path, last_step):
     copy_checkpoints(thawed, tmp_path, last_step)
-    run(speech, donors[0], tmp_path, BASE | {"freeze": {"encoder_layers": 1, "steps": 4}})
+    run(speech, donors["en"], tmp_path, BASE | {"freeze": {"encoder_layers": 1, "steps": 4}})
     resumed, undisturbed = at_step(tmp_path, STEPS), at_step(thawed, STEPS)
     assert all(equal(resumed, undisturbed, undisturbed))
 
 
 def test_more_frozen_layers_than_there_are_is_an_error(speech, donors, tmp_path):
     with pytest.raises(UserError, match=r"freeze\.encoder_layers is 3; the encoder has 2 layers"):
-        run(speech, donors[0], tmp_path, BASE | {"freeze": {"encoder_layers": 3, "steps": 4}})
+        run(speech, donors["en"], tmp_path, BASE | {"freeze": {"encoder_layers": 3, "steps": 4}})
 
 
 # ---- averaging --------------------------------------------------------------------------------------------------------------
@@ -128,19 +117,19 @@ STUCK = {"optimizer": {"name": "adamw", "lr": 1e-12}, "average_last": 2, "valida
 
 def test_a_run_ends_when_validation_has_not_become_better(speech, donors, tmp_path):
     settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}}
-    record = files.read_json(run(speech, donors[0], tmp_path / "whole", settings) / "run.json")
+    record = files.read_json(run(speech, donors["en"], tmp_path / "whole", settings) / "run.json")
     # Best at step 2, no better at 4 and 6.
     assert (record["steps"], record["steps_planned"]) == (6, STEPS)
     assert int(rows(tmp_path / "whole")[-1]["step"]) == 6
     # The wait goes on after a resume, and a run that had ended ends again.
     for last_step in (5, 6):
         copy_checkpoints(tmp_path / "whole", tmp_path / f"from{last_step}", last_step)
-        record = files.read_json(run(speech, donors[0], tmp_path / f"from{last_step}", settings) / "run.json")
+        record = files.read_json(run(speech, donors["en"], tmp_path / f"from{last_step}", settings) / "run.json")
         assert record["steps"] == 6
 
 
 def test_without_early_stop_the_same_run_ends_at_its_last_step(speech, donors, tmp_path):
-    record = files.read_json(run(speech, donors[0], tmp_path, BASE | STUCK | {"early_stop": None}) / "run.json")
+    record = files.read_json(run(speech, donors["en"], tmp_path, BASE | STUCK | {"early_stop": None}) / "run.json")
     assert record["steps"] == STEPS
 
 
@@ -150,11 +139,11 @@ def test_without_early_stop_the_same_run_ends_at_its_last_step(speech, donors, t
 @pytest.fixture(scope="module")
 def adapted(speech, donors, tmp_path_factory):
     settings = BASE | {"adaptation": "adapter", "adapter_dim": 64, "average_last": 0}
-    return run(speech, donors[0], tmp_path_factory.mktemp("adapted"), settings)
+    return run(speech, donors["en"], tmp_path_factory.mktemp("adapted"), settings)
 
 
 def test_with_adapters_the_encoder_stays_the_donors_and_adapters_learn(adapted, donors):
-    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors[0]).items()}
+    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(donors["en"]).items()}
     weights, before = at_step(adapted, STEPS), at_step(adapted, STEPS - 1)
     assert all(equal(weights, given, given))
     adapters = [name for name in weights if "adapter" in name]
@@ -178,7 +167,7 @@ def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech,
     from warmstart import controls
 
     digests = []
-    for path, model_seed in zip(donors, (11, 12), strict=True):
+    for path, model_seed in zip(donors.values(), (11, 12), strict=True):
         config = inits.transducer_config(read_config(path), MODEL, speech["tokenizer"])
         config["encoder"] = controls.adaptable(config["encoder"])
         torch.manual_seed(model_seed)
@@ -200,7 +189,7 @@ def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech,
 def test_noam_rises_to_its_peak_and_falls_with_the_root_of_the_step(speech, donors, tmp_path):
     settings = BASE | {"schedule": {"name": "noam", "warmup_steps": 3}, "log_every_steps": 1, "average_last": 0}
     settings |= {"optimizer": {"name": "adamw", "lr": 0.1, "encoder_lr_scale": 0.5}}
-    curve = rows(run(speech, donors[0], tmp_path, settings))
+    curve = rows(run(speech, donors["en"], tmp_path, settings))
     for row in curve:
         # The row of a step shows the rate that the next step will use; d_model is 64, its root 8.
         step = int(row["step"])
@@ -214,7 +203,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(speech, donors, tmp
 
     norms = {}
     for clip in (0.5, 0):
-        model = build(speech, donors[0], BASE | {"schedule": {"name": "cosine", "warmup_steps": 1}})
+        model = build(speech, donors["en"], BASE | {"schedule": {"name": "cosine", "warmup_steps": 1}})
         seen = norms[clip] = []
 
         def note(_optimizer, model=model, seen=seen):
@@ -254,7 +243,7 @@ def test_batches_hold_cuts_of_one_bucket_and_no_more_audio_than_asked_for(speech
     from warmstart import training
 
     settings = SETTINGS | {"bucket_bins_s": [1.2, 2.0]}
-    _, sampler = training.dataloader(build(speech, donors[0], settings), speech["train"], settings, seed=1)
+    _, sampler = training.dataloader(build(speech, donors["en"], settings), speech["train"], settings, seed=1)
     buckets = Counter()
     for _, batch in zip(range(40), sampler, strict=False):
         durations = [cut.duration for cut in batch]
@@ -274,7 +263,7 @@ def test_contexts_come_at_their_probabilities_and_alike_for_both_inits(speech, d
     probabilities = [0.5, 0.25, 0.125, 0.125]
     settings = SETTINGS | {"model": MODEL | {"context_probs": probabilities}}
     drawn = []
-    for path in donors:
+    for path in donors.values():
         model = build(speech, path, settings).train()
         seen = []
         masks = model.encoder._create_masks
@@ -305,7 +294,7 @@ def test_spectra_are_masked_in_training_and_not_in_validation(speech, donors):
     from warmstart import training
 
     masks = {"freq_masks": 2, "freq_width": 10, "time_masks": 2, "time_width": 0.1}
-    model = build(speech, donors[0], SETTINGS, **training.spec_augment_config(masks))
+    model = build(speech, donors["en"], SETTINGS, **training.spec_augment_config(masks))
     seen = []
     model.encoder.register_forward_pre_hook(lambda _m, _a, named: seen.append(named["audio_signal"].clone()), with_kwargs=True)
     signal, length = torch.randn(1, 32000) * 0.1, torch.tensor([32000])

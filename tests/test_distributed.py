@@ -1,7 +1,6 @@
 """A run of several processes: who sees which cut, whose hours count, who writes, and what a signal to one of them does."""
 
 import contextlib
-import csv
 import json
 import signal
 import socket
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from programs import Program
-from small_speech import SETTINGS, corpus, donor
+from small_speech import SETTINGS, rows
 
 from warmstart import files, recipe
 from warmstart.errors import UserError
@@ -18,16 +17,6 @@ from warmstart.errors import UserError
 pytestmark = pytest.mark.slow
 
 TWO = SETTINGS | {"devices": 2, "log_every_steps": 1}
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("speech"))
-
-
-@pytest.fixture(scope="module")
-def init(tmp_path_factory, speech):
-    return donor(tmp_path_factory.mktemp("donor") / "en.nemo", speech["tokenizer"], 1)
 
 
 def dealt(speech, rank, world, steps, start=(0, 0), first_step=0):
@@ -110,25 +99,18 @@ def as_srun_starts_them(speech, init, run_dir):
     ]
 
 
-def rows(run_dir):
-    if not (run_dir / "train.csv").exists():
-        return []
-    with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def weights(path):
     import torch
 
     return torch.load(path, weights_only=False)["state_dict"]
 
 
-def test_two_processes_train_one_model_and_go_on_after_a_signal_to_one_of_them(speech, init, tmp_path):
+def test_two_processes_train_one_model_and_go_on_after_a_signal_to_one_of_them(speech, donors, tmp_path):
     import torch
 
     from warmstart.training import manifest_totals
 
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    init, whole, cut = donors["en"], tmp_path / "whole", tmp_path / "cut"
     programs = as_srun_starts_them(speech, init, whole)
     assert [program.wait() for program in programs] == [0, 0], programs[0].said + programs[1].said
     record = files.read_json(whole / "run.json")

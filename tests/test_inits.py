@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 import torch
-from small_speech import CONTEXTS, MODEL, corpus, donor
+from small_speech import CONTEXTS, MODEL, donor
 
 import train
 from warmstart import inits
@@ -14,17 +14,6 @@ from warmstart.donors import read_config, require_same_kind
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("speech"))
-
-
-@pytest.fixture(scope="module")
-def donors(tmp_path_factory, speech):
-    directory = tmp_path_factory.mktemp("donors")
-    return [donor(directory / f"{seed}.nemo", speech["tokenizer"], seed) for seed in (1, 2)]
 
 
 def target(donor_path, speech, seed=5):
@@ -53,22 +42,22 @@ def rewritten(source, path, change):
 
 
 def test_every_encoder_tensor_is_the_donors_and_nothing_else_is(donors, speech):
-    model = target(donors[0], speech)
+    model = target(donors["en"], speech)
     before = {name: inits.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
-    given = inits.encoder_tensors(donors[0])
-    assert inits.load_encoder(model, donors[0]) == len(given) == len(model.encoder.state_dict())
+    given = inits.encoder_tensors(donors["en"])
+    assert inits.load_encoder(model, donors["en"]) == len(given) == len(model.encoder.state_dict())
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, given[name])
     assert before == {name: inits.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
     assert not torch.equal(
-        inits.encoder_tensors(donors[1])["layers.0.feed_forward1.linear1.weight"],
+        inits.encoder_tensors(donors["ml"])["layers.0.feed_forward1.linear1.weight"],
         given["layers.0.feed_forward1.linear1.weight"],
     )
 
 
 def test_new_modules_are_bit_equal_between_inits_and_differ_between_seeds(donors, speech):
     digests = []
-    for path, model_seed, seed in ((donors[0], 1, 7), (donors[1], 2, 7), (donors[0], 1, 8)):
+    for path, model_seed, seed in ((donors["en"], 1, 7), (donors["ml"], 2, 7), (donors["en"], 1, 8)):
         model = target(path, speech, model_seed)
         inits.load_encoder(model, path)
         inits.reset_new_modules(model, seed)
@@ -87,8 +76,8 @@ def test_missing_misshaped_and_surplus_tensors_are_counted_and_named(donors, spe
     def rename(weights):
         weights["encoder.odd"] = weights.pop(name)
 
-    total = len(inits.encoder_tensors(donors[0]))
-    model = target(donors[0], speech)
+    total = len(inits.encoder_tensors(donors["en"]))
+    model = target(donors["en"], speech)
     before = inits.tensors_digest(model.encoder)
     for change, expected in (
         (
@@ -99,13 +88,13 @@ def test_missing_misshaped_and_surplus_tensors_are_counted_and_named(donors, spe
         (lambda weights: [weights.pop(key) for key in list(weights) if key.startswith("encoder.")], "no tensor named encoder"),
     ):
         with pytest.raises(UserError, match=expected):
-            inits.load_encoder(model, rewritten(donors[0], tmp_path / "changed.nemo", change))
+            inits.load_encoder(model, rewritten(donors["en"], tmp_path / "changed.nemo", change))
     assert inits.tensors_digest(model.encoder) == before
 
 
 def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
     cut = tmp_path / "cut.nemo"
-    cut.write_bytes(donors[0].read_bytes()[: donors[0].stat().st_size // 2])
+    cut.write_bytes(donors["en"].read_bytes()[: donors["en"].stat().st_size // 2])
     with pytest.raises(UserError, match=r"cut\.nemo"):
         inits.encoder_tensors(cut)
     with pytest.raises(UserError, match="no such file"):
@@ -113,10 +102,10 @@ def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
 
 
 def test_inits_that_compute_different_things_are_not_compared(donors, speech, tmp_path):
-    require_same_kind({"en": donors[0], "ml": donors[1]})
+    require_same_kind({"en": donors["en"], "ml": donors["ml"]})
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
-        require_same_kind({"en": donors[0], "odd": flipped})
+        require_same_kind({"en": donors["en"], "odd": flipped})
 
 
 def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, speech, tmp_path):
@@ -132,7 +121,7 @@ def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, s
         "--init",
         flipped,
         "--same-kind-as",
-        f"en={donors[0]}",
+        f"en={donors['en']}",
     ]
     arguments += ["--keys", '{"lang": "it", "init": "odd", "hours": "1", "seed": 1}', "--run-dir", tmp_path / "run"]
     arguments += ["--settings", '{"steps": {"fixed": 1}, "batch_duration_s": 4}', "--output", tmp_path / "run/model.nemo"]
@@ -142,7 +131,7 @@ def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, s
 
 
 def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):
-    given = read_config(donors[0])
+    given = read_config(donors["en"])
     config = inits.transducer_config(
         given, MODEL | {"contexts": [[56, 13]], "context_probs": [1.0], "d_model": 512}, speech["tokenizer"]
     )

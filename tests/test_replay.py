@@ -1,6 +1,5 @@
 """Replay of another language: its share of the audio, hours apart from the budget's, its test sets scored beside the others."""
 
-import csv
 import itertools
 import json
 from collections import Counter
@@ -8,7 +7,7 @@ from collections import Counter
 import pytest
 import yaml
 from conftest import ROOT, Checkout, smoke_config
-from small_speech import SETTINGS, corpus, donor
+from small_speech import SETTINGS, rows
 
 import mix_replay
 import train
@@ -207,18 +206,16 @@ def test_the_tokenizer_learns_the_replayed_text_by_its_share(tmp_path):
 
 
 @pytest.mark.slow
-def test_hours_of_the_replayed_language_are_counted_apart(tmp_path):
-    speech = corpus(tmp_path)
+def test_hours_of_the_replayed_language_are_counted_apart(speech, donors, tmp_path):
     own = list(cuts.read(speech["train"]))
     budget, pool = write(tmp_path / "budget.jsonl.gz", own[:18]), write(tmp_path / "pool.jsonl.gz", own[18:])
     output = tmp_path / "mixed.jsonl.gz"
     from warmstart import replay
 
     replay.mix(budget, pool, "en", 0.15, output, tmp_path / "mixed.json")
-    init = donor(tmp_path / "en.nemo", speech["tokenizer"], 1)
     train.main(
         [
-            *("--train-cuts", str(output), "--tokenizer", str(speech["tokenizer"]), "--init", str(init)),
+            *("--train-cuts", str(output), "--tokenizer", str(speech["tokenizer"]), "--init", str(donors["en"])),
             *("--keys", '{"lang": "it", "init": "en", "hours": "0.01", "seed": 1}'),
             *("--settings", json.dumps(SETTINGS | {"steps": {"epochs": 3}, "log_every_steps": 1})),
             *("--run-dir", str(tmp_path / "run"), "--output", str(tmp_path / "run/model.nemo")),
@@ -238,7 +235,6 @@ def test_hours_of_the_replayed_language_are_counted_apart(tmp_path):
     # Three passes, the last one perhaps not whole: both languages by the same number of passes, give or take a batch.
     assert record["epochs"] == pytest.approx(record["hours_seen"] / hours["budget"], abs=1e-3)
     assert record["replay_hours_seen"] / hours["replay"] == pytest.approx(record["epochs"], abs=0.7)
-    with open(tmp_path / "run/train.csv", encoding="utf-8", newline="") as stream:
-        curve = list(csv.DictReader(stream))
+    curve = rows(tmp_path / "run")
     assert float(curve[-1]["replay_hours"]) == record["replay_hours_seen"] > 0
     assert float(curve[-1]["hours_seen"]) == record["hours_seen"]

@@ -1,7 +1,6 @@
 """Fine-tuning with real processes: exact order, hours that are true, and nothing lost when it is killed."""
 
 import contextlib
-import csv
 import functools
 import json
 import random
@@ -15,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from programs import Program, memory_limit
-from small_speech import SETTINGS, corpus, donor
+from small_speech import SETTINGS, rows
 
 from warmstart import files
 from warmstart.distributed import Ranks
@@ -23,17 +22,6 @@ from warmstart.donors import read_config
 from warmstart.errors import UserError
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("speech"))
-
-
-@pytest.fixture(scope="module")
-def donors(tmp_path_factory, speech):
-    directory = tmp_path_factory.mktemp("donors")
-    return {name: donor(directory / f"{name}.nemo", speech["tokenizer"], seed) for name, seed in (("en", 1), ("ml", 2))}
 
 
 def arguments(speech, init, run_dir, settings=None, hours="0.012"):
@@ -56,13 +44,6 @@ def train(speech, init, run_dir, settings=None, **how):
     """The same to its end: exit status and what it said."""
     program = start(speech, init, run_dir, settings, **how)
     return program.wait(), program.said
-
-
-def rows(run_dir):
-    if not (run_dir / "train.csv").exists():
-        return []
-    with open(run_dir / "train.csv", encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def weights(path):
