@@ -90,9 +90,11 @@ def test_a_resumed_run_thaws_at_the_same_step(speech, donors, thawed, tmp_path, 
     assert all(equal(resumed, undisturbed, undisturbed))
 
 
-def test_more_frozen_layers_than_there_are_is_an_error(speech, donors, tmp_path):
+def test_freezing_what_is_not_there_or_what_never_learns_is_an_error(speech, donors, tmp_path):
     with pytest.raises(UserError, match=r"freeze\.encoder_layers is 3; the encoder has 2 layers"):
         run(speech, donors["en"], tmp_path, BASE | {"freeze": {"encoder_layers": 3, "steps": 4}})
+    with pytest.raises(UserError, match=r"adapter, which freezes the whole encoder for good; remove training\.freeze"):
+        run(speech, donors["en"], tmp_path, BASE | {"adaptation": "adapter", "freeze": {"encoder_layers": 1, "steps": 4}})
 
 
 # ---- averaging --------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from warmstart import recipe
 from warmstart.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -123,11 +124,10 @@ def check(settings: dict[str, Any], encoder: dict[str, Any]) -> None:
     Raises:
         UserError: with the key, its value and what is allowed.
     """
+    recipe.check_controls(settings)
     layers = (settings.get("freeze") or {}).get("encoder_layers", 0)
     if layers > encoder["n_layers"]:
         raise UserError(f"training.freeze.encoder_layers is {layers}; the encoder has {encoder['n_layers']} layers")
-    if settings.get("adaptation", "full") == "adapter" and settings.get("freeze"):
-        raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
 
 
 def adapts(settings: dict[str, Any]) -> bool:

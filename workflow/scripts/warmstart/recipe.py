@@ -20,8 +20,7 @@ def check(config: dict[str, Any]) -> None:
         raise UserError(
             "training.adaptation is lora, which NeMo 3.0 does not offer for a Conformer encoder; allowed: full, adapter"
         )
-    if training.get("adaptation") == "adapter" and training.get("freeze"):
-        raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
+    check_controls(training)
     if training.get("adaptation") == "adapter" and (random := [name for name, i in config["inits"].items() if "scratch" in i]):
         raise UserError(
             f"training.adaptation is adapter, which keeps the encoder as it was; init {random[0]!r} is random: remove one"
@@ -39,6 +38,19 @@ def check(config: dict[str, Any]) -> None:
                 f"noise.training would train on the recordings that lie under test set {noisy[0]!r}; give "
                 "noise.training.directory a folder of its own"
             )
+
+
+def check_controls(training: dict[str, Any]) -> None:
+    """Refuse controls that exclude each other; the training program asks too, because it also runs by hand.
+
+    Args:
+        training: block `training`.
+
+    Raises:
+        UserError: with the key and what to remove.
+    """
+    if training.get("adaptation") == "adapter" and training.get("freeze"):
+        raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
 
 
 def _check_model(model: dict[str, Any]) -> None:
