@@ -131,6 +131,17 @@ def test_another_margin_makes_tables_again_and_no_scores(study):
     assert not (HEAVY | {"score"}) & set(jobs)
 
 
+def test_what_only_stops_or_describes_a_job_runs_nothing(study):
+    """A corpus that loses a little more than was allowed must not cost the trainings of all other languages."""
+    config = study.read_config()
+    config["filters"]["max_drop_fraction"] = 0.4
+    config["corpora"]["spoken"] |= {"max_drop_fraction": 0.3, "licence": "made here"}
+    config["corpora"]["human"]["hours"]["it"] = 0.1
+    config["languages"]["it"]["text"]["examples"].append(["Due!", "due"])
+    study.write_config(config)
+    assert study.planned() == {}
+
+
 def test_an_edited_cluster_profile_runs_nothing(study):
     profile = study.folder / "profiles/slurm/config.v8+.yaml"
     edit(study, str(profile.relative_to(study.folder)), "retries: ", "retries: 1")

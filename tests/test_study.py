@@ -1,14 +1,17 @@
 """The grid that follows from a configuration, and the faults a dry run must stop at."""
 
 import copy
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
 from warmstart import study as grid
+from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours
 
@@ -164,6 +167,57 @@ def test_a_pool_of_other_corpora_is_not_believed(full, tmp_path, monkeypatch):
     report.parent.mkdir(parents=True)
     report.write_text('{"total": {"hours": 211}, "corpora": {"voxpopuli": {}}}')
     make(full)
+
+
+@pytest.mark.parametrize(
+    ("edit", "believed"),
+    [
+        (("filters.max_duration_s", 30), False),
+        (("filters.guard", ["sentence"]), False),
+        (("languages.fr.text.alphabet", "abcdefghijklmnopqrstuvwxyzàâçèéê"), False),
+        (("filters.max_drop_fraction", 0.4), True),  # changes nothing in a pool
+        (("languages.fr.text.examples", []), True),
+    ],
+)
+def test_a_pool_of_other_filters_or_letters_is_not_believed(full, tmp_path, monkeypatch, edit, believed):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results/pools/fr.qc.json"
+    report.parent.mkdir(parents=True)
+    settings = make(full).pool_settings("fr")
+    settings["filters"]["max_drop_fraction"] = 0.25
+    corpora = {"mls": {}, "voxpopuli": {}, "commonvoice": {}}
+    report.write_text(json.dumps({"total": {"hours": 211}, "corpora": corpora, **settings}))
+    _set(full, *edit)
+    if believed:
+        with pytest.raises(UserError, match=r"1000 h asked, 211 h available \(as results/pools/fr.qc.json counts them"):
+            make(full)
+    else:
+        make(full)
+
+
+def test_replay_of_more_than_there_is_stops_the_dry_run(full):
+    full["support_languages"] = {
+        "sl": {
+            "name": "Slovene",
+            "corpora": {"voxpopuli": "sl", "fleurs": "sl_si"},
+            "training_corpora": ["voxpopuli"],
+            "test_sets": ["fleurs"],
+            "text": {"alphabet": "abcčdefghijklmnoprsštuvzž"},
+        }
+    }
+    full["training"]["replay"] = {"lang": "sl", "fraction": 0.003}
+    make(full)  # 7.5 h of 10 beside 2500
+    full["training"]["replay"]["fraction"] = 0.004
+    # 0.004 / 0.996 * 2500 h; 10 h are 10 / 2510 of the audio.
+    with pytest.raises(UserError, match=r"10.04 h of sl beside 2500 h of de, 10 h available .*at most 0.00398"):
+        make(full)
+
+
+def test_a_folder_may_be_named_after_the_corpus_code(full):
+    full["corpora"]["own"] = {"kind": "local", "train_split": "train", "directory": "/data/{lang}/{code}"}
+    full["languages"]["de"]["corpora"]["own"] = "de-AT"
+    settings = make(full).corpus_settings("own", "de")
+    assert open_corpus("own", "de", settings).folder(ROOT) == Path("/data/de/de-AT")
 
 
 def test_a_noisy_test_set_is_a_manifest_of_its_own_and_guards_nothing(full):

@@ -34,7 +34,7 @@ try:
     grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
     donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
-    for lang in STUDY.languages:
+    for lang in [*STUDY.languages, *config["support_languages"]]:
         check_examples(lang, STUDY.language(lang)["text"])
 except UserError as error:
     # WorkflowError prints one line; anything else would print a traceback into Snakemake.
@@ -154,6 +154,12 @@ def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
     return sorted(Path(settings["directory"]).glob("*.tsv")) if settings["kind"] == "local" else []
+
+
+def manifest_limit(wildcards):
+    """Argument for the share of unusable recordings that stops a manifest."""
+    limit = STUDY.manifest_limit(wildcards.corpus, wildcards.lang)
+    return [] if limit is None else ["--max-drop-fraction", str(limit)]
 
 
 def pretraining_cuts(wildcards):

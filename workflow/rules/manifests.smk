@@ -26,13 +26,15 @@ rule prepare_manifest:
         program=program("prepare_manifest"),
         recipe=2,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
+        # As a function of `input` it is no reason to make manifests anew: it only stops the job.
+        limit=lambda wildcards, input: manifest_limit(wildcards),
         directory=lambda wildcards, input: str(Path(input.complete).parent),
     message:
         "Manifest of {wildcards.corpus}, {wildcards.lang}, {wildcards.split}"
     shell:
         "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
         " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
-        " --threads {threads} --log {log:q}"
+        " {params.limit} --threads {threads} --log {log:q}"
 
 
 rule prepare_noise:

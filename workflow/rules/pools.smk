@@ -28,12 +28,15 @@ rule build_pool:
         recipe=1,
         training=lambda wildcards: named(STUDY.training_manifests(wildcards.lang)),
         tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
-        settings=lambda wildcards: as_json({"text": STUDY.language(wildcards.lang)["text"], "filters": config["filters"]}),
+        settings=lambda wildcards: as_json(STUDY.pool_settings(wildcards.lang)),
+        # Only stops the job: as a function of `input` it is no reason for Snakemake to make pools, and all trainings, anew.
+        limit=lambda wildcards, input: config["filters"]["max_drop_fraction"],
     message:
         "Pool of {wildcards.lang}"
     shell:
         "python {params.program:q} --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
-        " --settings {params.settings:q} --output {output.pool:q} --report {output.report:q} --threads {threads} --log {log:q}"
+        " --settings {params.settings:q} --max-drop-fraction {params.limit} --output {output.pool:q} --report {output.report:q}"
+        " --threads {threads} --log {log:q}"
 
 
 rule subset_budget:

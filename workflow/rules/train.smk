@@ -39,7 +39,7 @@ rule train:
         baseline=lambda wildcards, input: f"{config['statistics']['baseline']}={input.baseline}",
         run=run_keys,
         settings=lambda wildcards: as_json(STUDY.training_settings()),
-        text=lambda wildcards: as_json(STUDY.language(wildcards.lang)["text"]),
+        text=lambda wildcards: as_json(STUDY.text(wildcards.lang)),
         # A run from scratch takes the architecture of another init's file, not its weights.
         init=lambda wildcards, input: (
             ["scratch", "--like", input.init] if "scratch" in config["inits"][wildcards.init] else [input.init]

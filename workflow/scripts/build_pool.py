@@ -19,12 +19,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--manifests", type=cli.named_path, nargs="+", required=True, metavar="CORPUS=PATH")
     parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="TEST_SET=PATH", help="what to keep out")
     parser.add_argument("--settings", type=cli.json_value, required=True, help="text and filters")
+    parser.add_argument(
+        "--max-drop-fraction", type=float, help="more unfit cuts of a corpus stop it; over that of the settings"
+    )
     parser.add_argument("--output", type=Path, required=True, help="pool, .jsonl.gz")
     parser.add_argument("--report", type=Path, required=True, help="quality report, .qc.json")
     parser.add_argument("--threads", type=int, default=1, help="processes")
     arguments = parser.parse_args(argv)
     cli.start(arguments)
 
+    if (limit := arguments.max_drop_fraction) is not None:
+        arguments.settings["filters"] = {**(arguments.settings.get("filters") or {}), "max_drop_fraction": limit}
     pool.build(
         arguments.lang,
         arguments.manifests,

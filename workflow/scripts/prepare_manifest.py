@@ -24,10 +24,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--directory", type=Path, required=True, help="where download_corpus.py put the corpus")
     parser.add_argument("--output", type=Path, required=True, help="manifest, .jsonl.gz")
     parser.add_argument("--report", type=Path, required=True, help="what was kept and dropped, .json")
+    parser.add_argument("--max-drop-fraction", type=float, help="more unusable recordings stop it; over that of the settings")
     parser.add_argument("--threads", type=int, default=1, help="audio files checked at a time")
     arguments = parser.parse_args(argv)
     cli.start(arguments)
 
+    if (limit := arguments.max_drop_fraction) is not None:
+        arguments.settings["max_drop_fraction"] = limit
     corpus = open_corpus(arguments.corpus, arguments.lang, arguments.settings)
     manifests.build(corpus, arguments.split, arguments.directory, arguments.output, arguments.report, arguments.threads)
 

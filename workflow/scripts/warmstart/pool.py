@@ -388,6 +388,7 @@ def build(
         result = {
             "lang": lang,
             "normaliser_version": text.VERSION,
+            "text": text_settings,
             "filters": dataclasses.asdict(filters),
             "total": total,
             "corpora": {name: {"read": read[name], "kept": kept[name], "dropped": dropped[name]} for name in names},

@@ -17,7 +17,7 @@ import yaml
 
 from warmstart import recipe
 from warmstart.errors import UserError
-from warmstart.resources import available_hours, format_hours
+from warmstart.resources import available_hours, format_hours, replayed_hours
 from warmstart.tier import FRAME_S, Tier
 
 # PyYAML's loader in C is ten times as fast and is missing in some builds; both are the safe ones.
@@ -177,6 +177,10 @@ class Study:
             f"language {lang!r} has no block in the config; add one under languages: (README, Add a language); "
             f"blocks: {', '.join(known)}"
         )
+
+    def text(self, lang: str) -> dict[str, Any]:
+        """What normalises a language's text. Not its examples: one more of them changes nothing that was made."""
+        return {key: value for key, value in self.language(lang)["text"].items() if key != "examples"}
 
     def budgets(self, lang: str) -> list[str]:
         """Hour budgets of a language as they stand in paths, ascending."""
@@ -358,15 +362,29 @@ class Study:
     # ---- slices that rules pass on ----------------------------------------------------------------------------------------
 
     def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
-        """Block of a corpus plus the language's own code in it."""
-        settings = {key: value for key, value in self.config["corpora"][corpus].items() if key != "hours_per_language"}
+        """Block of a corpus plus the language's own code in it; without what changes neither download nor manifests."""
+        settings = self._corpus_block(corpus, lang)
+        for key in ("train_split", "licence", "max_drop_fraction", *(["hours"] if settings["kind"] != "synthetic" else [])):
+            settings.pop(key, None)
+        return settings
+
+    def _corpus_block(self, corpus: str, lang: str) -> dict[str, Any]:
         code = self.language(lang)["corpora"][corpus]
-        settings["code"] = code if isinstance(code, str) else lang
+        settings = {**self.config["corpora"][corpus], "code": code if isinstance(code, str) else lang}
         if isinstance(code, dict):
             settings.update(code)
         if "directory" in settings:
-            settings["directory"] = self.source_path(settings["directory"].format(lang=lang))
+            settings["directory"] = self.source_path(settings["directory"].replace("{lang}", lang))
         return settings
+
+    def manifest_limit(self, corpus: str, lang: str) -> float | None:
+        """Share of unusable recordings that stops a manifest; None = the program's own."""
+        return self._corpus_block(corpus, lang).get("max_drop_fraction")
+
+    def pool_settings(self, lang: str) -> dict[str, Any]:
+        """What `build_pool.py` needs; without the share of dropped cuts that stops it, which changes nothing in a pool."""
+        filters = {key: value for key, value in self.config["filters"].items() if key != "max_drop_fraction"}
+        return {"text": self.text(lang), "filters": filters}
 
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, relative ones from the folder of the Snakefile."""
@@ -389,9 +407,9 @@ class Study:
 
     def text_settings(self, lang: str) -> dict[str, Any]:
         """The normaliser of a language, and those of its test sets that are in another one."""
-        settings = {"text": self.language(lang)["text"]}
+        settings = {"text": self.text(lang)}
         if replayed := self.replayed_test_sets():
-            other = self.language(self.config["training"]["replay"]["lang"])["text"]
+            other = self.text(self.config["training"]["replay"]["lang"])
             settings["test_set_text"] = dict.fromkeys(replayed, other)
         return settings
 
@@ -424,7 +442,7 @@ class Study:
     def pretraining_settings(self, init: str) -> dict[str, Any]:
         """Recipe of one init's pretraining, with the architecture that all inits share."""
         recipe = self.config["inits"][init]["pretrain"]
-        text = {lang: self.language(lang)["text"] for lang in recipe["languages"]}
+        text = {lang: self.text(lang) for lang in recipe["languages"]}
         return {**recipe, "model": self.config["training"]["model"], "text": text}
 
     def bundle_settings(self, init: str, precision: str) -> dict[str, Any]:
@@ -497,6 +515,7 @@ class Study:
                     raise UserError(f"test_sets.{name} is noisy; define its clean set {clean} too: it guards the pool")
         for lang in self.languages:
             self._check_language(lang)
+        self._check_replay()
         for lang, block in self.config["support_languages"].items():
             for corpus in block["corpora"]:
                 _allow(f"support_languages.{lang}.corpora", corpus, self._known_corpora)
@@ -600,26 +619,54 @@ class Study:
                 )
         self._check_budgets(lang)
 
-    def _check_budgets(self, lang: str) -> None:
-        """Compare budgets with the pool if it is there, else with the publishers' statistics of its corpora."""
-        asked = sorted(self.language(lang)["budgets_hours"])
+    def _available(self, lang: str) -> tuple[float, str] | None:
+        """Hours of a language's pool, and who says so: its report if it is there, else the publishers' statistics.
+
+        None: somebody's own data, known once the pool is built; `subset_budget` and `mix_replay` check then.
+        """
         corpora = self.language(lang)["training_corpora"]
         report = Path(f"results/pools/{lang}.qc.json")
         pool = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
-        # A pool of other corpora is stale and about to be built again: it says nothing.
-        if pool is not None and set(pool["corpora"]) == set(corpora):
-            available = pool["total"]["hours"]
-            source = f"as {report} counts them"
-        else:
-            hours = {corpus: available_hours(self.config["corpora"][corpus], lang) for corpus in corpora}
-            if None in hours.values():
-                return  # somebody's own data: known once the pool is built, and `subset_budget` checks then
-            available = sum(hours.values())
-            source = "before cleaning: " + " + ".join(f"{corpus} {value:g}" for corpus, value in hours.items())
+        if pool is not None and set(pool["corpora"]) == set(corpora) and self._made_so(pool, lang):
+            return pool["total"]["hours"], f"as {report} counts them"
+        hours = {corpus: available_hours(self.config["corpora"][corpus], lang) for corpus in corpora}
+        if None in hours.values():
+            return None
+        return sum(hours.values()), "before cleaning: " + " + ".join(f"{corpus} {value:g}" for corpus, value in hours.items())
+
+    def _made_so(self, pool: dict[str, Any], lang: str) -> bool:
+        """Whether a pool was made with the settings of today; another is stale and about to be built again: it says nothing."""
+        wanted = self.pool_settings(lang)
+        filters = pool.get("filters", wanted["filters"])
+        return pool.get("text", wanted["text"]) == wanted["text"] and all(
+            filters.get(key) == value for key, value in wanted["filters"].items()
+        )
+
+    def _check_budgets(self, lang: str) -> None:
+        """Compare budgets with what there is."""
+        if (found := self._available(lang)) is None:
+            return
+        available, source = found
+        asked = sorted(self.language(lang)["budgets_hours"])
         if asked[-1] > available:
             fits = ", ".join(format_hours(value) for value in asked if value <= available)
             raise UserError(
                 f"{lang}: {asked[-1]:g} h asked, {available:.4g} h available ({source}); budgets that fit: {fits or 'none'}"
+            )
+
+    def _check_replay(self) -> None:
+        """Compare the replayed share of the largest budget with what there is."""
+        if not (replay := self.config["training"].get("replay")) or (found := self._available(replay["lang"])) is None:
+            return
+        available, source = found
+        largest, lang = max((hours, lang) for lang in self.languages for hours in self.language(lang)["budgets_hours"])
+        needed = replayed_hours(largest, replay["fraction"])
+        if needed > available:
+            most = available / (available + largest)
+            raise UserError(
+                f"training.replay.fraction is {replay['fraction']:g}: {needed:.4g} h of {replay['lang']} beside {largest:g} h"
+                f" of {lang}, {available:.4g} h available ({source}); lower it (at most {most:.3g}), or give"
+                f" support_languages.{replay['lang']} more training_corpora"
             )
 
 
