@@ -2,14 +2,16 @@
 
 import gzip
 import io
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 import torch
 from small_speech import CONTEXTS, MODEL, donor
 
 import train
-from warmstart import inits
+from warmstart import files, inits
 from warmstart.donors import read_config, require_same_kind
 from warmstart.errors import UserError
 
@@ -140,3 +142,28 @@ def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, spee
     assert config["preprocessor"] == given["preprocessor"]
     assert given["encoder"]["att_context_size"] == CONTEXTS["contexts"]
     assert config["decoder"]["_target_"].endswith("RNNTDecoder")
+
+
+def test_the_same_model_is_the_same_bytes_whenever_it_is_written(donors, speech, tmp_path):
+    """Else `make inits` could never give the file whose digest a configuration has."""
+    from nemo.collections.asr.models import EncDecRNNTBPEModel
+
+    from warmstart import training
+
+    for name in ("one.nemo", "other.nemo"):
+        folder = shutil.copytree(speech["tokenizer"], tmp_path / f"tokenizer of {name}")
+        training.save(target(donors["en"], {"tokenizer": folder}), tmp_path / name)
+        shutil.rmtree(folder)
+    assert (tmp_path / "one.nemo").read_bytes() == (tmp_path / "other.nemo").read_bytes()
+    training.save(target(donors["en"], speech, seed=6), tmp_path / "third.nemo")
+    assert (tmp_path / "one.nemo").read_bytes() != (tmp_path / "third.nemo").read_bytes()
+    restored = EncDecRNNTBPEModel.restore_from(str(tmp_path / "one.nemo"), map_location="cpu")
+    model = target(donors["en"], speech)
+    assert restored.tokenizer.vocab == model.tokenizer.vocab
+    assert inits.tensors_digest(restored) == inits.tensors_digest(model)
+    # NeMo finds a tokenizer in the archive by the names in its settings.
+    with tarfile.open(tmp_path / "one.nemo") as archive:
+        [member] = [found for found in archive.getnames() if found.endswith("_tokenizer.model")]
+        digest = files.digest(speech["tokenizer"] / "tokenizer.model")
+    assert Path(member).name == f"{digest[:32]}_tokenizer.model"
+    assert read_config(tmp_path / "one.nemo")["tokenizer"]["model_path"] == f"nemo:{digest[:32]}_tokenizer.model"

@@ -665,6 +665,11 @@ def fit(
 
 
 def save(model: Any, output: Path) -> None:
-    """Write the `.nemo`, whole or not at all. Settings that are for training only do not travel with it."""
+    """Write the `.nemo`, whole or not at all; the same model gives the same bytes. Training settings do not travel with it."""
+    from warmstart.packing import SameBytes
+
+    model._save_restore_connector = SameBytes()
+    # Where the tokenizer lay on this machine; the archive has its own.
+    model.cfg.tokenizer.dir = "."
     with files.explaining_full_disk(output), files.atomic_path(output) as temporary:
         model.save_to(str(temporary))
