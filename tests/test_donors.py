@@ -161,7 +161,7 @@ def test_faulty_full_size_donors_are_refused_before_anything_is_loaded(full_size
         cut.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
         with pytest.raises(UserError, match=r"cut\.nemo: .*fetch or make it again"):
             inits.load_encoder(full_size_target, cut)
-    arguments = ["--settings", f'{{"sha256": "{"0" * 64}"}}', "--source", path, "--output", tmp_path / "out.nemo"]
+    arguments = ["--sha256", "0" * 64, "--source", path, "--output", tmp_path / "out.nemo"]
     with pytest.raises(UserError, match=rf"sha256 is {files.digest(path)}, expected {'0' * 64}"):
         download_init.main([str(argument) for argument in [*arguments, "--report", tmp_path / "out.json"]])
     assert not (tmp_path / "out.nemo").exists()

@@ -226,3 +226,40 @@ def test_a_noisy_test_set_is_a_manifest_of_its_own_and_guards_nothing(full):
     study = make(full)
     assert study.test_manifest("de", "fleurs+noise10db") == "results/manifests/fleurs/de/test+noise10db.jsonl.gz"
     assert "fleurs+noise10db" not in study.guard_manifests("de")
+
+
+def test_a_digest_pinned_later_is_compared_with_the_file_that_is_here(full, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    full["inits"]["en"]["hf"]["sha256"] = "a" * 64
+    study = make(full)
+    study.check_digests()  # nothing fetched yet: the download compares
+    here = tmp_path / "resources/inits/en.json"
+    here.parent.mkdir(parents=True)
+    here.write_text(f'{{"sha256": "{"a" * 64}"}}')
+    study.check_digests()
+    here.write_text(f'{{"sha256": "{"b" * 64}"}}')
+    with pytest.raises(UserError, match=r"inits\.en: sha256 is a{64}, but resources/inits/en\.nemo has b{64}; correct"):
+        study.check_digests()
+    # Pinning is no part of what is fetched, so it makes nothing stale.
+    assert study.init_source("en") == {key: full["inits"]["en"]["hf"][key] for key in ("repo", "revision", "file")}
+
+
+def test_settings_of_a_corpus_are_those_of_one_language(full):
+    full["corpora"]["commonvoice"]["dataset_ids"] = {"de": "d1", "sv-SE": "d2"}
+    full["corpora"]["studio"] = {
+        "kind": "local",
+        "train_split": "train",
+        "directory": "/data/{lang}/{code}",
+        "hours": {"de": 3},
+    }
+    full["languages"]["de"]["corpora"]["studio"] = {"code": "de-DE", "block": "sentence", "max_drop_fraction": 0.5}
+    study = make(full)
+    assert study.corpus_settings("commonvoice", "de")["dataset_ids"] == {"de": "d1"}
+    assert study.corpus_settings("studio", "de") == {
+        "kind": "local",
+        "source": None,
+        "directory": "/data/de/de-DE",
+        "code": "de-DE",
+        "block": "sentence",
+    }
+    assert study.manifest_limit("studio", "de") == 0.5

@@ -34,6 +34,7 @@ try:
     grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
     donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
+    STUDY.check_digests()
     for lang in [*STUDY.languages, *config["support_languages"]]:
         check_examples(lang, STUDY.language(lang)["text"])
 except UserError as error:

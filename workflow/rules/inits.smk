@@ -52,10 +52,12 @@ rule download_init:
     params:
         program=program("download_init"),
         recipe=1,
-        settings=lambda wildcards: as_json(STUDY.init_source(wildcards.init)),
-        source=lambda wildcards, input: f"--source {input.source}" if input.source else "",
+        hub=lambda wildcards: as_json(STUDY.init_source(wildcards.init)),
+        source=lambda wildcards, input: ["--source", input.source] if input.source else [],
+        # As a function of `input` it is no reason to fetch the file anew: what is here is compared while the DAG is built.
+        digest=lambda wildcards, input: ["--sha256", found] if (found := STUDY.init_digest(wildcards.init)) else [],
     message:
         "Init {wildcards.init}"
     shell:
-        "python {params.program:q} --settings {params.settings:q} {params.source} --output {output.model:q}"
+        "python {params.program:q} --hub {params.hub:q} {params.source:q} {params.digest} --output {output.model:q}"
         " --report {output.report:q} --log {log:q}"

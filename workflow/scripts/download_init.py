@@ -1,9 +1,9 @@
 """Bring one encoder donor under its name in resources/inits/, with its digest verified.
 
 Reads a file on this machine (--source) or the Hugging Face hub (token from HF_TOKEN, if the repository asks for one).
-Writes {init}.nemo and {init}.json (where from, revision, sha256, licence).
+Writes {init}.nemo and {init}.json (where from, revision, sha256).
 
-    python workflow/scripts/download_init.py --settings '{"sha256": "..."}' --source demo/inits/en.nemo \\
+    python workflow/scripts/download_init.py --source demo/inits/en.nemo --sha256 0bad... \\
         --output resources/inits/en.nemo --report resources/inits/en.json
 """
 
@@ -47,25 +47,25 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--settings", type=cli.json_value, required=True, help="hf, sha256, licence: block of the init")
+    parser.add_argument("--hub", type=cli.json_value, default={}, help="repo, revision, file: block `hf` of the init")
     parser.add_argument("--source", type=Path, help="a .nemo file that is there already")
+    parser.add_argument("--sha256", help="digest that the file must have")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     arguments = parser.parse_args(argv)
     cli.start(arguments)
 
-    hub = arguments.settings.get("hf")
-    report = {"licence": arguments.settings.get("licence")}
+    report = {}
     if arguments.source is not None:
         if not arguments.source.is_file():
             raise UserError(f"{arguments.source}: no such init; correct inits.<name>.path in the config")
-        source, expected = arguments.source, arguments.settings.get("sha256")
-        report["source"] = str(arguments.source)
+        source = arguments.source
+        report["source"] = str(source)
     else:
-        source, report["revision"] = from_hub(hub, arguments.output.parent / f".{arguments.output.stem}.download")
-        expected = hub["sha256"]
-        report["source"] = f"{hub['repo']}: {hub['file']}"
+        source, report["revision"] = from_hub(arguments.hub, arguments.output.parent / f".{arguments.output.stem}.download")
+        report["source"] = f"{arguments.hub['repo']}: {arguments.hub['file']}"
 
+    expected = arguments.sha256
     found = digest(source)
     if expected and found != expected:
         raise UserError(

@@ -244,15 +244,15 @@ class Study:
         """Test sets whose sentences and speakers must stay out of the pool, with their CutSets.
 
         All that the study defines and the language has data for, not only those it is scored on: scoring one more of them later
-        must not change the pool, or every model would be stale.
+        must not change the pool, or every model would be stale. A second name for the same recordings guards nothing new.
         """
         corpora = self.language(lang)["corpora"]
-        return {
-            name: self.test_manifest(lang, name)
-            for name, source in self.config["test_sets"].items()
+        names: dict[str, str] = {}
+        for name, source in self.config["test_sets"].items():
             # Noise changes neither sentence nor speaker: the clean set guards for the noisy one.
-            if source["corpus"] in corpora and "noise_snr_db" not in source
-        }
+            if source["corpus"] in corpora and "noise_snr_db" not in source:
+                names.setdefault(self.test_manifest(lang, name), name)
+        return {name: path for path, name in names.items()}
 
     def training_manifests(self, lang: str) -> dict[str, str]:
         """corpus -> CutSet of the training split, for the corpora of a language's pool."""
@@ -366,6 +366,9 @@ class Study:
         settings = self._corpus_block(corpus, lang)
         for key in ("train_split", "licence", "max_drop_fraction", *(["hours"] if settings["kind"] != "synthetic" else [])):
             settings.pop(key, None)
+        if "dataset_ids" in settings:
+            # Not those of other languages: adding one must not fetch this one again.
+            settings["dataset_ids"] = {code: name for code, name in settings["dataset_ids"].items() if code == settings["code"]}
         return settings
 
     def _corpus_block(self, corpus: str, lang: str) -> dict[str, Any]:
@@ -374,7 +377,9 @@ class Study:
         if isinstance(code, dict):
             settings.update(code)
         if "directory" in settings:
-            settings["directory"] = self.source_path(settings["directory"].replace("{lang}", lang))
+            settings["directory"] = self.source_path(
+                settings["directory"].replace("{lang}", lang).replace("{code}", settings["code"])
+            )
         return settings
 
     def manifest_limit(self, corpus: str, lang: str) -> float | None:
@@ -474,8 +479,33 @@ class Study:
         }
 
     def init_source(self, init: str) -> dict[str, Any]:
-        """Where `download_init.py` finds an init and what it must be."""
-        return {key: value for key, value in self.config["inits"][init].items() if key in ("hf", "sha256", "licence")}
+        """Where `download_init.py` finds an init on the hub. Not its digest: who pins what is there must not train again."""
+        hub = self.config["inits"][init].get("hf", {})
+        return {key: value for key, value in hub.items() if key != "sha256"}
+
+    def init_digest(self, init: str) -> str | None:
+        """The digest that an init's file must have, if one is pinned."""
+        settings = self.config["inits"][init]
+        return settings.get("hf", settings).get("sha256")
+
+    def check_digests(self) -> None:
+        """Compare what is pinned with what was fetched.
+
+        Raises:
+            UserError: a file is here that is not the pinned one.
+        """
+        for name, init in self.config["inits"].items():
+            copy, given = Path(f"resources/inits/{name}.json"), init.get("path")
+            digest = self.init_digest(name)
+            # A given file that is newer than its copy is about to be copied, and checked then.
+            if digest is None or not copy.exists() or (given and _newer(Path(self.source_path(given)), copy)):
+                continue
+            found = json.loads(copy.read_text(encoding="utf-8"))["sha256"]
+            if found != digest:
+                raise UserError(
+                    f"inits.{name}: sha256 is {digest}, but resources/inits/{name}.nemo has {found}; correct the "
+                    f"digest, or remove that file to fetch it again"
+                )
 
     def donor(self, init: str) -> str:
         """The init whose file a run reads: itself, or the one whose architecture a run from scratch copies."""
@@ -668,6 +698,10 @@ class Study:
                 f" of {lang}, {available:.4g} h available ({source}); lower it (at most {most:.3g}), or give"
                 f" support_languages.{replay['lang']} more training_corpora"
             )
+
+
+def _newer(path: Path, other: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > other.stat().st_mtime
 
 
 def _allow(place: str, value: str, allowed: Any) -> None:
