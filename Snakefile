@@ -60,7 +60,7 @@ rule all:
 
 rule all_manifests:
     input:
-        [path for lang in STUDY.languages for path in STUDY.manifests(lang)],
+        [path for lang in STUDY.pooled_languages for path in STUDY.manifests(lang)],
 
 
 rule all_pools:

@@ -191,6 +191,10 @@ def test_the_dag_makes_pool_mix_noise_and_hypotheses(checkout: Checkout, tmp_pat
     assert '"noise": {"manifest": "results/noise/training.jsonl.gz"' in done
     assert '"replay": {"fraction": 0.2, "pool": "results/pools/en.jsonl.gz"}' in done
     assert "en_numbers=results/manifests/pretraining/en/test_same.jsonl.gz" in done
+    # What the replayed pool lost is in the report, like the target's.
+    assert "--qc results/pools/it.qc.json results/pools/en.qc.json" in done
+    report = next(line for line in done.splitlines() if "build_report.py --tables" in line)
+    assert "results/manifests/pretraining/en/train.qc.json results/manifests/pretraining/en/test_same.qc.json" in report
 
 
 def _plain(tmp_path):

@@ -176,6 +176,14 @@ def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
     assert "compares sentence with the test sets and removed fleurs: 3 cuts by sentence_in_test" in page
 
 
+def test_the_replayed_language_has_its_name_among_the_drops():
+    settings = DISPLAY | {"replayed_languages": {"en": "English"}}
+    entry = {"read": {}, "kept": {}, "dropped": {"too_long": {"cuts": 5, "hours": 0.05}}}
+    page = Page({}, [], Quality(pools={"en": {"corpora": {"mls": entry}}}), settings)
+    (row,) = page._drops()["rows"]
+    assert [found["text"] for found in row] == ["English", "mls", "training", "pool", "too long", "5", "0.050"]
+
+
 def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):
     folder = study[0]
     page = build(tmp_path, folder / "tables", [run_record("en", steps=400), run_record("ml")], figures=folder / "figures")

@@ -71,8 +71,8 @@ rule build_report:
         figures=[*rules.plot.output.figures, *rules.plot.output.images],
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         listed=listed("runs"),
-        pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.languages],
-        manifests=[path.replace(".jsonl.gz", ".qc.json") for lang in STUDY.languages for path in STUDY.manifests(lang)],
+        pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.pooled_languages],
+        manifests=[path.replace(".jsonl.gz", ".qc.json") for lang in STUDY.pooled_languages for path in STUDY.manifests(lang)],
         tokenizers=[f"results/tokenizers/{lang}/coverage.json" for lang in STUDY.languages],
         scores=rules.aggregate.input.scores,
         code=code(

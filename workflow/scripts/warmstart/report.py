@@ -123,7 +123,8 @@ class Page:
 
     def language(self, lang: str) -> str:
         """Name of a language, of the mean, or of the pooled law."""
-        return {MEAN: "Mean", POOLED: "Pooled"}.get(lang) or self.settings["languages"].get(lang, lang)
+        names = {MEAN: "Mean", POOLED: "Pooled", **self.settings.get("replayed_languages", {}), **self.settings["languages"]}
+        return names.get(lang, lang)
 
     def _order(self, langs: pd.Series) -> pd.Series:
         places = {lang: place for place, lang in enumerate(self.settings["languages"])}

@@ -159,6 +159,12 @@ class Study:
         return list(self.config["languages"])
 
     @property
+    def pooled_languages(self) -> list[str]:
+        """Languages with a pool: the targets, and the one that is replayed."""
+        replay = self.config["training"].get("replay")
+        return [*self.languages, *([replay["lang"]] if replay else [])]
+
+    @property
     def inits(self) -> list[str]:
         """Warm starts of the study, in order."""
         return list(self.config["inits"])
@@ -282,8 +288,8 @@ class Study:
 
     def manifests(self, lang: str) -> list[str]:
         """All CutSets that a language's jobs read."""
-        paths = [*self.training_manifests(lang).values(), *self.guard_manifests(lang).values(), self.validation_manifest(lang)]
-        return list(dict.fromkeys(paths))
+        watched = [self.validation_manifest(lang)] if lang in self.languages else []
+        return list(dict.fromkeys([*self.training_manifests(lang).values(), *self.guard_manifests(lang).values(), *watched]))
 
     def hypotheses(self, lang: str) -> list[str]:
         """All hypothesis files of a language."""
@@ -476,6 +482,9 @@ class Study:
             "tiers": {name: {**tier.as_json(), "lookahead_ms": tier.lookahead_ms} for name, tier in self.tiers.items()},
             "test_sets": list(self.config["test_sets"]),
             "replayed_test_sets": list(self.replayed_test_sets()),
+            "replayed_languages": {
+                lang: self.language(lang)["name"] for lang in self.pooled_languages if lang not in self.languages
+            },
         }
 
     def init_source(self, init: str) -> dict[str, Any]:
