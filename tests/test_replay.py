@@ -11,6 +11,7 @@ from small_speech import SETTINGS, rows
 
 import mix_replay
 import train
+import train_tokenizer
 from warmstart import cuts, files, study, tokenizer
 from warmstart.errors import UserError
 
@@ -206,7 +207,31 @@ def _plain(tmp_path):
 def test_the_tokenizer_learns_the_replayed_text_by_its_share(tmp_path):
     own = write(tmp_path / "own.jsonl.gz", [cut(f"o{n}", 2.0) for n in range(40)])
     other = write(tmp_path / "other.jsonl.gz", [cut(f"r{n}", 1.0) for n in range(40)])
-    assert list(tokenizer.replayed_texts(own, other, 0.2)) == [f"text of r{n}" for n in range(20)]
+    texts = list(tokenizer.texts_with_replay(own, other, 0.2))
+    assert [text for text in texts if "of r" in text] == [f"text of r{n}" for n in range(20)]
+    assert [text for text in texts if "of o" in text] == [f"text of o{n}" for n in range(40)]
+    # A pool that is used up ends its share and not the others' texts.
+    short = write(tmp_path / "short.jsonl.gz", [cut("r0", 1.0)])
+    assert len(list(tokenizer.texts_with_replay(own, short, 0.2))) == 41
+
+
+def test_a_pool_with_more_text_than_is_read_still_learns_the_replayed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer, "_MAX_SENTENCES", 200)  # a million, in a pool of 1.5 million
+    made = []
+    for name, text in (("own", "uno due"), ("other", "w y")):
+        lines = [cut(f"{name}{n}", 1.0) for n in range(250)]
+        for line in lines:
+            cuts.supervision(line)["text"] = text
+        made.append(write(tmp_path / f"{name}.jsonl.gz", lines))
+    settings = {"vocab_size": 24, "character_coverage": 1.0, "text": {"alphabet": "abcdefghijklmnopqrstuvwxyz"}}
+    settings["replay"] = {"pool": str(made[1]), "fraction": 0.1}
+    train_tokenizer.main(
+        [
+            *("--pool", str(made[0]), "--tests", f"english={made[1]}"),
+            *("--settings", json.dumps(settings), "--output-dir", str(tmp_path / "tokenizer")),
+        ]
+    )
+    assert files.read_json(tmp_path / "tokenizer" / "coverage.json")["tests"]["english"]["unwritable"] == {}
 
 
 @pytest.mark.slow

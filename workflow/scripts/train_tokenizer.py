@@ -9,7 +9,6 @@ Reads a pool and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.tx
         --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}'
 """
 
-import itertools
 from pathlib import Path
 
 from warmstart import cli, tokenizer
@@ -32,10 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     logger = cli.start(arguments)
 
     settings = arguments.settings
-    texts = tokenizer.supervision_texts(arguments.pool)
     if replay := settings.get("replay"):
-        # Its share of the text is its share of the audio.
-        texts = itertools.chain(texts, tokenizer.replayed_texts(arguments.pool, replay["pool"], replay["fraction"]))
+        texts = tokenizer.texts_with_replay(arguments.pool, replay["pool"], replay["fraction"])
+    else:
+        texts = tokenizer.supervision_texts(arguments.pool)
     tokenizer.train(
         texts,
         arguments.output_dir,

@@ -24,14 +24,20 @@ def supervision_texts(manifest: str | Path) -> Iterator[str]:
         yield cuts.supervision(cut)["text"]
 
 
-def replayed_texts(pool: str | Path, other: str | Path, fraction: float) -> Iterator[str]:
-    """Texts of another pool, from its beginning, until its audio is `fraction` of the audio of both."""
-    room_s = sum(cuts.duration_s(cut) for cut in cuts.read(pool)) * fraction / (1 - fraction)
-    for cut in cuts.read(other):
-        if room_s <= 0:
-            return
-        room_s -= cuts.duration_s(cut)
+def texts_with_replay(pool: str | Path, other: str | Path, fraction: float) -> Iterator[str]:
+    """Texts of a pool, and between them those of another pool from its beginning, `fraction` of the audio of both.
+
+    Between, not behind: SentencePiece reads the first million sentences, and some pools have more.
+    """
+    ratio = fraction / (1 - fraction)
+    own_s = other_s = 0.0
+    others = cuts.read(other)
+    for cut in cuts.read(pool):
         yield cuts.supervision(cut)["text"]
+        own_s += cuts.duration_s(cut)
+        while other_s < ratio * own_s and (replayed := next(others, None)) is not None:
+            yield cuts.supervision(replayed)["text"]
+            other_s += cuts.duration_s(replayed)
 
 
 def train(texts: Iterable[str], directory: str | Path, vocab_size: int, character_coverage: float = 1.0) -> None:
