@@ -164,7 +164,11 @@ def test_noise_of_a_test_set_is_not_trained_on():
     config["noise"] = {"directory": "musan", "training": {"snr_db": [5, 20], "probability": 0.5}}
     with pytest.raises(UserError, match=r"under test set 'noisy'.*folder of its own"):
         checked(config)
-    config["noise"]["training"]["directory"] = "other"
+    for around_or_inside in ("musan/noise/..", "musan/free-sound", "."):
+        config["noise"]["training"]["directory"] = around_or_inside
+        with pytest.raises(UserError, match=r"neither inside noise\.directory nor around it"):
+            checked(config)
+    config["noise"]["training"]["directory"] = "musan-train"
     assert checked(config).training_settings()["noise"] == {
         "manifest": "results/noise/training.jsonl.gz",
         "snr_db": [5, 20],

@@ -1,6 +1,8 @@
 """Faults of a training recipe that the configuration alone shows: they stop the dry run. Standard library only."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from warmstart.errors import UserError
@@ -33,10 +35,10 @@ def check(config: dict[str, Any]) -> None:
         if low > high:
             raise UserError(f"noise.training.snr_db is [{low}, {high}]; give the lower one first")
         noisy = [name for name, source in config["test_sets"].items() if "noise_snr_db" in source]
-        if noisy and noise["training"].get("directory", noise["directory"]) == noise["directory"]:
+        if noisy and _share_files(noise["training"].get("directory", noise["directory"]), noise["directory"]):
             raise UserError(
                 f"noise.training would train on the recordings that lie under test set {noisy[0]!r}; give "
-                "noise.training.directory a folder of its own"
+                "noise.training.directory a folder of its own, neither inside noise.directory nor around it"
             )
 
 
@@ -51,6 +53,12 @@ def check_controls(training: dict[str, Any]) -> None:
     """
     if training.get("adaptation") == "adapter" and training.get("freeze"):
         raise UserError("training.adaptation is adapter, which freezes the whole encoder for good; remove training.freeze")
+
+
+def _share_files(one: str, other: str) -> bool:
+    """Whether two folders that are searched in depth are the same, or one is in the other."""
+    paths = Path(os.path.normpath(one)), Path(os.path.normpath(other))
+    return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
 
 
 def _check_model(model: dict[str, Any]) -> None:
