@@ -11,7 +11,7 @@ import torch
 from small_speech import MODEL, SETTINGS, rows, two_donors
 
 import train
-from warmstart import files, inits
+from warmstart import cuts, files, inits
 from warmstart.donors import read_config
 from warmstart.errors import UserError
 
@@ -32,7 +32,8 @@ def run(speech, init, run_dir, settings, *more) -> Path:
     """The training program, in this process: importing NeMo costs more than training."""
     train.main(
         [
-            *("--train-cuts", str(speech["train"]), "--dev-cuts", str(speech["dev"]), "--tokenizer", str(speech["tokenizer"])),
+            *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"])),
+            *(("--dev-cuts", str(speech["dev"])) if speech["dev"] else ()),
             *("--init", str(init), "--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
             *("--settings", json.dumps(settings), "--run-dir", str(run_dir), "--output", str(run_dir / "model.nemo"), *more),
         ]
@@ -130,9 +131,36 @@ def test_a_run_ends_when_validation_has_not_become_better(speech, donors, tmp_pa
         assert record["steps"] == 6
 
 
+def test_what_decides_when_a_run_ends_makes_it_begin_anew_and_what_is_only_shown_does_not(speech, donors, tmp_path):
+    """Looking every third step, the same run would have ended elsewhere."""
+    settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}, "steps": {"fixed": 4}}
+    run(speech, donors["en"], tmp_path, settings)
+    put_aside = tmp_path / "checkpoints.before"
+    run(speech, donors["en"], tmp_path, settings | {"log_every_steps": 1, "num_workers": 0})
+    assert not put_aside.exists()
+    run(speech, donors["en"], tmp_path, settings | {"validate_every_steps": 3})
+    assert len(list(put_aside.glob("step-*.ckpt"))) == 2
+    with pytest.raises(UserError, match="early_stop needs --dev-cuts"):
+        run({**speech, "dev": None}, donors["en"], tmp_path, settings)
+
+
+def test_other_validation_cuts_begin_a_run_anew_only_where_they_decide_its_end(speech, donors, tmp_path):
+    fewer = tmp_path / "dev.jsonl.gz"
+    with cuts.writing(fewer) as stream:
+        stream.write(cuts.line(next(cuts.read(speech["dev"]))))
+    for name, early_stop, expected in (("watched", None, False), ("ended", {"metric": "dev_wer", "patience": 2}, True)):
+        settings = BASE | {"steps": {"fixed": 2}, "average_last": 0, "early_stop": early_stop}
+        run(speech, donors["en"], tmp_path / name, settings)
+        run({**speech, "dev": fewer}, donors["en"], tmp_path / name, settings)
+        assert (tmp_path / name / "checkpoints.before").exists() is expected
+
+
 def test_without_early_stop_the_same_run_ends_at_its_last_step(speech, donors, tmp_path):
-    record = files.read_json(run(speech, donors["en"], tmp_path, BASE | STUCK | {"early_stop": None}) / "run.json")
+    settings = BASE | STUCK | {"early_stop": None}
+    record = files.read_json(run(speech, donors["en"], tmp_path, settings) / "run.json")
     assert record["steps"] == STEPS
+    run(speech, donors["en"], tmp_path, settings | {"validate_every_steps": 3})
+    assert not (tmp_path / "checkpoints.before").exists()
 
 
 # ---- adapters ---------------------------------------------------------------------------------------------------------------

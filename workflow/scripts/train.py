@@ -123,6 +123,11 @@ def main(argv: list[str] | None = None) -> None:
     validate = None
     if arguments.dev_cuts:
         validate = training.Validation(arguments.dev_cuts, settings["batch_duration_s"], arguments.text)
+    inputs = {**digests, "dev_cuts": None}
+    if controls.stops_early(settings):
+        if validate is None:
+            raise UserError("training.early_stop needs --dev-cuts: without a validation no run ends early")
+        inputs |= {"dev_cuts": digests["dev_cuts"], "dev_text": arguments.text}
     recorder = training.fit(
         model,
         arguments.train_cuts,
@@ -132,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
         run_dir=arguments.run_dir,
         total_hours=hours,
         validate=validate,
-        identity={"recipe": arguments.recipe, **keys, "inputs": {**digests, "dev_cuts": None}},
+        identity={"recipe": arguments.recipe, **keys, "inputs": inputs},
     )
     if not ranks.first:
         return

@@ -39,8 +39,6 @@ from warmstart.text import normalize
 logger = logging.getLogger(__name__)
 
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
-# Settings that change neither weights nor the position in the data: a run goes on from its checkpoints when they are edited.
-_WITHOUT_EFFECT = ("average_last", "checkpoint_every_steps", "log_every_steps", "num_workers", "validate_every_steps")
 _FUSED = 4  # utterances, as in NeMo's recipes
 _WINDOW = 8  # batches per process among which those of a step are matched by length
 
@@ -603,8 +601,7 @@ def fit(
     """
     ranks = Ranks(settings)
     directory = run_dir / "checkpoints"
-    decisive = {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT}
-    identity = {**(identity or {}), "settings": decisive, "seed": seed, "steps": steps}
+    identity = {**(identity or {}), "settings": controls.decisive(settings), "seed": seed, "steps": steps}
     checkpoints.claim(directory, identity, tidy=ranks.first)
     loader, sampler = dataloader(model, cuts_path, settings, seed, ranks)
     recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks)
