@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -129,6 +130,28 @@ def test_a_run_ends_when_validation_has_not_become_better(speech, donors, tmp_pa
         copy_checkpoints(tmp_path / "whole", tmp_path / f"from{last_step}", last_step)
         record = files.read_json(run(speech, donors["en"], tmp_path / f"from{last_step}", settings) / "run.json")
         assert record["steps"] == 6
+
+
+def test_the_validation_of_a_step_in_which_a_signal_came_counts_after_the_resume(speech, donors, tmp_path, monkeypatch):
+    """The checkpoint of a signal is written before early stopping has looked at the validation of its step."""
+    from warmstart import training
+
+    seed_step = training.seed_step
+
+    def interrupted(seed, step, rank):
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        seed_step(seed, step, rank)
+
+    settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}}
+    settings |= {"checkpoint_every_steps": 100, "average_last": 0}
+    monkeypatch.setattr(training, "seed_step", interrupted)
+    with pytest.raises(SystemExit):
+        run(speech, donors["en"], tmp_path, settings)
+    record = files.read_json(run(speech, donors["en"], tmp_path, settings) / "run.json")
+    assert [start["first_step"] for start in record["starts"]] == [0, 4]
+    # Best at step 2, no better at 4 and 6.
+    assert record["steps"] == 6
 
 
 def test_what_decides_when_a_run_ends_makes_it_begin_anew_and_what_is_only_shown_does_not(speech, donors, tmp_path):

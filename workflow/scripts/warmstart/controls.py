@@ -84,26 +84,34 @@ class EarlyStop(pl.Callback):
         self.stopped = state_dict["stopped"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """A run that had ended, and was killed while its model was written, ends again."""
-        trainer.should_stop = trainer.should_stop or self.stopped
+        """A run that had ended, and was killed while its model was written, ends again.
+
+        The checkpoint of a signal is written by the recorder, with a validation of its step that nobody has looked at.
+        """
+        self._look(trainer.global_step)
+        trainer.should_stop = trainer.should_stop or trainer.strategy.broadcast(self.stopped)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look at each validation once."""
-        row, step = self._recorder.last_row, trainer.global_step
-        if step % self._every:
+        if trainer.global_step % self._every:
             return
-        if row.get("step") == step and self._metric in row and step != self._seen:
-            value, self._seen = float(row[self._metric]), step
-            if value < self._best:
-                self._best, self._waited = value, 0
-            else:
-                self._waited += 1
-            if self._waited >= self._patience:
-                self.stopped = True
-                logger.info("step %d: %s no better than %g for %d validations", step, self._metric, self._best, self._waited)
+        self._look(trainer.global_step)
         # The table is written by one process; all must leave the loop at the same step.
         if trainer.strategy.broadcast(self.stopped):
             self.stopped = trainer.should_stop = True
+
+    def _look(self, step: int) -> None:
+        row = self._recorder.last_row
+        if step % self._every or row.get("step") != step or self._metric not in row or step == self._seen:
+            return
+        value, self._seen = float(row[self._metric]), step
+        if value < self._best:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        if self._waited >= self._patience:
+            self.stopped = True
+            logger.info("step %d: %s no better than %g for %d validations", step, self._metric, self._best, self._waited)
 
 
 def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
