@@ -43,6 +43,7 @@ localrules:
     all_hypotheses,
     all_scores,
     report,
+    compare_inits,
     write_list,
     hours,
     cost,
@@ -70,7 +71,7 @@ rule all_pools:
 
 rule all_inits:
     input:
-        [f"resources/inits/{init}.nemo" for init in STUDY.inits if "scratch" not in config["inits"][init]],
+        [f"resources/inits/{init}.nemo" for init in STUDY.donors()],
 
 
 rule all_pretrained:

@@ -131,6 +131,15 @@ def test_another_margin_makes_tables_again_and_no_scores(study):
     assert not (HEAVY | {"score"}) & set(jobs)
 
 
+def test_the_other_init_as_baseline_makes_tables_again_and_trains_nothing(study):
+    config = study.read_config()
+    config["statistics"] |= {"baseline": "ml", "challenger": "en"}
+    study.write_config(config)
+    jobs = study.planned()
+    assert "aggregate" in jobs
+    assert not (HEAVY | {"score"}) & set(jobs)
+
+
 def test_what_only_stops_or_describes_a_job_runs_nothing(study):
     """A corpus that loses a little more than was allowed must not cost the trainings of all other languages."""
     config = study.read_config()

@@ -13,8 +13,8 @@ rule train:
         tokenizer="results/tokenizers/{lang}/tokenizer.model",
         vocabulary="results/tokenizers/{lang}/vocab.txt",
         init=lambda wildcards: f"resources/inits/{STUDY.donor(wildcards.init)}.nemo",
-        # Only looked at: an encoder of another kind stops before step 1. Not all inits, or a new one would make every model stale.
-        baseline=f"resources/inits/{STUDY.donor(config['statistics']['baseline'])}.nemo",
+        # Only waited for. `ancient`: a new init is compared before it is trained from, and makes no finished model stale.
+        compared=ancient(rules.compare_inits.output.inits),
     output:
         model=f"results/runs/{grid.RUN}/model.nemo",
         curve=f"results/runs/{grid.RUN}/train.csv",
@@ -36,7 +36,6 @@ rule train:
         program=program("train"),
         # Raise when training makes something else than before from the same settings.
         recipe=1,
-        baseline=lambda wildcards, input: f"{config['statistics']['baseline']}={input.baseline}",
         run=run_keys,
         settings=lambda wildcards: as_json(STUDY.training_settings()),
         text=lambda wildcards: as_json(STUDY.text(wildcards.lang)),
@@ -54,5 +53,5 @@ rule train:
         "exec "
         + training_launcher()
         + "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
-        " --init {params.init:q} --same-kind-as {params.baseline:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
+        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
         " --recipe {params.recipe} --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

@@ -520,6 +520,10 @@ class Study:
         """The init whose file a run reads: itself, or the one whose architecture a run from scratch copies."""
         return self.config["inits"][init].get("scratch", init)
 
+    def donors(self) -> list[str]:
+        """Inits that have a file of their own."""
+        return [init for init in self.inits if self.donor(init) == init]
+
     def inits_at_hand(self) -> dict[str, Path]:
         """Inits whose file is on this machine already, as fetched or where the configuration says it is."""
         found = {}
