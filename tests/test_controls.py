@@ -113,6 +113,23 @@ def test_averaged_weights_are_the_mean_of_the_checkpoints(thawed):
         assert found[name].flatten()[0].item() == pytest.approx(sum(values) / STEPS, rel=1e-6)
 
 
+def test_a_mean_of_checkpoints_that_are_not_there_is_refused_before_training(speech, donors, thawed, tmp_path):
+    assert files.read_json(thawed / "run.json")["averaged_steps"] == list(range(1, STEPS + 1))
+    settings = BASE | {"freeze": {"encoder_layers": 1, "steps": 4}}
+    # As a run leaves them that was to average two: its setting may be edited, what it did not keep is gone.
+    copy_checkpoints(thawed, tmp_path, STEPS)
+    for step in range(1, STEPS - 1):
+        (tmp_path / "checkpoints" / f"step-{step:08d}.ckpt").unlink()
+    with pytest.raises(UserError, match=r"average_last is 4, but .*checkpoints of steps 5, 6; set average_last to 2 or less"):
+        run(speech, donors["en"], tmp_path, settings | {"average_last": 4})
+    run(speech, donors["en"], tmp_path, settings | {"average_last": 2})
+    assert files.read_json(tmp_path / "run.json")["averaged_steps"] == [7, 8]
+    # How many steps a budget makes is known when its run begins.
+    short = BASE | {"steps": {"epochs": 1, "max": 4}, "checkpoint_every_steps": 2, "average_last": 3}
+    with pytest.raises(UserError, match="average_last is 3, but 4 steps with one checkpoint every 2 leave 2"):
+        run(speech, donors["en"], tmp_path / "short", short)
+
+
 # ---- early stop -------------------------------------------------------------------------------------------------------------
 
 # Nothing is learned at this rate, so no validation is better than the first.

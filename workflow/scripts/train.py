@@ -141,6 +141,7 @@ def main(argv: list[str] | None = None) -> None:
             **{name: keys[name] for name in KEYS},
             "steps": recorder.state["step"],
             "steps_planned": steps,
+            "averaged_steps": recorder.averaged_steps,
             "cuts": cut_count,
             "hours_budget": round(hours, 6),
             "hours_seen": round(recorder.state["hours_seen"], 6),

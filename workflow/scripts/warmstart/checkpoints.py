@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from warmstart.errors import UserError
 from warmstart.files import atomic_path, explaining_full_disk, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -68,10 +69,15 @@ def path_at(directory: str | Path, step: int) -> Path:
     return Path(directory) / f"step-{step:08d}.ckpt"
 
 
+def step_of(path: Path) -> int:
+    """The step of a checkpoint."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def listed(directory: str | Path, every: int = 1) -> list[Path]:
     """Checkpoints in order of their steps, those at multiples of `every`."""
     found = sorted(Path(directory).glob("step-*.ckpt"))
-    return [path for path in found if int(path.stem.removeprefix("step-")) % every == 0]
+    return [path for path in found if step_of(path) % every == 0]
 
 
 def claim(directory: Path, identity: dict[str, Any], tidy: bool = True) -> None:
@@ -123,6 +129,24 @@ def newest(directory: Path, identity: dict[str, Any], tidy: bool = True) -> Path
             path.rename(aside)
             logger.warning("checkpoint %s is damaged (%s), kept as %s; trying the one before", path, damaged, aside.name)
     return None
+
+
+def require_last(directory: Path, every: int, count: int, steps: int, resumed_from: Path | None) -> None:
+    """Stop before training where the last `count` regular checkpoints of a run cannot all be there at its end.
+
+    Fewer are kept where fewer were asked for when the run began.
+
+    Raises:
+        UserError: naming the steps that are gone.
+    """
+    begun = step_of(resumed_from) if resumed_from else 0
+    wanted = [steps // every * every - every * place for place in reversed(range(count))]
+    gone = [step for step in wanted if 0 < step <= begun and not path_at(directory, step).exists()]
+    if gone:
+        raise UserError(
+            f"training.average_last is {count}, but {directory} no longer has the checkpoints of steps "
+            f"{', '.join(map(str, gone))}; set average_last to {count - len(gone)} or less, or remove that folder to train anew"
+        )
 
 
 def average(model: Any, paths: list[Path]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from warmstart.errors import UserError
 
+CHECKPOINT_EVERY_STEPS = 1000  # where the settings do not say
+
 
 def check(config: dict[str, Any]) -> None:
     """Check the blocks `training` and `noise` of a validated configuration.
@@ -85,8 +87,22 @@ def _check_rates(training: dict[str, Any]) -> None:
         )
     if schedule["name"] == "noam" and schedule["warmup_steps"] < 1:
         raise UserError("training.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: give at least 1")
-    every, averaged, steps = training["checkpoint_every_steps"], training["average_last"], training["steps"].get("fixed")
-    if averaged > 1 and steps and steps // every < averaged:
+    if steps := training["steps"].get("fixed"):
+        check_averaging(training, steps)
+
+
+def check_averaging(training: dict[str, Any], steps: int) -> None:
+    """Refuse to average more checkpoints than a run leaves.
+
+    Args:
+        training: block `training`.
+        steps: of the run, known for each budget when it begins.
+
+    Raises:
+        UserError: with the numbers and what to lower.
+    """
+    every, averaged = training.get("checkpoint_every_steps", CHECKPOINT_EVERY_STEPS), training.get("average_last", 0)
+    if averaged > 1 and steps // every < averaged:
         raise UserError(
             f"training.average_last is {averaged}, but {steps} steps with one checkpoint every {every} leave {steps // every}; "
             "lower checkpoint_every_steps"

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from warmstart import checkpoints, controls, files, memory, replay
+from warmstart import checkpoints, controls, files, memory, recipe, replay
 from warmstart import cuts as manifests
 from warmstart.augment import Augmentation
 from warmstart.distributed import Ranks
@@ -262,6 +262,7 @@ class Recorder(pl.Callback):
         # Hours heard of the budget, were each cut heard as recorded; and hours heard of a replayed language.
         self.state |= {"budget_hours": 0.0, "replay_hours": 0.0}
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
+        self.averaged_steps: list[int] = []  # of the checkpoints whose mean the model is; none: its last weights
         self._clock = time.monotonic()
 
     # What a checkpoint carries.
@@ -599,6 +600,7 @@ def fit(
         UserError: loss that is no number, or out of memory; both with the durations of the batch and the key to lower.
         SystemExit: status 143 after SIGTERM, 138 after SIGUSR1, with a checkpoint.
     """
+    recipe.check_averaging(settings, steps)
     ranks = Ranks(settings)
     directory = run_dir / "checkpoints"
     identity = {**(identity or {}), "settings": controls.decisive(settings), "seed": seed, "steps": steps}
@@ -608,7 +610,9 @@ def fit(
     _, other = dataloader(model, cuts_path, settings, seed)
     probe = memory.LargestFirst(other, loader.dataset, settings["batch_duration_s"])
     averaged = settings.get("average_last", 0)
-    saver = checkpoints.Saver(directory, settings.get("checkpoint_every_steps", 1000), keep=max(2, averaged))
+    saver = checkpoints.Saver(
+        directory, settings.get("checkpoint_every_steps", recipe.CHECKPOINT_EVERY_STEPS), keep=max(2, averaged)
+    )
     on_gpu = torch.cuda.is_available()
     trainer = pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -638,6 +642,8 @@ def fit(
     # Else the encoder asks all processes for their longest utterance in every forward, and validation has not as many for each.
     model.encoder.sync_max_audio_length = False
     resume = checkpoints.newest(directory, identity, tidy=ranks.first)
+    if averaged > 1:
+        checkpoints.require_last(directory, saver.every, averaged, steps, resume)
     if resume is not None:
         logger.info("continuing from %s", resume)
     recorder.interruption.listen()
@@ -656,8 +662,10 @@ def fit(
     recorder.show()
     if trainer.global_step != steps and not trainer.should_stop:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
-    if averaged > 1:
-        checkpoints.average(model, checkpoints.listed(directory, saver.every)[-averaged:])
+    # A run that was stopped early may have left fewer.
+    if averaged > 1 and len(paths := checkpoints.listed(directory, saver.every)[-averaged:]) > 1:
+        checkpoints.average(model, paths)
+        recorder.averaged_steps = [checkpoints.step_of(path) for path in paths]
     return recorder
 
 
