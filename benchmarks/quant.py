@@ -153,7 +153,7 @@ def time_pytorch(model: Path | None, layers: int, threads: int, chunks: int) -> 
     import torch
 
     from warmstart import streaming
-    from warmstart.steps import EncoderSteps
+    from warmstart.encoder_steps import EncoderSteps
 
     torch.set_num_threads(threads)
     encoder = load_encoder(model, layers)

@@ -16,6 +16,13 @@ from warmstart.errors import UserError
 from warmstart.planted import Truth, score_table
 
 SETTINGS = {"baseline": "en", "challenger": "ml", "headline_test_set": "fleurs", "reference_tier": "160ms", "replicates": 800}
+CHECKED = {
+    "utterances": 8,
+    "differing_utterances": 1,
+    "max_logit_difference": 1e-5,
+    "chunk_ms_median": 20.5,
+    "chunk_ms_p95": 31.0,
+}
 TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
 
 
@@ -191,13 +198,15 @@ def test_sizes_and_speed_come_from_reports_and_headers(tmp_path):
         "tier": "560ms",
         "test_set": "fleurs",
     }
-    (folder / "fleurs.json").write_text(json.dumps(header | {"rtfx": 12.5, "lookahead_ms": 560}))
+    (folder / "fleurs.json").write_text(json.dumps(header | {"rtfx": 12.5, "lookahead_ms": 560, "batch_check": CHECKED}))
     extra = ["--quantize", str(folder / "quantize.json"), "--headers", str(folder / "fleurs.json")]
     tables = make_tables(tmp_path, {"it": score_table(Truth(), np.random.default_rng(0), "it")}, extra)
     row = tables["quantization"].query("init == 'en' and languages_as == 'one'").iloc[0]
     assert (row.bytes_encoder, row.times_smaller_than_pytorch_fp32, row.times_smaller_than_fp16) == (200, 4.0, 2.05)
     assert tables["latency"].rtfx.tolist() == [12.5]
     assert tables["latency"].emission_delay_ms.tolist() == [100.0]
+    assert tables["latency"].chunk_ms_median.tolist() == [20.5]
+    assert tables["latency"].checked_differing_utterances.tolist() == [1]
 
 
 def test_wrong_input_is_named(tmp_path):
@@ -235,7 +244,7 @@ def test_every_column_is_explained_and_every_explained_column_is_there(tables, t
         made = tables[name]
         if name == "latency":  # a planted study has no headers to make it from
             header = dict(zip(("lang", "init", "hours", "seed"), ("de", "en", "100", 1), strict=True))
-            header |= {"precision": "full", "tier": "160ms", "test_set": "fleurs"}
+            header |= {"precision": "full", "tier": "160ms", "test_set": "fleurs", "batch_check": CHECKED}
             made = pd.DataFrame(aggregate.latency_rows([header], aggregate.read_scores([tables["folder"] / "de.parquet"])))
         columns, known = set(made.columns), documented(f"results/tables/{name}.csv")
     unexplained = {column for column in columns - AXES if not any(fnmatch.fnmatch(column, pattern) for pattern in known)}

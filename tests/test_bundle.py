@@ -81,51 +81,54 @@ def test_bundle_holds_the_packed_weights_that_were_scored(int4_bundle, toy_model
         assert all(numpy.array_equal(left, right) for left, right in zip(tensors, shipped[name], strict=True)), name
 
 
-def windows_in_pytorch(model):
+def windows_in_pytorch(model, tier=TIER):
     """Encoder frames of the windows that sherpa-onnx cuts, by NeMo's own native steps: the bundle's graph, rebuilt."""
     import torch
 
-    streaming.set_tier(model.encoder, TIER)
-    caches, first = list(model.encoder.get_initial_cache_state(batch_size=1)), True
+    streaming.set_tier(model.encoder, tier)
+    caches, heard = list(model.encoder.get_initial_cache_state(batch_size=1)), 0
 
     def encode(window):
-        nonlocal caches, first
-        # 65 frames: 16 more than the first native chunk has, and 9 of those before in front of every later one.
+        nonlocal caches, heard
+        # 16 frames more than the first native chunk has, and 9 of those before in front of every later one; behind a first
+        # chunk of one frame there is but one before.
         features = torch.where(window > -15.942, torch.log(torch.exp(window) + 2**-24), window)
-        features = features[:, 16:] if first else features
+        features = features[:, max(0, 16 - 8 * heard) :]
         with torch.inference_mode():
             encoded, _, *caches = model.encoder.cache_aware_stream_step(
                 features.transpose(1, 2),
                 torch.tensor([features.shape[1]]),
                 *caches,
                 keep_all_outputs=True,
-                drop_extra_pre_encoded=0 if first else 2,
+                drop_extra_pre_encoded=min(heard, 2),
             )
-        first = False
+        heard += tier.right + 1
         return encoded[0].T
 
     return encode
 
 
-def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("tier", [TIER, Tier("80ms", 70, 0)], ids=lambda tier: tier.name)
+def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, tier):  # noqa: F811
     import onnxruntime
     import torch
 
     model = streaming.load_model(toy_model_path)
-    graph = quantization.export(model.encoder, TIER, native=False, log_guard=2**-24)
+    graph = quantization.export(model.encoder, tier, native=False, log_guard=2**-24)
     quantization.save(graph, tmp_path / "encoder.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
-    features = torch.randn(1, 80, 65 + 2 * 56, generator=torch.Generator().manual_seed(1)) * 4 - 6
+    shift = 8 * (tier.right + 1)
+    features = torch.randn(1, 80, 9 + 12 * shift, generator=torch.Generator().manual_seed(1)) * 4 - 6
     features[:, :, 30:40] = float(numpy.log(numpy.finfo(numpy.float32).eps))
-    encode = windows_in_pytorch(model)
-    caches = model.encoder.get_initial_cache_state(batch_size=1)
-    caches = [caches[0].transpose(0, 1).numpy(), caches[1].transpose(0, 1).numpy(), caches[2].numpy()]
-    for start in (0, 56, 112):
-        window = features[:, :, start : start + 65]
+    encode = windows_in_pytorch(model, tier)
+    caches = [numpy.zeros((1, *shape), numpy.float32) for shape in quantization.cache_shapes(model.encoder)]
+    caches.append(numpy.zeros(1, numpy.int64))
+    for start in range(0, 12 * shift, shift):  # at 560 ms more than the cache of 70 frames holds
+        window = features[:, :, start : start + 9 + shift]
         expected = encode(window.transpose(1, 2)).T[None].numpy()
-        inputs = dict(zip(quantization.INPUTS, [window.numpy(), numpy.array([65]), *caches], strict=True))
+        inputs = dict(zip(quantization.INPUTS, [window.numpy(), numpy.array([9 + shift]), *caches], strict=True))
         found, count, *caches = session.run(None, inputs)
-        assert found.shape[2] == count[0] == 7
+        assert found.shape[2] == count[0] == tier.right + 1
         numpy.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -16,11 +16,11 @@ from toy_model import CONTEXTS, SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F40
 
 import decode
 from warmstart import streaming
+from warmstart.encoder_steps import EncoderSteps
 from warmstart.errors import UserError
 from warmstart.greedy import Hypothesis
 from warmstart.journal import Journal
-from warmstart.steps import EncoderSteps
-from warmstart.streaming import Decoder, Tier, Timing
+from warmstart.streaming import Decoder, Tier
 
 pytestmark = pytest.mark.slow
 
@@ -67,18 +67,20 @@ def test_streaming_gives_the_tokens_of_the_full_forward(model, speech, context):
     long = speech[-1] if context == [70, 6] else speech[-1][: 15 * SAMPLE_RATE]
     audio = [*speech[:12], long, *(speech[-1][: frames * HOP] for frames in edge_lengths(context[1]))]
     full, stream = Decoder(model, Tier("full", *context, offline=True)), Decoder(model, Tier("stream", *context))
+    live = stream.chunk_by_chunk()
     expected = [decoded_by_nemo(model, samples, context) for samples in audio]
     assert sum(len(found.tokens) for found in expected) > 20 * len(expected)
     assert len({tuple(found.tokens) for found in expected}) > 0.4 * len(expected)
+    assert [live.decode([samples])[0] for samples in audio] == expected, "one by one, chunk by chunk"
     assert [stream.decode([samples])[0] for samples in audio] == expected, "one by one"
     batched = [found for start in range(0, len(audio), 32) for found in stream.decode(audio[start : start + 32])]
     assert batched == expected, "in batches of 32"
     short = [index for index, samples in enumerate(audio) if len(samples) < 10 * SAMPLE_RATE]
     assert full.decode([audio[index] for index in short]) == [expected[index] for index in short], "full forward, one batch"
     # What a batch does change: float32 sums in another order. The bound that docs/decoding.md states.
-    for decoder in (full, stream):
-        alone = [decoder.logits([samples])[0] for samples in audio[8:16]]
-        largest = max(float((a - b).abs().max()) for a, b in zip(alone, decoder.logits(audio[8:16]), strict=True))
+    for alone, together in ((full, full), (stream, stream), (live, stream)):
+        apart = [alone.logits([samples])[0] for samples in audio[8:16]]
+        largest = max(float((a - b).abs().max()) for a, b in zip(apart, together.logits(audio[8:16]), strict=True))
         assert largest < LOGIT_BOUND
 
 
@@ -87,11 +89,11 @@ mixes = strategies.lists(strategies.tuples(strategies.integers(1, 700), strategi
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(context=strategies.sampled_from(CONTEXTS), mix=mixes)
-def test_no_mix_of_lengths_and_no_order_changes_a_token(model, speech, context, mix):
+@given(context=strategies.sampled_from(CONTEXTS), mix=mixes, step_frames=strategies.sampled_from([0, 20, 64, 500]))
+def test_no_mix_of_lengths_no_order_and_no_step_changes_a_token(model, speech, context, mix, step_frames):
     audio = [speech[-1][start * HOP : (start + frames) * HOP] for frames, start in mix]
     expected = [decoded_by_nemo(model, samples, context) for samples in audio]
-    assert Decoder(model, Tier("stream", *context)).decode(audio) == expected
+    assert Decoder(model, Tier("stream", *context), step_frames=step_frames).decode(audio) == expected
 
 
 def test_contexts_differ_so_equality_means_something(model, speech):
@@ -112,21 +114,33 @@ def test_audio_shorter_than_a_feature_frame_gives_nothing(model, speech):
         assert found[1].encoder_frames > 0
 
 
-def test_finished_utterances_leave_the_batch(model, speech):
-    timing = Timing()
-    seen = []
+class Counting(EncoderSteps):
+    """Notes what every step is given: utterances, encoder frames of a whole one."""
 
-    class Counting(EncoderSteps):
-        def step(self, chunk, lengths, dropped, caches):
-            seen.append(len(chunk))
-            return super().step(chunk, lengths, dropped, caches)
+    def __init__(self, encoder, most_frames):
+        super().__init__(encoder, most_frames)
+        self.seen = []
 
-    decoder = Decoder(model, Tier("t", 70, 6), encoder=None)
-    decoder._encoder = Counting(model.encoder)
-    # 49 feature frames fill the first chunk, 56 every later one: 1, 2 and 4 chunks.
-    decoder.decode([speech[-1][: frames * HOP] for frames in (20, 217, 105)], timing)
-    assert seen == [3, 2, 1, 1]
-    assert len(timing.chunks_ms) == 4
+    def step(self, features, lengths, dropped, caches):
+        encoded, *rest = super().step(features, lengths, dropped, caches)
+        self.seen.append(encoded.shape[:2])
+        return encoded, *rest
+
+
+# 49 feature frames fill the first chunk of 7 encoder frames, 56 every later one: 1, 4 and 2 chunks. 28 frames are one chunk of
+# three utterances (21), two of two, and no more than the longest has left.
+@pytest.mark.parametrize(
+    ("step_frames", "steps"), [(0, [(3, 7), (2, 7), (1, 7), (1, 7)]), (28, [(3, 7), (2, 14), (1, 7)]), (84, [(3, 28)])]
+)
+def test_steps_are_filled_with_chunks_and_finished_utterances_leave(model, speech, step_frames, steps):
+    audio = [speech[-1][: frames * HOP] for frames in (20, 217, 105)]
+    counting, steps_ms = Counting(model.encoder, 84), []
+    decoder = Decoder(model, Tier("t", 70, 6), counting)
+    decoder._step_frames = step_frames
+    found = decoder.decode(audio, steps_ms=steps_ms)
+    assert counting.seen == steps
+    assert len(steps_ms) == len(steps)
+    assert found == [decoded_by_nemo(model, samples, [70, 6]) for samples in audio]
 
 
 def test_emission_waits_for_the_chunk_but_not_beyond_the_end(model):
@@ -208,11 +222,13 @@ def test_program_writes_hypotheses_in_manifest_order_and_decodes_only_what_is_ne
     assert header["lookahead_ms"] == 560
     assert header["encoder_sha256"] is None
     assert header["rtfx"] > 0
-    assert header["chunk_ms_p95"] >= header["chunk_ms_median"] > 0
-    assert header["batch_check"]["utterances"] == 3
-    assert header["batch_check"]["differing_utterances"] == 0
-    assert header["batch_check"]["max_logit_difference"] < LOGIT_BOUND
-    assert header["batch_check"]["single_chunk_ms_p95"] >= header["batch_check"]["single_chunk_ms_median"] > 0
+    checked, shortest = header["batch_check"], sorted(len(speech[index]) for index in (0, 3, 1, 5, 2))[:4]
+    assert checked["utterances"] == 4  # all but the longest: the last is at nine tenths
+    assert checked["differing_utterances"] == 0
+    assert 0 < checked["max_logit_difference"] < LOGIT_BOUND
+    # Chunks of one stream: the first of 0.49 s, the others of 0.56 s.
+    assert checked["chunks"] == sum(1 + -(-(1 + samples // HOP - 49) // 56) for samples in shortest)
+    assert checked["chunk_ms_p95"] >= checked["chunk_ms_median"] > 0
     assert header["audio_s"] == pytest.approx(sum(line["duration_s"] for line in lines), abs=0.01)
 
     before = out["first"].stat().st_mtime_ns
@@ -263,7 +279,7 @@ def test_offline_tier_is_one_forward_with_times_at_the_frame(toy_model_path, tmp
     out = run(toy_model_path, tmp_path, {"a": manifest}, tier=tier)
     expected = Decoder(model, Tier(**tier)).decode([speech[0]])[0]
     assert [token["time_s"] for token in read(out["a"])[0]["tokens"]] == [round(frame * 0.08, 2) for frame in expected.frames]
-    assert json.loads(out["a"].with_suffix(".json").read_text())["chunk_ms_median"] is None
+    assert json.loads(out["a"].with_suffix(".json").read_text())["batch_check"]["chunk_ms_median"] is None
 
 
 def test_bad_input_is_named_and_leaves_no_file(toy_model_path, tmp_path, speech):  # noqa: F811
@@ -295,13 +311,16 @@ sys.path[:0] = {paths!r}
 import decode
 from warmstart import streaming
 
-real, heard = streaming.load_audio, []
+load, decode_test_set, heard = streaming.load_audio, streaming.decode_test_set, []
 def load_audio(utterance, rate):
     heard.append(utterance.id)
     if len(heard) > {after}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(utterance, rate)
-streaming.load_audio = load_audio
+    return load(utterance, rate)
+def after_the_check(*arguments):
+    streaming.load_audio = load_audio
+    return decode_test_set(*arguments)
+streaming.decode_test_set = after_the_check
 decode.main({command!r})
 """
 
@@ -312,8 +331,7 @@ def test_killed_decode_leaves_no_file_and_goes_on_without_what_was_finished(toy_
     options = {"batch_size": 2, "device": "cpu", "threads": 1}
     command = ["--model", str(toy_model_path), "--keys", json.dumps(KEYS), "--tier", json.dumps(TIER)]
     command += ["--settings", json.dumps(options), "--cuts", f"a={manifest}", "--output", f"a={tmp_path / 'out' / 'a.jsonl'}"]
-    # Three utterances are read by the check of batches, four by the first two batches.
-    program = KILLED.format(paths=[path for path in sys.path if path], after=3 + 4, command=command)
+    program = KILLED.format(paths=[path for path in sys.path if path], after=4, command=command)
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     journal = tmp_path / "out" / ".a.journal"
@@ -325,13 +343,13 @@ def test_killed_decode_leaves_no_file_and_goes_on_without_what_was_finished(toy_
     monkeypatch.setattr(streaming, "load_audio", lambda utterance, rate: decoded.append(utterance.id) or real(utterance, rate))
     out = run(toy_model_path, tmp_path, {"a": manifest}, settings=options)
     by_length = sorted(range(7), key=lambda index: -len(speech[index]))
-    assert decoded[3:] == [f"u{index}" for index in by_length[4:]], "finished audio was repeated"
+    header = json.loads(out["a"].with_suffix(".json").read_text())
+    checked = header["batch_check"]["utterances"]
+    assert decoded[checked:] == [f"u{index}" for index in by_length[4:]], "finished audio was repeated"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a.jsonl"]
     whole = run(toy_model_path, tmp_path / "whole", {"a": manifest}, settings=options)
     assert out["a"].read_bytes() == whole["a"].read_bytes()
-    headers = [json.loads(path["a"].with_suffix(".json").read_text()) for path in (out, whole)]
-    assert headers[0]["chunks"] == headers[1]["chunks"]
-    assert headers[0]["tokens"] == headers[1]["tokens"] > 100
+    assert header["tokens"] == json.loads(whole["a"].with_suffix(".json").read_text())["tokens"] > 100
 
 
 def test_journal_of_other_inputs_is_begun_anew(tmp_path):

@@ -82,7 +82,7 @@ def config(tokenizer: Path, d_model: int = 64, n_layers: int = 2, features: int 
             "use_bias": False,
             "subsampling": "dw_striding",
             "subsampling_factor": 8,
-            "subsampling_conv_channels": d_model,
+            "subsampling_conv_channels": min(d_model, 256),
             "causal_downsampling": True,
             "ff_expansion_factor": 4,
             "self_attention_model": "rel_pos",

@@ -26,7 +26,7 @@ rule build_bundle:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("build_bundle"),
-        recipe=2,
+        recipe=3,
         run=run_keys,
         tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.init, wildcards.precision)),

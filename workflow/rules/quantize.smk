@@ -22,7 +22,7 @@ rule quantize:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("quantize"),
-        recipe=1,
+        recipe=2,
         tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
     message:

@@ -484,7 +484,7 @@ def _fit(name: str, series: dict[str, dict[float, st.Draws]], test_set: str, tie
 
 
 def latency_rows(headers: list[dict], table: pd.DataFrame) -> list[dict]:
-    """Speed of every decode, from its header, and the median delay of its tokens against the offline decode."""
+    """Speed of every decode and what its batches change, from its header, and the median delay of its tokens."""
     keys = ["lang", "init", "hours", "seed", "precision", "tier", "test_set"]
     delays = table.groupby(keys).emission_delay_ms.median()
     columns = [
@@ -492,18 +492,19 @@ def latency_rows(headers: list[dict], table: pd.DataFrame) -> list[dict]:
         "rtfx",
         "audio_s",
         "compute_s",
-        "chunk_ms_median",
-        "chunk_ms_p95",
         "batch_size",
         "device",
         "threads",
     ]
+    checked = ["utterances", "differing_utterances", "max_logit_difference"]
     rows = []
     for header in headers:
         key = tuple(float(header[k]) if k == "hours" else int(header[k]) if k == "seed" else header[k] for k in keys)
         rows.append(
             dict(zip(keys, key, strict=True))
             | {name: header.get(name) for name in columns}
+            | {name: header["batch_check"][name] for name in ("chunk_ms_median", "chunk_ms_p95")}
+            | {f"checked_{name}": header["batch_check"][name] for name in checked}
             | {"emission_delay_ms": delays.get(key, NAN)}
         )
     return rows

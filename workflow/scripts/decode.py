@@ -146,11 +146,7 @@ def main(argv: list[str] | None = None) -> None:
             "features_s": round(timing.features_s, 4),
             "load_s": round(load_s, 3),
             "rtfx": round(audio_s / timing.compute_s, 2),
-            # Wall time of one step for the whole batch; nothing is chunked offline.
-            "chunk_ms_median": streaming.percentile(timing.chunks_ms, 0.5),
-            "chunk_ms_p95": streaming.percentile(timing.chunks_ms, 0.95),
-            "chunks": len(timing.chunks_ms),
-            # On a few utterances of the first test set of this job.
+            # On a few utterances of the first test set of this job. A chunk is one of one live stream; offline there is none.
             "batch_check": checked,
             "threads": settings["threads"],
             "device_name": device_name,

@@ -56,9 +56,8 @@ def sherpa_metadata(model, tier: streaming.Tier) -> dict[str, str]:
     """What sherpa-onnx reads of the encoder; window and shift in feature frames."""
     encoder = model.encoder
     shape = streaming.ChunkShape.of(encoder)
-    channel, convolution, _ = encoder.get_initial_cache_state(batch_size=1)
+    channel, convolution = quantization.cache_shapes(encoder)
     prediction = model.cfg.decoder.prednet
-    layers, _, left, dimension = channel.shape
     values = {
         "model_type": "EncDecRNNTBPEModel",
         "version": "1",
@@ -70,12 +69,8 @@ def sherpa_metadata(model, tier: streaming.Tier) -> dict[str, str]:
         "subsampling_factor": encoder.subsampling_factor,
         "pred_rnn_layers": prediction.pred_rnn_layers,
         "pred_hidden": prediction.pred_hidden,
-        "cache_last_channel_dim1": layers,
-        "cache_last_channel_dim2": left,
-        "cache_last_channel_dim3": dimension,
-        "cache_last_time_dim1": convolution.shape[0],
-        "cache_last_time_dim2": convolution.shape[2],
-        "cache_last_time_dim3": convolution.shape[3],
+        **{f"cache_last_channel_dim{axis}": size for axis, size in enumerate(channel, 1)},
+        **{f"cache_last_time_dim{axis}": size for axis, size in enumerate(convolution, 1)},
         "warmstart_context": json.dumps(tier.context),
     }
     return {key: str(value) for key, value in values.items()}

@@ -1,8 +1,10 @@
 """Streaming encoders as ONNX graphs, with weight-only quantised matrices, and the same weights back in PyTorch.
 
 One graph a tier: the window of R + 1 encoder frames and the cache are constants, so the positional projections of all layers
-are folded into constants too. Pointwise convolutions are exported as matrix products, because `MatMulNBits` knows no
-convolutions. Two forms share their packed weights:
+are constants too. The graph is `EncoderSteps`: it caches keys and values, where NeMo's own export caches the inputs of the
+attention and projects all of them again at every chunk. Pointwise convolutions are matrix products there, which is what
+`MatMulNBits` needs. Inputs and outputs have the names and the order of NeMo's export; `cache_last_channel` is (B, 2 layers,
+heads x left, D / heads), the keys of a layer, then its values. Two forms share their packed weights:
 
 - native: drops the encoder frames that were given before only when something was; this equals NeMo's native chunks and the full
   forward. For `streaming.OnnxEncoder`.
@@ -18,10 +20,8 @@ import contextlib
 import io
 import json
 import logging
-import re
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,104 +87,99 @@ class Scheme:
 # ---- export -----------------------------------------------------------------------------------------------------------
 
 
-def _pointwise_as_linear(convolution: "torch.nn.Conv1d") -> "torch.nn.Module":
-    """The same weights as a matrix product over channels."""
+class _Names:
+    """Which matrices a trace multiplies with, in order: torch's exporter names nodes by calls, not by modules."""
+
+    def __init__(self, linears: dict[str, "torch.nn.Linear"]):
+        self._linears = linears
+        self.called: list[str] = []
+
+    def __enter__(self) -> "_Names":
+        self._hooks = [
+            linear.register_forward_pre_hook(lambda *_, name=name: self.called.append(name))
+            for name, linear in self._linears.items()
+        ]
+        return self
+
+    def __exit__(self, *_) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def give(self, model: "onnx.ModelProto") -> None:
+        """Name every product with a matrix by its module.
+
+        Raises:
+            RuntimeError: the exporter has left out or moved one.
+        """
+        import numpy
+        from onnx import numpy_helper
+
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        products = [node for node in weight_products(model) if len(tensors[node.input[1]].dims) == 2]
+        if len(products) != len(self.called):
+            raise RuntimeError(f"{len(self.called)} matrices were multiplied with, {len(products)} are in the graph")
+        for node, name in zip(products, self.called, strict=True):
+            weight = self._linears[name].weight.detach().cpu().numpy()
+            if not numpy.array_equal(numpy_helper.to_array(tensors[node.input[1]]), weight.T):
+                raise RuntimeError(f"node {node.name} of the graph does not hold the weight of {name}")
+            node.name = f"{name}/{node.op_type}"
+
+
+def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -> tuple["torch.nn.Module", dict]:
+    """A step as a module of `INPUTS`, and the matrices in it by name."""
     import torch
 
-    class Pointwise(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight, self.bias = convolution.weight, convolution.bias
+    from warmstart.encoder_steps import EncoderSteps
 
-        def forward(self, x):
-            """(B, C, T) -> (B, C', T)."""
-            return torch.nn.functional.linear(x.transpose(1, 2), self.weight[:, :, 0], self.bias).transpose(1, 2)
-
-    return Pointwise()
-
-
-def _constant(value: "torch.Tensor") -> "torch.nn.Module":
-    """A module that gives `value`, whatever it is asked."""
-    import torch
-
-    class Constant(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("value", value)
-
-        def forward(self, _):
-            return self.value
-
-    return Constant()
-
-
-@contextlib.contextmanager
-def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -> Iterator["torch.nn.Module"]:
-    """The encoder as a module of `INPUTS` that exports well; the encoder is itself again afterwards."""
-    import torch
-
-    replaced: list[tuple[torch.nn.Module, str, torch.nn.Module | torch.Tensor]] = []
-
-    def replace(parent: torch.nn.Module, name: str, child: torch.nn.Module | torch.Tensor) -> None:
-        replaced.append((parent, name, getattr(parent, name)))
-        setattr(parent, name, child)
-
-    dropped = encoder.streaming_cfg.drop_extra_pre_encoded
+    steps = EncoderSteps(encoder)
     shape = streaming.ChunkShape.of(encoder)
-    surplus = 0 if native else shape.again + shape.later - shape.first
+    attention = encoder.layers[0].self_attn
+    layers, heads, size, frames = len(encoder.layers), attention.h, attention.d_k, tier.right + 1
+    # Feature frames by which a window is longer than a first chunk, and encoder frames that its repeated ones give again.
+    surplus, dropped = shape.again + shape.later - shape.first, 1 + (shape.again - 1) // 8
 
     class Step(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.encoder = encoder
-            self.heard = None
+            self.linears = torch.nn.ModuleList(steps.linears.values())  # what is no part of it becomes no initializer
 
         def forward(self, audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len):
-            self.heard = cache_last_channel_len
-            if not native and log_guard:
-                guarded = torch.log(torch.exp(audio_signal) + log_guard)
-                # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
-                audio_signal = torch.where(audio_signal > _SHERPA_LOG_FLOOR, guarded, audio_signal)
-            return self.encoder.forward_for_export(
-                audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len
+            # Streams of a batch are taken to be equally far.
+            heard = cache_last_channel_len.max()
+            if not native:
+                if log_guard:
+                    guarded = torch.log(torch.exp(audio_signal) + log_guard)
+                    # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
+                    audio_signal = torch.where(audio_signal > _SHERPA_LOG_FLOOR, guarded, audio_signal)
+                before_the_audio = (surplus - 8 * heard).clamp(min=0)
+                audio_signal, length = audio_signal[:, :, before_the_audio:], length - before_the_audio
+            x, lengths = self.encoder.pre_encode(x=audio_signal.transpose(1, 2), lengths=length)
+            repeated = heard.clamp(max=dropped)
+            x, lengths = x[:, repeated:], lengths.to(torch.int64) - repeated
+            attended = cache_last_channel.view(-1, 2 * layers, heads, tier.left, size).unbind(1)
+            caches = list(zip(attended[::2], attended[1::2], cache_last_time.unbind(1), strict=True))
+            x, lengths, (caches, filled) = steps.encode(x, lengths, frames, (caches, cache_last_channel_len))
+            attended = torch.stack([part for keys, values, _ in caches for part in (keys, values)], dim=1)
+            return (
+                x.transpose(1, 2),
+                lengths,
+                attended.view(-1, 2 * layers, heads * tier.left, size),
+                torch.stack([past for *_, past in caches], dim=1),
+                filled,
             )
 
-    step = Step()
+    return Step().eval(), steps.linears
 
-    class DropWhatWasHeard(torch.nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
 
-        def forward(self, x, lengths):
-            heard = (step.heard.max() > 0).to(torch.int64)
-            if surplus:
-                x, lengths = x[:, (1 - heard) * surplus :], lengths - (1 - heard) * surplus
-            x, lengths = self.inner(x=x, lengths=lengths)
-            drop = heard * dropped
-            return x[:, drop:], lengths - drop
-
-    frames = tier.left + tier.right + 1
-    with torch.no_grad():
-        table = encoder.pos_enc.pe
-        centre = table.shape[1] // 2 + 1
-        positions = table[:, centre - frames : centre + frames - 1]
-        for layer in encoder.layers:
-            replace(layer.self_attn, "linear_pos", _constant(layer.self_attn.linear_pos(positions).detach().clone()))
-            replace(layer.conv, "pointwise_conv1", _pointwise_as_linear(layer.conv.pointwise_conv1))
-            replace(layer.conv, "pointwise_conv2", _pointwise_as_linear(layer.conv.pointwise_conv2))
-    # 5,000 positions as a constant would outweigh a small encoder.
-    replace(encoder.pos_enc, "pe", positions.clone())
-    replace(encoder, "pre_encode", DropWhatWasHeard(encoder.pre_encode))
-    encoder.streaming_cfg.drop_extra_pre_encoded = 0
-    cached, encoder.export_cache_support = encoder.export_cache_support, True
-    try:
-        yield step.eval()
-    finally:
-        encoder.export_cache_support = cached
-        encoder.streaming_cfg.drop_extra_pre_encoded = dropped
-        for parent, name, child in replaced:
-            setattr(parent, name, child)
+def cache_shapes(encoder) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Shapes of `cache_last_channel` and `cache_last_time` for the context that is set, without the batch."""
+    attention, convolution = encoder.layers[0].self_attn, encoder.layers[0].conv.depthwise_conv
+    layers, left = len(encoder.layers), encoder.att_context_size[0]
+    return (
+        (2 * layers, attention.h * left, attention.d_k),
+        (layers, convolution.in_channels, convolution.kernel_size[0] - 1),
+    )
 
 
 def export(encoder, tier: streaming.Tier, native: bool = True, log_guard: float = 0.0) -> "onnx.ModelProto":
@@ -197,43 +192,41 @@ def export(encoder, tier: streaming.Tier, native: bool = True, log_guard: float 
         log_guard: what the features of the model add before the logarithm (0: nothing); for windows.
 
     Raises:
-        UserError: the tier was not trained, or has chunks of one frame.
+        UserError: the tier was not trained.
     """
     import onnx
     import torch
 
-    if tier.right < 1:
-        raise UserError(
-            f"tier {tier.name}: chunks of one encoder frame (right context 0) cannot be exported; choose right >= 1"
-        )
     streaming.set_tier(encoder, tier)
     shape = streaming.ChunkShape.of(encoder)
     window = shape.again + shape.later
-    with torch.no_grad(), _exportable(encoder, tier, native, log_guard) as step, tempfile.TemporaryDirectory() as folder:
-        channel, convolution, _ = encoder.get_initial_cache_state(batch_size=2)
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        step, linears = _exportable(encoder, tier, native, log_guard)
+        channel, convolution = cache_shapes(encoder)
         example = (
             torch.randn(2, encoder._feat_in, window),
             torch.tensor([window, window - 3]),
-            torch.randn_like(channel).transpose(0, 1),
-            torch.randn_like(convolution).transpose(0, 1),
-            torch.tensor([tier.right + 1, tier.right + 1]),
+            torch.randn(2, *channel),
+            torch.randn(2, *convolution),
+            torch.tensor([tier.left, tier.left]),
         )
         path = Path(folder) / "encoder.onnx"
         dynamic = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
         if native:
             dynamic["audio_signal"][2] = "time"
-        torch.onnx.export(
-            step, example, str(path), input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, dynamic_axes=dynamic,
-            dynamo=False
-        )  # fmt: skip
-        return onnx.load(str(path))
+        with _Names(linears) as names:
+            torch.onnx.export(
+                step, example, str(path), input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, dynamic_axes=dynamic,
+                dynamo=False
+            )  # fmt: skip
+        model = onnx.load(str(path))
+        names.give(model)
+        return model
 
 
 def module_of(node_name: str) -> str:
-    """PyTorch module of the encoder behind a node: `/layers.0/self_attn/linear_q/MatMul` -> `layers.0.self_attn.linear_q`."""
-    name = ".".join(part for part in node_name.strip("/").split("/")[:-1] if part not in ("encoder", "inner"))
-    # The exporter names calls: a dict of adapters is never called, and the parts of a sequence are named twice.
-    return re.sub(r"^(layers\.\d+)\.(\w+)\.module\.module\.(\d+)$", r"\1.adapter_layer.\2.module.\3", name)
+    """PyTorch module of the encoder behind a product with its matrix: `layers.0.self_attn.linear_q/MatMul`."""
+    return node_name.rpartition("/")[0]
 
 
 def weight_products(model: "onnx.ModelProto") -> list["onnx.NodeProto"]:
@@ -464,7 +457,7 @@ def parity(model, tier: streaming.Tier, encoder_path: str | Path, chunks: int = 
     """
     import torch
 
-    from warmstart.steps import EncoderSteps
+    from warmstart.encoder_steps import EncoderSteps
 
     load_weights(model.encoder, encoder_path, any_activations=True)
     streaming.set_tier(model.encoder, tier)

@@ -440,8 +440,17 @@ class Page:
             ["lookahead_ms", "rtfx", "chunk_ms_median", "chunk_ms_p95", "emission_delay_ms"]
         ]
         medians = grouped.agg(lambda values: pd.to_numeric(values).median()).reset_index()
+        counted = table.groupby(have, sort=False, dropna=False)[["checked_differing_utterances", "checked_utterances"]].sum()
+        differing = [f"{row.checked_differing_utterances:.0f} of {row.checked_utterances:.0f}" for row in counted.itertuples()]
         heads = [name.replace("_", " ").capitalize() for name in have]
-        heads += ["Lookahead ms", "RTFx (median)", "Chunk ms", "Chunk ms p95", "Emission delay ms"]
+        heads += [
+            "Lookahead ms",
+            "RTFx (median)",
+            "Chunk ms",
+            "Chunk ms p95",
+            "Emission delay ms",
+            "Tokens that depend on the batch",
+        ]
         rows = [
             [
                 *(cell(row[name]) for name in have),
@@ -450,8 +459,9 @@ class Page:
                 cell(row.chunk_ms_median, 1),
                 cell(row.chunk_ms_p95, 1),
                 cell(row.emission_delay_ms, 0),
+                cell(changed),
             ]
-            for _, row in medians.iterrows()
+            for (_, row), changed in zip(medians.iterrows(), differing, strict=True)
         ]
         return sheet("latency", heads, rows)
 
