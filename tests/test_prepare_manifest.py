@@ -70,11 +70,41 @@ def test_an_mp3_cut_short_is_found_where_its_encoder_noted_the_length(tmp_path):
     own.mkdir()
     (own / "short.mp3").write_bytes(content[: len(content) // 2])
     # Without the note nobody can tell, and libsndfile's estimate must not condemn a good file.
-    (own / "unnoted.mp3").write_bytes(content[: len(content) // 2].replace(b"Xing", b"\0" * 4).replace(b"Info", b"\0" * 4))
+    unnoted = mp3_without_a_note(own / "unnoted.mp3", samples(path, 48000), 48000, "CONSTANT").read_bytes()
+    (own / "unnoted.mp3").write_bytes(unnoted[: len(unnoted) // 2])
     settings = folder(tmp_path, [f"{name}.mp3\t{text}\tc" for name in ("short", "unnoted")]) | {"max_drop_fraction": 0.5}
     (cut,), report = prepare(tmp_path, settings)
     assert [entry["reason"] for entry in report["dropped_ids"]] == ["truncated"]
     assert cut.load_audio().shape == (1, cut.num_samples)
+
+
+def mp3_without_a_note(path, audio, rate, mode):
+    """An MP3 as an encoder writes it to a pipe: the first frame, which would hold the note, is missing."""
+    with soundfile.SoundFile(path, "w", rate, 1, format="MP3", bitrate_mode=mode, compression_level=0.7) as stream:
+        stream.write(audio)
+    content = path.read_bytes()
+    note = max(content.find(name) for name in (b"Xing", b"Info"))
+    path.write_bytes(content[content.index(content[:2], note) :])
+    return path
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 16000])
+@pytest.mark.parametrize("verify", ["decode", "header"])
+def test_an_mp3_of_varying_bit_rate_that_libsndfile_reads_in_part_is_dropped(tmp_path, rate, verify):
+    draw = np.random.default_rng(1)
+    audio = np.concatenate([draw.normal(0, 0.2, rate), draw.normal(0, 1e-4, 3 * rate)]).astype("float32")
+    (tmp_path / "own").mkdir()
+    for mode in ("VARIABLE", "CONSTANT"):
+        mp3_without_a_note(tmp_path / "own" / f"{mode}.mp3", audio, rate, mode)
+    settings = folder(tmp_path, [f"{mode}.mp3\tuno due\tc" for mode in ("VARIABLE", "CONSTANT")])
+    (cut,), report = prepare(tmp_path, settings | {"max_drop_fraction": 0.5, "verify": verify})
+    assert cut.id == "own-it-train-CONSTANT"
+    # Frames of 1152 samples or less, and the encoder's padding before and behind.
+    assert cut.duration == pytest.approx(len(audio) / rate, abs=0.15)
+    assert cut.load_audio().shape == (1, cut.num_samples)
+    (dropped,) = report["dropped_ids"]
+    assert dropped["reason"] == "truncated"
+    assert "bit rate varies" in dropped["detail"]
 
 
 def test_stereo_is_read_on_its_first_channel(tmp_path):

@@ -24,7 +24,7 @@ rule prepare_manifest:
         mem_mb=more(4000),
     params:
         program=program("prepare_manifest"),
-        recipe=2,
+        recipe=3,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
         # As a function of `input` it is no reason to make manifests anew: it only stops the job.
         limit=lambda wildcards, input: manifest_limit(wildcards),

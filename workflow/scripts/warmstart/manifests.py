@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from warmstart import cuts, files
+from warmstart import cuts, files, mpeg
 from warmstart.corpora.base import Corpus, Seconds, Utterance
 from warmstart.errors import UserError
 from warmstart.logs import MinuteTicker
@@ -50,13 +50,20 @@ def probe(path: Path, decode: bool = True) -> Audio:
             Without it only the header is read.
 
     Returns:
-        Its form; with `problem` one of missing_file, undecodable, zero_length, truncated, not_finite, silent.
+        Its form; with `problem` one of missing_file, undecodable, zero_length, truncated (cut short, or libsndfile cannot read
+        it to its end), not_finite, silent.
     """
     try:
         with soundfile.SoundFile(path) as stream:
             rate, channels, frames = stream.samplerate, stream.channels, stream.frames
-            states_length = stream.format not in ("MP3", "MPEG") or _has_length_note(path)
+            counted = mpeg.samples(path) if stream.format in ("MP3", "MPEG") else None
+            if counted is not None and frames < counted - _MISSING_S * rate:
+                detail = (
+                    f"its bit rate varies and its length is not noted: {frames} of {counted} samples can be read; convert it"
+                )
+                return Audio(rate, channels, frames, "truncated", detail)
             if not decode:
+                frames = frames if counted is None else min(frames, counted)
                 return Audio(rate, channels, frames, None if frames > 0 else "zero_length")
             decoded, peak = 0, 0.0
             while len(block := stream.read(_BLOCK_FRAMES, dtype="float32")):
@@ -72,18 +79,11 @@ def probe(path: Path, decode: bool = True) -> Audio:
         return Audio(problem="undecodable" if path.is_file() else "missing_file", detail=str(error))
     if decoded == 0:
         return Audio(rate, channels, 0, "zero_length")
-    if states_length and decoded < frames - _MISSING_S * rate:
+    if counted is None and decoded < frames - _MISSING_S * rate:
         return Audio(rate, channels, decoded, "truncated", f"{decoded} of {frames} samples")
     if peak == 0.0:
         return Audio(rate, channels, decoded, "silent", f"every sample{' of the first channel' * (channels > 1)} is zero")
     return Audio(rate, channels, decoded)
-
-
-def _has_length_note(path: Path) -> bool:
-    """Whether an MP3's encoder noted its length; libsndfile estimates one from the first bit rate otherwise."""
-    with open(path, "rb") as stream:
-        head = stream.read(4096)
-    return any(note in head for note in (b"Xing", b"Info", b"VBRI"))
 
 
 def _resampled_frames(frames: int, rate: int) -> int:
