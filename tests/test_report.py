@@ -13,7 +13,7 @@ import build_report
 import plot
 from warmstart import plots
 from warmstart.planted import Truth, score_table
-from warmstart.report import Page, Quality, interval_text, pair_facts
+from warmstart.report import Page, Quality, interval_text, p_cell, pair_facts
 
 DISPLAY = {
     "study": {"name": "test", "title": "A <test> study & its report"},
@@ -29,7 +29,12 @@ def run_record(init, **changes):
     """A run.json with the fields that the page reads."""
     record = {
         **{"lang": "de", "init": init, "hours": "100", "seed": 1, "steps": 500, "hours_seen": 2.0, "settings": {"lr": 1}},
-        **{"git_commit": "0123456789abcdef", "versions": {"torch": "2.11.0"}, "hardware": {"cpu": "x"}, "final": {"loss": 1.5}},
+        **{
+            "git_commit": "0123456789abcdef",
+            "versions": {"torch": "2.11.0"},
+            "hardware": {"cpus": 4, "gpu": None},
+            "final": {"loss": 1.5},
+        },
         **{"model_sha256": "f" * 64, "encoder_tensors": 86, "encoder_tensors_loaded": 86},
         "input_digests": {"train_cuts": "a", "dev_cuts": "b", "tokenizer": "c", "init": init},
         "start_digests": {"encoder": init, "decoder": "d", "joint": "e"},
@@ -77,6 +82,32 @@ def test_the_headline_says_what_the_interval_carries(study):
     assert f"the Multilingual start gives {row.gap_pp:.2f} pp less WER" in page
 
 
+def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
+    _, tables, page = study
+    assert "in the mean of 3 languages (fleurs, 160ms)" in page
+    assert "not of the same languages" not in page
+    # Italian has no more data than the smallest budgets.
+    gap = tables["gap"]
+    last = gap.hours.max()
+    fewer = gap.assign(languages=gap.languages.where((gap.lang != "mean") | (gap.hours < last), 2))
+    shown = Page(tables | {"gap": fewer}, [], Quality(), DISPLAY)
+    text = " ".join(shown.answer())
+    assert "in the mean of 3 languages (fleurs, 160ms). With 2500 h, " in text
+    assert "in the mean of the 2 languages that reach it. The two means are not of the same languages" in text
+    assert [card["label"] for card in shown.cards()[:2]] == [
+        "Gap at 100 h, mean of 3 languages",
+        "Gap at 2500 h, mean of 2 languages",
+    ]
+    with plots.style():
+        figure = plots.gap_by_hours(fewer, tables["fit"], DISPLAY)
+    counts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert counts == [[], [], [], [*["n=3"] * (gap.hours.nunique() - 1), "n=2"]]
+
+
+def test_a_small_p_is_no_zero():
+    assert [p_cell(p)["text"] for p in (0.00049, 0.0005, 0.0312, float("nan"))] == ["<0.001", "0.001", "0.031", "–"]
+
+
 def test_an_open_interval_is_not_turned_into_a_winner(study):
     _, tables, _ = study
     gap = tables["gap"].assign(gap_low_pp=-1.0, gap_high_pp=1.0)
@@ -95,6 +126,9 @@ def test_the_pairing_audit_finds_what_differs(study):
     runs = [run_record("en"), run_record("ml", input_digests={**run_record("ml")["input_digests"], "tokenizer": "other"})]
     (pair,) = Page(tables, runs, Quality(), DISPLAY).pairs()
     assert pair["different"] == ["tokenizer"]
+    for changes, found in (({"versions": {"torch": "2.12.0"}}, "software"), ({"hardware": {"gpu": "NVIDIA H100"}}, "device")):
+        (pair,) = Page(tables, [run_record("en"), run_record("ml", **changes)], Quality(), DISPLAY).pairs()
+        assert pair["different"] == [found]
     (pair,) = Page(tables, [run_record("en"), run_record("ml", git_commit=None)], Quality(), DISPLAY).pairs()
     assert pair["missing"] == ["code"]
     assert pair_facts(run_record("en")) == pair_facts(run_record("ml")), "the encoder's start is no part of what must be equal"
@@ -104,7 +138,8 @@ def test_different_contexts_of_the_donors_are_named_as_a_possible_confound(study
     contexts = {"en": [[70, 13], [70, 6], [70, 1], [70, 0]], "ml": [[56, 13], [56, 6], [56, 3], [56, 0]]}
     runs = [run_record(init, init_contexts=found) for init, found in contexts.items()]
     page = Page(study[1], runs, Quality(), DISPLAY)
-    assert "left 70 frames: English only; 56: Multilingual" in page.donor_text()
+    said = "in frames; English only: left 70, right 0, 1, 6, 13; Multilingual: left 56, right 0, 3, 6, 13"
+    assert said in page.donor_text()
     rows = page.sheets()["donors"]["rows"]
     assert [row[3]["text"] for row in rows] == [
         "[[70, 13], [70, 6], [70, 1], [70, 0]]",

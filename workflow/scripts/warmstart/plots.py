@@ -153,6 +153,10 @@ def gap_by_hours(gap: pd.DataFrame, fit: pd.DataFrame, settings: dict[str, Any])
                 linewidth=1.4,
                 label=label,
             )
+        if own.languages.nunique() > 1:
+            # The mean of fewer languages is no later point of the same curve.
+            for row in own.itertuples():
+                axis.annotate(f"n={row.languages}", (row.hours, row.gap_pp), (5, 5), textcoords="offset points", fontsize=7.5)
         axis.set_title("Mean of languages" if lang == MEAN else settings["languages"][lang])
         axis.set_ylabel(f"WER {wanted['baseline']} − {wanted['challenger']} (pp)")
         hours_axis(axis, own.hours)

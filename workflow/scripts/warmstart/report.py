@@ -15,12 +15,14 @@ import pandas as pd
 
 FULL, MEAN, POOLED = "full", "mean", "pooled"
 _PIXELS_PER_POINT = 1.46  # three panels of a figure fill the page
-PAIRED = ["data", "validation", "tokenizer", "start of predictor", "start of joint", "settings", "steps", "audio seen", "code"]
+PAIRED = ["data", "validation", "tokenizer", "start of predictor", "start of joint", "settings", "steps", "audio seen"]
+PAIRED += ["code", "software", "device"]
 """What must be equal between the runs of a pair; the encoder's start is what may differ."""
 
 _CAPTIONS = {
     "gap_by_hours": "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of training data; above zero "
-    "the {challenger_name} start is better. Bars: {level} % intervals. Dashed: the fitted power law.",
+    "the {challenger_name} start is better. Bars: {level} % intervals. Dashed: the fitted power law; of the mean, that with "
+    "one exponent for all languages, at their mean size. n: languages in a mean, where not all reach a budget.",
     "wer_by_hours": "WER on {test_set} at {tier} against hours of training data, with {level} % intervals.",
     "gap_by_tier": "The gap at every latency tier on {test_set}, a line per budget, set apart sideways to be told apart.",
     "quantization": "Change of WER when the encoder is quantised, against the same model at full precision in the same tier, "
@@ -60,6 +62,11 @@ def hours_cell(hours: float) -> dict:
     if math.isinf(hours):
         return cell(hours, 0) | {"text": "all", "sort": 1e12}
     return cell(hours, 2 if hours < 1 else 0)
+
+
+def p_cell(p: float) -> dict:
+    """A p-value; one that rounds to nothing is no zero."""
+    return cell(p, 3) | ({"text": "<0.001"} if p < 0.0005 else {})
 
 
 def interval_cell(low: float, high: float, digits: int = 2, *, signed: bool = True) -> dict:
@@ -163,11 +170,18 @@ class Page:
         if gaps.empty:
             return ["No budget was decoded with both warm starts on the headline test set, so this study has no answer yet."]
         first, last = gaps.iloc[0], gaps.iloc[-1]
-        # The mean over languages takes, at each budget, the languages that reach it.
-        over = "in the mean of the languages" if first.lang == MEAN else f"in {self.language(first.lang)}"
+        over = f"in the mean of {first.languages:g} languages" if first.lang == MEAN else f"in {self.language(first.lang)}"
         sentences = [f"With {first.hours:g} h of training data, {self._says(first)} {over} ({self.test_set}, {self.tier})."]
         if last.hours != first.hours:
-            sentences.append(f"With {last.hours:g} h, {self._says(last)}.")
+            # The mean over languages takes, at each budget, the languages that reach it.
+            others = first.lang == MEAN and last.languages != first.languages
+            over = f" in the mean of the {last.languages:g} languages that reach it" if others else ""
+            sentences.append(f"With {last.hours:g} h, {self._says(last)}{over}.")
+            if others:
+                sentences.append(
+                    "The two means are not of the same languages; the law compares each language with itself, with one "
+                    "exponent for all."
+                )
         law = self._law()
         if law is not None and law.status == "ok":
             bounds = interval_text(law.factor_low_per_doubling, law.factor_high_per_doubling, signed=False)
@@ -201,9 +215,8 @@ class Page:
         cards = []
         gaps = self._summary().sort_values("hours")
         gaps = gaps[gaps.gap_pp.notna()]
-        lang = gaps.iloc[0].lang if len(gaps) else ""
-        label = "mean of languages" if lang == MEAN else self.language(lang)
         for row in [gaps.iloc[0], gaps.iloc[-1]] if len(gaps) > 1 else [*gaps.itertuples()]:
+            label = f"mean of {row.languages:g} languages" if row.lang == MEAN else self.language(row.lang)
             bounds = "interval not estimable" if math.isnan(row.gap_low_pp) else interval_text(row.gap_low_pp, row.gap_high_pp)
             cards.append({"label": f"Gap at {row.hours:g} h, {label}", "value": f"{row.gap_pp:+.2f} pp", "detail": bounds})
         law = self._law()
@@ -420,7 +433,7 @@ class Page:
                 cell(row.tier),
                 cell(row.difference_pp, 2, signed=True),
                 interval_cell(row.difference_low_pp, row.difference_high_pp),
-                cell(row.p_holm, 3),
+                p_cell(row.p_holm),
                 cell(row.margin_pp, 2),
                 cell(
                     row.verdict, tag="yes" if row.verdict == "equivalent" else "no" if row.verdict == "different" else "plain"
@@ -643,9 +656,9 @@ class Page:
         if ours == theirs:
             return "Both donors were trained with the same attention contexts."
         return (
-            f"The donors were trained with unequal attention contexts (left {_left(ours)} frames: {self.init(self.baseline)}; "
-            f"{_left(theirs)}: {self.init(self.challenger)}). Fine-tuning gives both the same, which lie nearer to one donor's "
-            f"than to the other's: some of a gap may come from there."
+            f"The donors were trained with unequal attention contexts (in frames; {self.init(self.baseline)}: {_sides(ours)}; "
+            f"{self.init(self.challenger)}: {_sides(theirs)}). Fine-tuning gives both the study's own, which may lie nearer to "
+            f"one donor's than to the other's: some of a gap may come from there."
         )
 
     def _pair_sheet(self) -> dict:
@@ -712,7 +725,8 @@ class Page:
             "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, so that zero and "
             "negative gaps count like any other; pooled = one exponent, an amplitude per language. Families are compared by "
             "AIC with the variances known from the bootstrap; the table shows Akaike weights.",
-            f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{margin:g} pp.",
+            f"Tiers: 'equivalent' means two one-sided tests put the change of the gap inside ±{margin:g} pp, 'different' that "
+            "its interval excludes zero; each row by itself. p (Holm) is after all rows of the test set.",
             "Lookahead is (right context + 1) · 80 ms. It is an algorithmic figure, not the delay a user feels.",
         ]
 
@@ -725,8 +739,9 @@ def donor_contexts(run: dict) -> list[list[int]] | None:
     return [list(map(int, context)) for context in (found if isinstance(found[0], list) else [found])]
 
 
-def _left(contexts: list[list[int]]) -> str:
-    return " or ".join(map(str, sorted({left for left, _ in contexts})))
+def _sides(contexts: list[list[int]]) -> str:
+    left, right = (", ".join(map(str, sorted(set(side)))) for side in zip(*contexts, strict=True))
+    return f"left {left}, right {right}"
 
 
 def _number(value: Any) -> float | None:
@@ -762,7 +777,7 @@ def _taken(value: Any) -> str:
 def pair_facts(run: dict) -> dict[str, Any]:
     """What a run shares with its pair, as comparable values; None where run.json does not say."""
     inputs, starts = run.get("input_digests") or {}, run.get("start_digests") or {}
-    settings = run.get("settings")
+    settings, versions, hardware = run.get("settings"), run.get("versions"), run.get("hardware")
     hours_seen = run.get("hours_seen")
     return {
         "data": inputs.get("train_cuts"),
@@ -774,6 +789,9 @@ def pair_facts(run: dict) -> dict[str, Any]:
         "steps": run.get("steps"),
         "audio seen": None if hours_seen is None else round(hours_seen, 4),
         "code": run.get("git_commit"),
+        "software": None if versions is None else json.dumps(versions, sort_keys=True),
+        # Arithmetic is another: reduced precision is for GPUs. Which GPU it was is in the table of provenance.
+        "device": ("GPU" if hardware["gpu"] else "CPU") if isinstance(hardware, dict) and "gpu" in hardware else None,
     }
 
 
