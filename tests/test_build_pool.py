@@ -137,7 +137,8 @@ def test_leaks_do_not_count_as_bad_quality(tmp_path):
     ("training", "problem"),
     [
         ([cut("a"), cut("a")], "1 cut ids occur twice"),
-        ([cut("a", "!")], "no cut is left"),
+        ([cut("a", "!")], "no cut is left in the pool: empty_text 1; "),
+        ([], "no cut is left in the pool: the manifests are empty"),
     ],
 )
 def test_unusable_manifests_are_refused(tmp_path, training, problem):

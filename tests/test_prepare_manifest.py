@@ -206,6 +206,23 @@ def test_empty_transcripts_and_repeated_ids_are_dropped(tmp_path):
     assert {reason: entry["cuts"] for reason, entry in report["dropped"].items()} == {"duplicate_id": 1, "empty_text": 1}
 
 
+def test_half_a_character_is_dropped_and_does_not_stop_a_million_lines(tmp_path):
+    """JSON can write it, UTF-8 cannot."""
+    own = tmp_path / "own"
+    encode(samples(recordings()[0][0]), own / "a.flac")
+    encode(samples(recordings()[1][0]), own / "b.flac")
+    (own / "it.jsonl").write_text(
+        r'{"audio_filepath": "a.flac", "text": "ciao \ud83d"}'
+        + "\n"
+        + r'{"audio_filepath": "b.flac", "text": "ciao \ud83d\ude00"}'
+    )
+    settings = {"kind": "granary", "directory": str(own), "manifests": [str(own / "it.jsonl")], "max_drop_fraction": 0.5}
+    (cut,), report = prepare(tmp_path, settings)
+    assert cut.supervisions[0].text == "ciao 😀"
+    (dropped,) = report["dropped_ids"]
+    assert (dropped["id"], dropped["reason"], dropped["detail"]) == ("a", "not_text", r"\ud83d at character 5")
+
+
 def test_a_split_nobody_has_is_named(tmp_path):
     settings = folder(tmp_path, ["a.flac\tuno\tc\ttrain"], header="path\ttext\tspeaker\tsplit", name="metadata.tsv")
     with pytest.raises(UserError, match="own/it/test: no utterance"):

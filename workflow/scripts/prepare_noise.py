@@ -1,7 +1,7 @@
 """Make noise usable: a manifest of noise recordings for training, or a noisy version of a test manifest.
 
 Reads a folder of noise recordings, and with `--cuts` a test manifest. Writes `--output`: without `--cuts` the recordings, for
-the dataloader's `noise_path`; with it the same utterances, same ids, with noise mixed in at `--snr-db` when they are loaded.
+the training program; with it the same utterances, same ids, with noise mixed in at `--snr-db` when they are loaded.
 
     python workflow/scripts/prepare_noise.py --directory musan/noise --cuts results/manifests/fleurs/de/test.jsonl.gz \\
         --snr-db 10 --output results/manifests/fleurs/de/test+noise10db.jsonl.gz

@@ -180,7 +180,8 @@ def build(corpus: Corpus, split: str, directory: Path, output: Path, report: Pat
     """Write the manifest of one split and its report.
 
     Dropped, with id and reason in the report: audio that is missing, does not decode, is cut short, empty, silent or not finite
-    (see `probe`); intervals outside their file; an id that occurred before (the second one); an empty transcript.
+    (see `probe`); intervals outside their file; an id that occurred before (the second one); a transcript that is empty or not
+    Unicode.
 
     Settings used: `verify: decode | header` (default decode), `max_drop_fraction` (default 0.05, of the utterances).
 
@@ -232,6 +233,8 @@ def build(corpus: Corpus, split: str, directory: Path, output: Path, report: Pat
                         drop(utterance, "duplicate_id", length_s, "the first one was kept")
                     elif not utterance.text.strip():
                         drop(utterance, "empty_text", length_s, "")
+                    elif problem := _not_text(utterance.text):
+                        drop(utterance, "not_text", length_s, problem)
                     elif problem := _bad_intervals(utterance, audio):
                         drop(utterance, "bad_interval", max(0.0, length_s), problem)
                     else:
@@ -273,6 +276,15 @@ def build(corpus: Corpus, split: str, directory: Path, output: Path, report: Pat
             )
     log.info("%s: %d cuts, %.2f h kept; dropped: %s", name, kept, kept_s / 3600, _listing(reasons) or "none")
     return result
+
+
+def _not_text(text: str) -> str:
+    """Why a transcript cannot be written as UTF-8, or an empty string: JSON may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"{text[error.start : error.end].encode('unicode_escape').decode()} at character {error.start}"
+    return ""
 
 
 def _bad_intervals(utterance: Utterance, audio: Audio) -> str:

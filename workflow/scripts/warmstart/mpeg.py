@@ -15,16 +15,13 @@ _RATES = (44100, 48000, 32000)
 _VERSIONS = {3: (_KBITS_1, 1152, 1), 2: (_KBITS_2, 576, 2), 0: (_KBITS_2, 576, 4)}
 
 
-def has_length_note(content: bytes) -> bool:
-    """Whether the encoder noted the length in the first frame."""
-    return any(note in content[:4096] for note in _NOTES)
-
-
 def samples(path: Path) -> int | None:
     """Samples of a file without a note of its length, the encoder's padding included; None where one is noted."""
-    content = path.read_bytes()
-    if has_length_note(content):
-        return None
+    with open(path, "rb") as stream:
+        head = stream.read(4096)
+        if any(note in head for note in _NOTES):
+            return None
+        content = head + stream.read()
     place, count = 0, 0
     if content[:3] == b"ID3" and len(content) >= 10:
         place = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))

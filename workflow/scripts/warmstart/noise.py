@@ -1,8 +1,7 @@
 """Noise for training and for robustness test sets: mixed on load, never on disk.
 
-A MUSAN-style folder of audio becomes a Lhotse manifest, which NeMo's dataloader mixes into training (`noise_path`, `noise_snr`,
-`noise_mix_prob`). A test manifest and a signal-to-noise ratio become a manifest of the same utterances, ids included, whose
-cuts mix their noise when they are loaded.
+A MUSAN-style folder of audio becomes a Lhotse manifest, which `augment.Augmentation` mixes into training. A test manifest and a
+signal-to-noise ratio become a manifest of the same utterances, ids included, whose cuts mix their noise when they are loaded.
 """
 
 import copy
@@ -52,7 +51,8 @@ def noisy(cut: dict[str, Any], noises: list[dict[str, Any]], snr_db: float, seed
     every ratio, so that two ratios differ in level only. A recording shorter than the utterance is repeated.
 
     Args:
-        snr_db: energy of the speech over that of the noise; Lhotse measures both over the whole cut.
+        snr_db: energy of the speech over that of the noise; Lhotse measures both over the whole cut; in joined
+            intervals, the speech over the first of them.
         seed: another one, another draw; in training it names the epoch too.
     """
     drawn = hashlib.blake2b(cut["id"].encode(), digest_size=16, key=f"warmstart noise {seed}".encode()).digest()

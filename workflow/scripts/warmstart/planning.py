@@ -310,7 +310,8 @@ _ORDER = {
     stage: place
     for place, stage in enumerate(
         [
-            *("download_corpus", "prepare_manifest", "prepare_noise", "build_pool", "subset_budget", "train_tokenizer"),
+            *("download_corpus", "prepare_manifest", "prepare_noise", "prepare_noise_training", "build_pool", "subset_budget"),
+            *("mix_replay", "train_tokenizer"),
             *("download_init", "pretrain_init", "train", "quantize", "decode", "write_list", "score"),
             *("aggregate", "plot", "build_report", "build_bundle", "all"),
         ]

@@ -450,7 +450,12 @@ def _refuse_bad(lang: str, result: dict[str, Any], filters: Filters) -> None:
                 + "; correct the language's text block or the filters, or raise max_drop_fraction"
             )
     if not result["total"]["cuts"]:
-        raise UserError(f"{lang}: no cut is left in the pool; the report says why they were dropped")
+        # In words: Snakemake removes the report of a failed job.
+        reasons = Counter()
+        for entry in result["corpora"].values():
+            reasons.update({reason: tally["cuts"] for reason, tally in entry["dropped"].items()})
+        listing = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "the manifests are empty"
+        raise UserError(f"{lang}: no cut is left in the pool: {listing}; correct the filters, their guard or the text block")
 
 
 def _refuse_twice(lang: str, keys: np.ndarray) -> None:
