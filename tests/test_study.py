@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from warmstart import explain
 from warmstart import study as grid
 from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
@@ -101,6 +102,37 @@ FAULTS = {
     ),
     "two sources of an init": ("inits.en.path", "x.nemo", ["inits.en", "exactly one"]),
     "unknown init": ("bundle.init", "en2", ["'en2'", "did you mean 'en'"]),
+    "Norwegian without quotes": (
+        "languages",
+        {False: {}},
+        ["languages", "False", "put the name in quotes, for Norwegian 'no'"],
+    ),
+    "name of another form": ("languages.NO", {}, ["'NO'", "two or three lower-case letters"]),
+    "number as text": ("training.optimizer.lr", "1e-4", ["training.optimizer.lr", "'1e-4'", "a number", "write 1.0e-4"]),
+    "text as number": ("training.precision", 32, ["32", "'bf16-mixed'", "put it in quotes"]),
+    "one for a list": ("seeds", 1, ["seeds is 1", "a list", "write [1]"]),
+    "neither of two forms": ("precisions.int4.tiers", "560ms", ["'560ms'", "'all' or a list, each text", "write [560ms]"]),
+    "setting of a language in a corpus": (
+        "languages.de.corpora.mls",
+        {"code": "german", "formt": "flac"},
+        ["'formt'", "languages.de.corpora.mls", "did you mean 'format'"],
+    ),
+    "setting of another kind of corpus": ("corpora.mls.segments", "vad", ["languages.de.corpora.mls", "segments", "format"]),
+    "local without a folder": ("corpora.mls", {"kind": "local", "train_split": "train"}, ["corpora.mls", "'directory'"]),
+    "split that a corpus lacks": ("test_sets.mls.split", "tst", ["test_sets.mls.split", "'tst'", "train, dev, test"]),
+    "corpus of validation": ("validation.corpus", "flers", ["validation.corpus", "'flers'", "fleurs"]),
+    "trained on a test set": ("corpora.mls.train_split", "test", ["corpora.mls.train_split", "'test'", "test set 'mls'"]),
+    "watched on a test set": ("validation.split", "test", ["validation", "test set 'fleurs'", "another split"]),
+    "nothing passes the filters": ("filters.min_duration_s", 20, ["filters.min_duration_s is 20", "max_duration_s 20"]),
+    "language of numbers": ("languages.de.text.numbers", "xx", ["languages.de.text.numbers", "'xx'", "num2words", "de, en"]),
+    "capitals in the alphabet": ("languages.de.text.alphabet", "abcdefghijKLM", ["languages.de.text.alphabet has KLM"]),
+    "budget that rounds to nothing": ("languages.de.budgets_hours", [1e-7], ["languages.de.budgets_hours", "1e-07"]),
+    "gap of one init": ("statistics.challenger", "en", ["statistics.baseline and challenger", "en, ml"]),
+    "no full precision": ("precisions", {"int4": {"scheme": "rtn"}}, ["precisions lacks 'full'"]),
+    "full without the reference tier": ("precisions.full.tiers", ["560ms"], ["precisions.full.tiers", "'160ms'"]),
+    "bundle that does not stream": ("bundle.tier", "offline", ["bundle.tier", "'offline'", "1120ms, 160ms, 560ms"]),
+    "two lengths of a run": ("training.steps.epochs", 2, ["training.steps", "either `fixed` or `epochs`"]),
+    "buckets out of order": ("training.bucket_bins_s", [5, 3], ["training.bucket_bins_s", "[3, 5]"]),
     "full with a scheme": ("precisions.full.scheme", "rtn", ["precisions.full.scheme", "'rtn'"]),
 }
 
@@ -112,6 +144,25 @@ def test_fault_in_the_config_is_named_with_value_and_remedy(full, fault):
         make(_set(full, path, value))
     for part in expected:
         assert part in str(caught.value)
+
+
+def test_a_headline_on_which_no_language_is_scored_is_refused(full):
+    full["test_sets"]["dev"] = {"corpus": "mls", "split": "dev"}
+    full["statistics"]["headline_test_set"] = "dev"
+    with pytest.raises(UserError, match=r"headline_test_set is 'dev', .* take one of fleurs, mls, voxpopuli, commonvoice, or"):
+        make(full)
+
+
+def test_every_form_of_a_name_is_said_in_words():
+    def patterns(node) -> set[str]:
+        if isinstance(node, list):
+            return set().union(*map(patterns, node))
+        if not isinstance(node, dict):
+            return set()
+        own = {node["pattern"]} if isinstance(node.get("pattern"), str) else set()
+        return own.union(*map(patterns, node.values()))
+
+    assert patterns(grid.load_config(SCHEMA)) == set(explain.PATTERNS)
 
 
 def test_an_init_pretrained_on_a_target_language_is_refused():

@@ -18,6 +18,7 @@ def check(config: dict[str, Any]) -> None:
     """
     training = config["training"]
     _check_model(training["model"])
+    _check_steps(training)
     _check_rates(training)
     _check_devices(config)
     if training.get("adaptation") == "lora":
@@ -75,6 +76,16 @@ def _check_model(model: dict[str, Any]) -> None:
             f"training.model.context_probs sums to {sum(probabilities)!r}; the sum in floating point must be exactly 1: "
             "use halves, quarters, eighths"
         )
+
+
+def _check_steps(training: dict[str, Any]) -> None:
+    steps, bins = training["steps"], training["bucket_bins_s"]
+    if ("fixed" in steps) == ("epochs" in steps):
+        raise UserError(f"training.steps is {steps}; give either `fixed` or `epochs` (with optional `min`, `max`)")
+    if steps.get("min", 1) > steps.get("max", steps.get("min", 1)):
+        raise UserError(f"training.steps.min is {steps['min']}, above training.steps.max {steps['max']}; lower it")
+    if bins != sorted(set(bins)):
+        raise UserError(f"training.bucket_bins_s is {bins}; give rising bounds: {sorted(set(bins))}")
 
 
 def _check_rates(training: dict[str, Any]) -> None:

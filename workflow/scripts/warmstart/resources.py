@@ -37,7 +37,7 @@ def available_hours(settings: dict[str, Any], lang: str) -> float | None:
         None where nobody can know before the data are read: somebody's own recordings without `hours`.
     """
     if settings["kind"] == "synthetic":
-        return settings["hours"][settings["train_split"]]
+        return settings.get("hours", {}).get(settings["train_split"])
     if "hours" in settings:
         return settings["hours"].get(lang)
     return published_hours().get((settings["kind"], settings["train_split"], lang))

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from warmstart import recipe
+from warmstart import consistency, explain, recipe
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours, replayed_hours
 from warmstart.tier import FRAME_S, Tier
@@ -69,10 +69,34 @@ def validate(config: dict[str, Any], schema_path: str | Path) -> None:
         UserError: the first offence, with its place in the file, its value and what is allowed.
     """
     schema = load_config(schema_path)
+    _check_names(config, "")
     _fill_defaults(config, schema, schema)
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
+    _check_schema(config, schema)
+    corpus = {"$defs": schema["$defs"], **schema["$defs"]["corpus"]}
+    for section in ("languages", "support_languages"):
+        for lang, block in config[section].items():
+            for name, code in block["corpora"].items():
+                if isinstance(code, dict) and name in config["corpora"]:
+                    own = {key: value for key, value in code.items() if key != "code"}
+                    _check_schema({**config["corpora"][name], **own}, corpus, f"{section}.{lang}.corpora.{name}")
+
+
+def _check_schema(value: Any, schema: dict[str, Any], place: str = "") -> None:
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.path)))
     if errors:
-        raise UserError(_explain(errors[0]))
+        raise UserError(explain.fault(errors[0], place))
+
+
+def _check_names(value: Any, place: str) -> None:
+    """JSON Schema looks at names that are text only, and YAML reads the code of Norwegian as False."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_names(item, f"{place}.{number}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UserError(explain.not_text(key, place))
+            _check_names(item, f"{place}.{key}" if place else key)
 
 
 def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
@@ -100,22 +124,6 @@ def _fill_defaults(value: Any, node: dict[str, Any], root: dict[str, Any]) -> No
         for key, child_value in value.items():
             if key not in node.get("properties", {}):
                 _fill_defaults(child_value, extra, root)
-
-
-def _explain(error: jsonschema.ValidationError) -> str:
-    place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
-        unknown = [str(key) for key in error.instance if key not in allowed]
-        near = difflib.get_close_matches(unknown[0], allowed, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        return f"config: unknown key {unknown[0]!r} at {place}{hint}; allowed keys: {', '.join(allowed)}"
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return f"config: {place} lacks {', '.join(map(repr, missing))}"
-    if error.validator == "enum":
-        return f"config: {place} is {error.instance!r}; allowed: {', '.join(map(repr, error.validator_value))}"
-    return f"config: {place} is {error.instance!r}: {error.message}"
 
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
@@ -331,6 +339,10 @@ class Study:
             if run.init == wanted["init"] and run.hours == self.budgets(lang)[-1] and run.seed == self.config["seeds"][0]
         ]
 
+    def bundle_tiers(self) -> list[str]:
+        """Tiers that a bundle can be made for: it streams, and chunks of one frame cannot be exported."""
+        return [tier.name for tier in self.tiers.values() if not tier.offline and tier.right > 0]
+
     def bundle(
         self,
         lang: str | None = None,
@@ -351,7 +363,7 @@ class Study:
             "INIT": (init, self.inits),
             "HOURS": (hours, self.budgets(lang) if lang in self.languages else []),
             "PRECISION": (precision or defaults["precision"], list(self.config["precisions"])),
-            "TIER": (tier or defaults.get("tier"), [t.name for t in self.tiers.values() if not t.offline and t.right > 0]),
+            "TIER": (tier or defaults.get("tier"), self.bundle_tiers()),
             "SEED": (seed or str(self.config["seeds"][0]), [str(known) for known in self.config["seeds"]]),
         }
         for name, (value, allowed) in wanted.items():
@@ -378,10 +390,7 @@ class Study:
         return settings
 
     def _corpus_block(self, corpus: str, lang: str) -> dict[str, Any]:
-        code = self.language(lang)["corpora"][corpus]
-        settings = {**self.config["corpora"][corpus], "code": code if isinstance(code, str) else lang}
-        if isinstance(code, dict):
-            settings.update(code)
+        settings = consistency.corpus_block(self.config, corpus, lang, self.language(lang)["corpora"][corpus])
         if "directory" in settings:
             settings["directory"] = self.source_path(
                 settings["directory"].replace("{lang}", lang).replace("{code}", settings["code"])
@@ -548,8 +557,8 @@ class Study:
         self._check_tiers()
         self._check_precisions()
         recipe.check(self.config)
-        for name, source in {**self.config["test_sets"], "validation": self.config["validation"]}.items():
-            _allow(f"test_sets.{name}.corpus", source["corpus"], self._known_corpora)
+        consistency.check(self.config)
+        for name, source in self.config["test_sets"].items():
             if "noise_snr_db" in source:
                 if self.config["noise"] is None:
                     raise UserError(f"test_sets.{name} has noise_snr_db, but no recordings: set noise.directory")
@@ -584,7 +593,7 @@ class Study:
                     )
         if (bundle := self.config["bundle"]) is not None:
             _allow("bundle.init", bundle["init"], self.inits)
-            _allow("bundle.tier", bundle["tier"], self.tiers)
+            _allow("bundle.tier", bundle["tier"], self.bundle_tiers())
             _allow("bundle.precision", bundle["precision"], self.config["precisions"])
 
     def _check_tiers(self) -> None:

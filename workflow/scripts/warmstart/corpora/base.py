@@ -51,6 +51,8 @@ class Corpus(ABC):
 
     #: Keys of the config block that this kind knows besides the common ones.
     KEYS: ClassVar[frozenset[str]] = frozenset()
+    #: Splits that `read` knows; None where the corpus's own table names them.
+    SPLITS: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         unknown = sorted(set(settings) - self.KEYS - _COMMON_KEYS)

@@ -37,6 +37,7 @@ class Reader(Corpus):
     """One locale of Common Voice. Block and speaker are the (shortened) client id; the text is the sentence as shown."""
 
     KEYS = frozenset({"release", "statistics", "dataset_ids"})
+    SPLITS = SPLITS
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)

@@ -30,6 +30,8 @@ _COLUMNS = ["id", "file_name", "raw_transcription", "transcription", "characters
 class Reader(Corpus):
     """One language of FLEURS. The text is the raw transcription, with case and punctuation."""
 
+    SPLITS = SPLITS
+
     def _files(self, split: str) -> tuple[str, str]:
         return f"data/{self.code}/{split}.tsv", f"data/{self.code}/audio/{split}.tar.gz"
 

@@ -23,6 +23,7 @@ class Reader(Corpus):
     """Manifests of pseudo-labelled speech; nothing is downloaded."""
 
     KEYS = frozenset({"directory", "manifests"})
+    SPLITS = ("train",)
 
     def _filled(self, text: str) -> str:
         return text.replace("{lang}", self.lang).replace("{code}", self.code)

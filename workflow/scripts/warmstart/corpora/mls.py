@@ -22,6 +22,7 @@ class Reader(Corpus):
     """One language of MLS. Block and speaker are the reader's id."""
 
     KEYS = frozenset({"format"})
+    SPLITS = ("train", "dev", "test")
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)

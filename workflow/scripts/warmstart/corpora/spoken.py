@@ -14,6 +14,8 @@ from warmstart.corpora.base import Corpus
 class Reader(local.Reader):
     """Synthesized speech: fetched by making it, read like any local folder."""
 
+    SPLITS = ("train", "dev", "test_same", "test_new")
+
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         Corpus.__init__(self, name, lang, {key: value for key, value in settings.items() if key in ("kind", "code", "verify")})
         self.settings = settings

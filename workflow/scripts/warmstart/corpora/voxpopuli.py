@@ -35,6 +35,7 @@ class Reader(Corpus):
     """One language of VoxPopuli. Block and speaker are the Parliament's speaker id; the text is the publisher's normed one."""
 
     KEYS = frozenset({"segments"})
+    SPLITS = SPLITS
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
