@@ -50,6 +50,23 @@ def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout
     assert max(len(command.encode()) for command in commands) < 16 * 1024
 
 
+def test_edited_labels_over_own_audio_make_their_manifests_stale(checkout: Checkout, tmp_path):
+    """Published releases never change; one's own transcripts and labels do."""
+    labels = tmp_path / "audio" / "it" / "yodas" / "it_asr_000.jsonl"
+    labels.parent.mkdir(parents=True)
+    labels.write_text('{"audio_filepath": "a.flac", "text": "uno"}\n')
+    config = checkout.read_config("demo.yaml")
+    config["corpora"]["mined"] = {"kind": "granary", "train_split": "train", "directory": str(tmp_path / "audio")}
+    config["languages"]["it"]["corpora"]["mined"] = "it"
+    path = tmp_path / "mined.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    target = ("resources/corpora/mined/it/complete.json", "--directory", str(tmp_path / "work"))
+    checkout.snakemake("--cores", "1", *target, config=str(path))
+    assert checkout.planned(*target, config=str(path)) == {}
+    labels.write_text('{"audio_filepath": "a.flac", "text": "due"}\n')
+    assert checkout.planned(*target, config=str(path)) == {"download_corpus": 1}
+
+
 def test_noisy_test_sets_are_made_from_the_clean_ones(checkout: Checkout, tmp_path):
     config = smoke_config()
     config["noise"] = {"directory": "demo/speech/fr"}

@@ -11,6 +11,7 @@ sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
 from warmstart import donors, queue
 from warmstart import study as grid
+from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
 from warmstart.text import check_examples
 
@@ -154,7 +155,10 @@ def by_precision(values):
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
-    return sorted(Path(settings["directory"]).glob("*.tsv")) if settings["kind"] == "local" else []
+    # Readers of downloads are not asked: theirs never change, and importing them costs a dry run time.
+    if settings["kind"] not in ("local", "granary") or "directory" not in settings:
+        return []
+    return open_corpus(wildcards.corpus, wildcards.lang, settings).tables()
 
 
 def manifest_limit(wildcards):

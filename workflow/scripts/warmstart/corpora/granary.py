@@ -33,15 +33,19 @@ class Reader(Corpus):
             raise self.fail("no directory", "give the folder of the audio as `directory` in the corpus's block")
         return Path(self._filled(str(self.settings["directory"])))
 
-    def _manifests(self) -> list[Path]:
+    def _fitting(self) -> dict[str, list[str]]:
         patterns = self.settings.get("manifests") or [f"{self._folder()}/{{lang}}/*/{{lang}}_asr*.jsonl"]
-        found: set[str] = set()
-        for pattern in map(self._filled, patterns):
-            fitting = glob.glob(pattern, recursive=True)
+        return {pattern: glob.glob(pattern, recursive=True) for pattern in map(self._filled, patterns)}
+
+    def tables(self) -> list[Path]:
+        """The manifests there are, by name."""
+        return sorted({Path(path) for paths in self._fitting().values() for path in paths})
+
+    def _manifests(self) -> list[Path]:
+        for pattern, fitting in self._fitting().items():
             if not fitting:
                 raise self.fail(f"no manifest fits {pattern}", "correct `manifests` in the corpus's block")
-            found.update(fitting)
-        return sorted(map(Path, found))
+        return self.tables()
 
     def fetch(self, directory: Path) -> dict[str, Any]:
         folder = self._folder()

@@ -37,11 +37,15 @@ class Reader(Corpus):
             raise self.fail("no directory", "give the folder with the table as `directory` in the corpus's block")
         return Path(str(self.settings["directory"]).replace("{lang}", self.lang).replace("{code}", self.code))
 
+    def tables(self) -> list[Path]:
+        """The tables there are, by name."""
+        return sorted(self.folder(Path()).glob("*.tsv"))
+
     def fetch(self, directory: Path) -> dict[str, Any]:
         folder = self.folder(directory)
         if not folder.is_dir():
             raise self.fail(f"no folder {folder}", "create it or correct `directory` in the corpus's block")
-        tables = sorted(folder.glob("*.tsv"))
+        tables = self.tables()
         if not tables:
             raise self.fail(f"no .tsv in {folder}", "a table with the columns path and text is needed")
         return {"source": str(folder), "files": {table.name: {"sha256": files.digest(table)} for table in tables}}
