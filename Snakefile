@@ -3,6 +3,8 @@
 Edit config.yaml (the full study) or pass another one whole: `snakemake --configfile demo.yaml`.
 """
 
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -10,7 +12,8 @@ min_version("9.0")
 # A file given with --configfile replaces config.yaml; Snakemake alone would merge the two, and the demo would inherit 8 languages.
 if "languages" not in config:
 
-    configfile: "config.yaml"
+    # A folder that is named with --directory may have its own, or use the one that lies here.
+    configfile: "config.yaml" if os.path.exists("config.yaml") else os.path.join(workflow.basedir, "config.yaml")
 
 
 # Only looked at with `--sdm apptainer`; built from envs/warmstart.def.

@@ -137,6 +137,26 @@ def test_make_bundle_names_the_target_or_says_what_is_wrong(checkout: Checkout, 
         assert message in refused.stderr
 
 
+def test_the_full_study_runs_in_another_folder(checkout: Checkout, tmp_path):
+    """Its own configuration, or that of the checkout where it has none; data of the configuration lie beside the Snakefile."""
+    elsewhere = str(tmp_path / "study")
+    output = checkout.snakemake("--dry-run", "--directory", elsewhere, "--profile", "slurm", config=None).stdout
+    assert "train                  50" in output
+    (tmp_path / "study/config.yaml").write_text(yaml.safe_dump(smoke_config(), allow_unicode=True), encoding="utf-8")
+    output = checkout.snakemake("--dry-run", "--directory", elsewhere, config=None).stdout
+    assert "decode_it" in output
+    assert "decode_de" not in output
+
+
+def test_a_block_that_stands_twice_is_not_lost_in_silence(checkout: Checkout, tmp_path):
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "twice.yaml"
+    path.write_text(text + "\ncorpora:\n  own: {kind: local, train_split: train, directory: /data}\n", encoding="utf-8")
+    refused = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert refused.returncode
+    assert "'corpora' stands twice at the top level, in lines 13 and" in refused.stdout
+
+
 HEAVY = {"torch", "nemo", "pandas", "numpy", "lhotse", "scipy", "matplotlib"}
 
 

@@ -32,6 +32,8 @@ if "SLURM_JOB_ID" in os.environ:
 
 
 try:
+    for path in workflow.configfiles:
+        grid.refuse_duplicates(path)
     grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
     donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])

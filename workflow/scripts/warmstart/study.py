@@ -47,6 +47,34 @@ def load_config(path: str | Path) -> dict[str, Any]:
     return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_LOADER)
 
 
+def refuse_duplicates(path: str | Path) -> None:
+    """Refuse a file in which a name stands twice in one block: YAML silently keeps the second, and a whole block is lost.
+
+    Raises:
+        UserError: with the name, its place and both lines.
+    """
+
+    def look(node: yaml.Node, place: str) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                look(item, place)
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, item in node.value:
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise UserError(
+                        f"{path}: {key.value!r} stands twice at {place or 'the top level'}, in lines {lines[key.value]} and "
+                        f"{line}, and the second would replace the first; make one block of both"
+                    )
+                lines[key.value] = line
+                look(item, f"{place}.{key.value}" if place else key.value)
+
+    with open(path, encoding="utf-8") as stream:
+        if (tree := yaml.compose(stream, Loader=_LOADER)) is not None:
+            look(tree, "")
+
+
 def read_config(source: str) -> dict[str, Any]:
     """The configuration that a planner was given: the path of a file, or JSON as the rules pass it.
 
@@ -54,7 +82,10 @@ def read_config(source: str) -> dict[str, Any]:
         UserError: no such file, or not YAML.
     """
     try:
-        return json.loads(source) if source.startswith("{") else load_config(source)
+        if source.startswith("{"):
+            return json.loads(source)
+        refuse_duplicates(source)
+        return load_config(source)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{source}: {error}; give a configuration with --config") from error
 
