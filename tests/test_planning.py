@@ -130,6 +130,12 @@ def test_voxpopuli_is_downloaded_once_for_all_languages():
     assert row[:2] + row[-1:] == ["download_corpus", "2", "75"]
 
 
+def test_the_sum_is_the_last_row_whatever_rules_there_are():
+    outputs = [("results/new/it.json", "a_new_rule"), ("results/replay/it/0.1h.jsonl.gz", "mix_replay")]
+    rows = planning.per_stage(Planner(small()), outputs).split("\n\n")[0].splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["mix_replay", "a_new_rule", "all"]
+
+
 def test_nothing_to_do_is_said():
     assert planning.per_stage(Planner(small()), []).startswith("Nothing to be done")
 

@@ -375,7 +375,8 @@ def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]]) -> str:
     rows = [["stage", "jobs", "GPU h", "core h", "disk GB", ""]]
     total = sum((cost for _, cost in sums.values()), Cost())
     everything = {**sums, "all": (len(jobs), total)}
-    for stage, (count, cost) in sorted(everything.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))):
+    # A rule that is newer than _ORDER comes before the sum all the same.
+    for stage, (count, cost) in sorted(everything.items(), key=lambda item: _ORDER.get(item[0], _ORDER["all"] - 0.5)):
         rows.append([stage, str(count), *map(amount, (cost.gpu_h, cost.core_h, cost.disk_gb)), ""])
     return (
         "What a run would do now, from Snakemake's own account of what is missing or stale\n"
