@@ -1,5 +1,6 @@
 """The corpora of record: fetched from a web server with the publishers' layouts, read into the utterances that they hold."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -233,6 +234,21 @@ def test_voxpopuli_joins_the_speech_intervals_as_the_official_script_does(site, 
         np.testing.assert_allclose(audio, official, atol=1e-3)
         (supervision,) = cut.supervisions
         assert supervision.duration == pytest.approx(cut.duration)
+
+
+@pytest.mark.parametrize(
+    ("vad", "wanted"),
+    [
+        ("[[0.5, 1.0], [1.5, 1.5], [2.0, 1.9], [2.5, 3.0]]", ((0.5, 1.0), (2.5, 3.0))),
+        ("[[1.5, 1.5]]", ((1.5, 1.5),)),  # nothing left: for the manifest to drop and count
+        ("[]", ((0.5, 3.0),)),
+    ],
+)
+def test_voxpopuli_segments_lose_their_empty_intervals_and_nothing_else(tmp_path, vad, wanted):
+    row = f"20091111-0900-PLENARY-3-it|1|Uno|uno|90000|train|male|True|None|0.5|3.0|{vad}"
+    (tmp_path / "asr_it.tsv.gz").write_bytes(gzip.compress(f"{releases.VOXPOPULI_HEADER}\n{row}\n".encode()))
+    (utterance,) = open_corpus("voxpopuli", "it", {"kind": "voxpopuli"}).read(tmp_path, "train")
+    assert utterance.intervals == wanted
 
 
 def test_voxpopuli_contiguous_takes_the_whole_stretch(site, tmp_path):

@@ -112,6 +112,8 @@ class Reader(Corpus):
             raise self.fail(
                 f"{row['session_id']}-{row['id_']}: vad is {row['vad'][:60]!r}", "use `segments: contiguous`"
             ) from error
+        # The official script cuts nothing out of an empty or reversed interval, and keeps the rest of the segment.
+        intervals = tuple((start, end) for start, end in intervals if start < end) or intervals
         return intervals or ((float(row["start_time"]), float(row["end_time"])),)
 
 
