@@ -116,7 +116,7 @@ def test_test_sets_of_the_replayed_language_are_scored_with_their_own_text_and_n
 def test_without_controls_rules_pass_on_what_they_did_before():
     config = smoke_config()
     grid = checked(config)
-    assert grid.training_settings() == config["training"]
+    assert grid.training_settings() | grid.training_pace() == config["training"]
     controls = {"freeze", "replay", "speed_perturb", "adaptation", "adapter_dim", "early_stop", "noise"}
     assert not controls & set(config["training"])
     assert grid.training_cuts("it", "0.02") == "results/budgets/it/0.02h.jsonl.gz"

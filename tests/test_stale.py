@@ -6,6 +6,8 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout
 
+from warmstart import recipe
+
 pytestmark = pytest.mark.slow
 
 EVIDENCE = {"aggregate", "plot", "build_report", "build_bundle"}
@@ -167,9 +169,11 @@ def test_an_edited_cluster_profile_runs_nothing(study):
     assert study.planned("--profile", "profiles/slurm") == {}
 
 
-def test_more_memory_or_threads_for_a_job_run_nothing(study):
+def test_more_memory_or_threads_for_a_job_and_another_pace_of_training_run_nothing(study):
     config = study.read_config()
     config["resources"] |= {"train_mem_mb": 9000, "decode_mem_mb": 9000, "train_threads": 2}
+    pace = {"num_workers": 2, "log_every_steps": 7, "checkpoint_every_steps": 2, "validate_every_steps": 3}
+    config["training"] |= pace
     study.write_config(config)
     assert study.planned() == {}
 
@@ -214,6 +218,18 @@ def test_a_comment_in_the_training_program_trains_nothing(study):
     with open(study.folder / "workflow/scripts/warmstart/training.py", "a", encoding="utf-8") as stream:
         stream.write("\n# a remark\n")
     assert study.planned() == {}
+
+
+def test_what_decides_a_model_is_no_pace():
+    pace = {"num_workers": 2, "log_every_steps": 7, "checkpoint_every_steps": 2, "validate_every_steps": 3}
+    plain = {**pace, "gradient_clip": 1.0, "average_last": 0}
+    assert recipe.pace(plain) == pace
+    assert recipe.of_model(plain) == recipe.of_steps(plain) | {"average_last": 0} == {"gradient_clip": 1.0, "average_last": 0}
+    # Which weights are averaged, and where a run ends.
+    averaged = recipe.of_model(plain | {"average_last": 2})
+    assert averaged == {"gradient_clip": 1.0, "average_last": 2, "checkpoint_every_steps": 2}
+    ended = recipe.of_steps(plain | {"early_stop": {"patience": 2}})
+    assert ended == {"gradient_clip": 1.0, "early_stop": {"patience": 2}, "validate_every_steps": 3}
 
 
 def test_another_learning_rate_trains_everything_and_keeps_the_data(study):

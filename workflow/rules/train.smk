@@ -38,6 +38,8 @@ rule train:
         recipe=1,
         run=run_keys,
         settings=lambda wildcards: as_json(STUDY.training_settings()),
+        # A function of the output: what follows from outputs Snakemake does not compare, so an edit makes no finished model stale.
+        pace=lambda wildcards, output: as_json(STUDY.training_pace()),
         text=lambda wildcards: as_json(STUDY.text(wildcards.lang)),
         # A run from scratch takes the architecture of another init's file, not its weights.
         init=lambda wildcards, input: (
@@ -53,5 +55,5 @@ rule train:
         "exec "
         + training_launcher()
         + "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
-        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --text {params.text:q}"
+        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --pace {params.pace:q} --text {params.text:q}"
         " --recipe {params.recipe} --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

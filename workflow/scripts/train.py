@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
     )
+    parser.add_argument("--pace", type=cli.json_value, default={}, help="JSON: more of that block, which changes no model")
     parser.add_argument("--text", type=cli.json_value, default=None, help="JSON: the language's block `text`, for --dev-cuts")
     parser.add_argument(
         "--recipe", type=int, default=0, help="version of the recipe; checkpoints of another one are not continued"
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = cli.start(arguments)
     started = time.monotonic()
 
-    keys, settings = arguments.keys, arguments.settings
+    keys, settings = arguments.keys, arguments.settings | arguments.pace
     if missing := [name for name in KEYS if name not in keys]:
         raise UserError(f"--keys has no {', '.join(missing)}; it needs {', '.join(KEYS)}")
     scratch = arguments.init == SCRATCH
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart import controls, donors, inits, logs, optimizer_steps, provenance, training
+    from warmstart import controls, donors, inits, logs, optimizer_steps, provenance, recipe, training
     from warmstart.distributed import Ranks
 
     logs.route_nemo_logs()
@@ -114,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.dev_cuts:
         validate = training.Validation(arguments.dev_cuts, settings["batch_duration_s"], arguments.text)
     inputs = {**digests, "dev_cuts": None}
-    if controls.stops_early(settings):
+    if recipe.stops_early(settings):
         if validate is None:
             raise UserError("training.early_stop needs --dev-cuts: without a validation no run ends early")
         inputs |= {"dev_cuts": digests["dev_cuts"], "dev_text": arguments.text}

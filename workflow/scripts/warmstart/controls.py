@@ -15,8 +15,6 @@ from warmstart.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Settings that change neither weights nor the position in the data: a run goes on from its checkpoints when they are edited.
-_WITHOUT_EFFECT = ("average_last", "checkpoint_every_steps", "log_every_steps", "num_workers", "validate_every_steps")
 ADAPTER = "warmstart"
 ADAPTER_ENCODER = "nemo.collections.asr.modules.conformer_encoder.ConformerEncoderAdapter"
 DEFAULT_ADAPTER_DIM = 64
@@ -122,17 +120,6 @@ def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
     if settings.get("early_stop"):
         made.append(EarlyStop(recorder, settings.get("validate_every_steps", 1000), **settings["early_stop"]))
     return made
-
-
-def decisive(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that decide the weights of a run, or at which step it ends."""
-    looked_at = ("validate_every_steps",) if stops_early(settings) else ()
-    return {name: value for name, value in settings.items() if name not in _WITHOUT_EFFECT or name in looked_at}
-
-
-def stops_early(settings: dict[str, Any]) -> bool:
-    """Whether validation decides at which step a run ends."""
-    return bool(settings.get("early_stop"))
 
 
 def check(settings: dict[str, Any], encoder: dict[str, Any]) -> None:

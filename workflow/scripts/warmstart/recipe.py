@@ -10,6 +10,33 @@ from warmstart.errors import UserError
 CHECKPOINT_EVERY_STEPS = 1000  # where the settings do not say
 
 
+def stops_early(training: dict[str, Any]) -> bool:
+    """Whether validation decides at which step a run ends."""
+    return bool(training.get("early_stop"))
+
+
+def pace(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: how often a run is looked at and written down, how its audio is read. It changes no model."""
+    names = {"log_every_steps", "num_workers"}
+    names |= set() if stops_early(training) else {"validate_every_steps"}
+    names |= set() if training.get("average_last", 0) > 1 else {"checkpoint_every_steps"}
+    return {name: value for name, value in training.items() if name in names}
+
+
+def of_model(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: what a model follows from."""
+    return {name: value for name, value in training.items() if name not in pace(training)}
+
+
+def of_steps(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: what the weights after each step follow from, and which step is the last.
+
+    Which of the checkpoints are averaged in the end may still be edited: a run goes on from them.
+    """
+    averaging = ("average_last", "checkpoint_every_steps")
+    return {name: value for name, value in of_model(training).items() if name not in averaging}
+
+
 def check(config: dict[str, Any]) -> None:
     """Check the blocks `training` and `noise` of a validated configuration.
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from warmstart import recipe
+
 FULL, MEAN, POOLED = "full", "mean", "pooled"
 _PIXELS_PER_POINT = 1.46  # three panels of a figure fill the page
 PAIRED = ["data", "validation", "tokenizer", "start of predictor", "start of joint", "settings", "steps", "audio seen"]
@@ -785,7 +787,7 @@ def pair_facts(run: dict) -> dict[str, Any]:
         "tokenizer": inputs.get("tokenizer"),
         "start of predictor": starts.get("decoder"),
         "start of joint": starts.get("joint"),
-        "settings": None if settings is None else json.dumps(settings, sort_keys=True),
+        "settings": None if settings is None else json.dumps(recipe.of_model(settings), sort_keys=True),
         "steps": run.get("steps"),
         "audio seen": None if hours_seen is None else round(hours_seen, 4),
         "code": run.get("git_commit"),

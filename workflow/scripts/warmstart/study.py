@@ -442,12 +442,16 @@ class Study:
         return str(self.base / path) if not Path(path).is_absolute() else path
 
     def training_settings(self) -> dict[str, Any]:
-        """What `train.py` needs of the recipe."""
-        settings = self.config["training"]
+        """What `train.py` needs of the recipe, without its pace."""
+        settings = recipe.of_model(self.config["training"])
         if (manifest := self.training_noise()) is None:
             return settings
         how = {key: self.config["noise"]["training"][key] for key in ("snr_db", "probability")}
         return {**settings, "noise": {"manifest": manifest, **how}}
+
+    def training_pace(self) -> dict[str, Any]:
+        """What `train.py` needs beside it; no model changes with it."""
+        return recipe.pace(self.config["training"])
 
     def tokenizer_settings(self, lang: str) -> dict[str, Any]:
         """What `train_tokenizer.py` needs; what is replayed must be writable too."""

@@ -603,7 +603,7 @@ def fit(
     recipe.check_averaging(settings, steps)
     ranks = Ranks(settings)
     directory = run_dir / "checkpoints"
-    identity = {**(identity or {}), "settings": controls.decisive(settings), "seed": seed, "steps": steps}
+    identity = {**(identity or {}), "settings": recipe.of_steps(settings), "seed": seed, "steps": steps}
     checkpoints.claim(directory, identity, tidy=ranks.first)
     loader, sampler = dataloader(model, cuts_path, settings, seed, ranks)
     recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks)
