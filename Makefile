@@ -17,6 +17,7 @@ help:
 	@echo "make bundle LANG=it INIT=ml HOURS=0.32   one run as a bundle for sherpa-onnx; also PRECISION, TIER, SEED"
 	@echo "make test   create $(VENV), run the tests"
 	@echo "make lint   ruff, snakefmt, snakemake --lint"
+	@echo "make format what make lint would have otherwise, as far as a program can do it"
 	@echo "make hours  hours, budgets that fit, disk and licences of the full study, before any download"
 	@echo "make plan   jobs, GPU hours, core hours and disk of each stage that a run would do now"
 	@echo "make cost   GPU hours of each run of the full study; CONFIG=demo.yaml plans another one"

@@ -1,8 +1,12 @@
 """Arguments that all programs share."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from warmstart import cli
 
@@ -24,3 +28,10 @@ def test_a_list_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
         paths_of(["--runs", "@nowhere.txt"])
     assert "--runs @nowhere.txt: No such file" in capsys.readouterr().err
+
+
+def test_a_fault_before_there_is_a_log_is_said_once():
+    program = "from warmstart import cli, errors\ndef main():\n    raise errors.UserError('x is 1; make it 2')\ncli.run(main)\n"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: x is 1; make it 2\n")

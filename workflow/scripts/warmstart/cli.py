@@ -80,7 +80,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        logging.getLogger("warmstart").error("%s", error)
-        if not logging.getLogger().handlers:
+        if logging.getLogger().handlers:
+            logging.getLogger("warmstart").error("%s", error)
+        else:
             print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
