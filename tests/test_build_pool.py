@@ -1,6 +1,7 @@
 """build_pool: what stays, what goes and why, and in which order."""
 
 import json
+import unicodedata
 
 import pytest
 from lhotse import CutSet
@@ -131,6 +132,13 @@ def test_leaks_do_not_count_as_bad_quality(tmp_path):
     training = {"mls": [cut("a"), cut("b", "altro", speaker="z")]}
     made, _ = build(tmp_path, training, {"t": [cut("q", "uno due tre", speaker="q")]}, {"max_drop_fraction": 0.0})
     assert len(made) == 1
+
+
+def test_an_alphabet_with_decomposed_accents_is_the_same_alphabet(tmp_path):
+    decomposed = TEXT | {"alphabet": unicodedata.normalize("NFD", TEXT["alphabet"])}
+    made, report = build(tmp_path, {"mls": [cut("a", "perch\u00e9 cos\u00ec"), cut("b", "so\u0308")]}, text=decomposed)
+    assert [one["id"] for one in made] == ["a"]
+    assert report["foreign_characters"]["ö"]["cuts"] == 1
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import tempfile
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -321,7 +322,9 @@ def build(
         raise UserError(f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters")
     filters = Filters.from_settings(settings.get("filters") or {})
     text_settings = settings["text"]
-    alphabet = frozenset(text_settings["alphabet"]) | set(text_settings.get("keep") or "") | {" "}
+    letters = text_settings["alphabet"]
+    # Texts are composed here; an editor may have written the configuration's accents as marks of their own.
+    alphabet = frozenset(letters + unicodedata.normalize("NFKC", letters) + (text_settings.get("keep") or "") + " ")
     if text_settings.get("hyphen") == "keep":
         alphabet |= {"-"}
     found_tests = read_tests(tests, text_settings)
