@@ -132,6 +132,7 @@ def test_the_public_pair_can_be_compared_and_its_near_misses_cannot(full_size_ta
         ({"xscaling": True}, r"encoder\.xscaling: False and True"),
         ({"conv_norm_type": "batch_norm"}, r"encoder\.conv_norm_type: 'layer_norm' and 'batch_norm'"),
         ({"use_bias": True}, r"encoder\.use_bias: False and True"),
+        ({"stochastic_depth_drop_prob": 0.1}, r"encoder\.stochastic_depth_drop_prob: 0\.0 and 0\.1"),
         ({"dropout": 0.2}, r"encoder\.dropout: 0\.1 and 0\.2; set training\.model\.encoder_dropout"),
     ):
         other = full_size(tmp_path / "odd.nemo", "ml", full_size_target, **change)

@@ -130,6 +130,12 @@ def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, spee
     assert config["preprocessor"] == given["preprocessor"]
     assert given["encoder"]["att_context_size"] == CONTEXTS["contexts"]
     assert config["decoder"]["_target_"].endswith("RNNTDecoder")
+    # What a donor's preprocessor did to its own training audio is no feature: pairs would hear other noise.
+    noisy = given["preprocessor"] | {"dither": 0.1, "nb_augmentation_prob": 0.5, "nb_max_freq": 3000}
+    assert (
+        inits.transducer_config(given | {"preprocessor": noisy}, MODEL, speech["tokenizer"])["preprocessor"]
+        == given["preprocessor"]
+    )
 
 
 def test_the_same_model_is_the_same_bytes_whenever_it_is_written(donors, speech, tmp_path):

@@ -34,6 +34,7 @@ ENCODER_DEFAULTS: dict[str, Any] = {
     "conv_context_size": None,
     "conv_context_style": "regular",
     "att_context_style": "regular",
+    "stochastic_depth_drop_prob": 0.0,
 }
 DROPOUT_DEFAULTS: dict[str, Any] = {"dropout": 0.1, "dropout_pre_encoder": 0.1, "dropout_emb": 0.1, "dropout_att": 0.0}
 PREPROCESSOR_DEFAULTS: dict[str, Any] = {
@@ -52,6 +53,7 @@ PREPROCESSOR_DEFAULTS: dict[str, Any] = {
     "log_zero_guard_type": "add",
     "log_zero_guard_value": 2**-24,
     "frame_splicing": 1,
+    "exact_pad": False,
     "mel_norm": "slaney",
 }
 

@@ -24,6 +24,7 @@ from warmstart.errors import UserError
 logger = logging.getLogger(__name__)
 
 _ENCODER = "encoder."
+_DITHER = 1e-5  # NeMo's default
 _LISTED = 8
 
 
@@ -107,7 +108,7 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
         "n_fft": 512,
         "log": True,
         "frame_splicing": 1,
-        "dither": 1e-5,
+        "dither": _DITHER,
         "pad_to": 0,
     }
     return {"encoder": with_contexts(encoder, model), "preprocessor": preprocessor}
@@ -131,6 +132,14 @@ def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, A
     )
 
 
+def without_augmentation(preprocessor: dict[str, Any]) -> dict[str, Any]:
+    """A donor's preprocessor without what it does to the audio in training only: the study's own, the same for all inits."""
+    kept = {
+        key: value for key, value in copy.deepcopy(preprocessor).items() if key not in ("nb_augmentation_prob", "nb_max_freq")
+    }
+    return kept | {"dither": _DITHER}
+
+
 def transducer_config(donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path) -> dict[str, Any]:
     """Settings of an `EncDecRNNTBPEModel` around a donor's encoder: nothing but encoder and preprocessor is taken over.
 
@@ -142,7 +151,7 @@ def transducer_config(donor: dict[str, Any], model: dict[str, Any], tokenizer: s
     encoder = with_contexts(donor["encoder"], model)
     dropout = model.get("dropout", 0.1)
     hidden = {"pred_hidden": model["pred_hidden"], "joint_hidden": model["joint_hidden"]}
-    preprocessor = copy.deepcopy(donor["preprocessor"])
+    preprocessor = without_augmentation(donor["preprocessor"])
     return {
         "sample_rate": preprocessor.get("sample_rate", 16000),
         "compute_eval_loss": False,
