@@ -57,6 +57,19 @@ def test_a_release_that_is_on_this_machine_is_not_downloaded():
     assert line(text, "commonvoice")[1] == "10.4"
 
 
+def test_what_a_language_says_of_its_corpora_counts():
+    made = config()
+    made["languages"]["it"]["corpora"] |= {
+        "mls": {"code": "italian", "format": "flac"},
+        "commonvoice": {"train_split": "train"},
+    }
+    text = plan_hours.plan(made)
+    assert line(text, "it")[:4] == ["it", "247", "262", "509"]
+    assert line(text, "mls")[:2] == ["mls", "15.0"]
+    made["languages"]["it"]["corpora"]["commonvoice"]["source"] = "/data/cv"
+    assert line(plan_hours.plan(made), "commonvoice") == ["commonvoice", "0", "taken", "from", "/data/cv"]
+
+
 def test_budgets_that_do_not_fit_are_marked():
     assert "TOO LARGE: 1000" in plan_hours.plan(config(budgets_hours=[100, 1000]))
 

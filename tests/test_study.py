@@ -121,6 +121,11 @@ FAULTS = {
     "local without a folder": ("corpora.mls", {"kind": "local", "train_split": "train"}, ["corpora.mls", "'directory'"]),
     "split that a corpus lacks": ("test_sets.mls.split", "tst", ["test_sets.mls.split", "'tst'", "train, dev, test"]),
     "corpus of validation": ("validation.corpus", "flers", ["validation.corpus", "'flers'", "fleurs"]),
+    "one language trained on a test set": (
+        "languages.es.corpora.commonvoice",
+        {"code": "es", "train_split": "test"},
+        ["languages.es.corpora.commonvoice.train_split", "'test'", "test set 'commonvoice'"],
+    ),
     "trained on a test set": ("corpora.mls.train_split", "test", ["corpora.mls.train_split", "'test'", "test set 'mls'"]),
     "watched on a test set": ("validation.split", "test", ["validation", "test set 'fleurs'", "another split"]),
     "nothing passes the filters": ("filters.min_duration_s", 20, ["filters.min_duration_s is 20", "max_duration_s 20"]),
@@ -262,6 +267,18 @@ def test_replay_of_more_than_there_is_stops_the_dry_run(full):
     # 0.004 / 0.996 * 2500 h; 10 h are 10 / 2510 of the audio.
     with pytest.raises(UserError, match=r"10.04 h of sl beside 2500 h of de, 10 h available .*at most 0.00398"):
         make(full)
+
+
+def test_a_language_may_train_on_a_split_of_its_own(full):
+    full["languages"]["es"]["corpora"]["commonvoice"] = {"code": "es", "train_split": "train"}
+    full["languages"]["es"]["budgets_hours"] = [1600]
+    # 918 + 166 + 486 h, where the `validated` of the other languages has 593.
+    with pytest.raises(UserError, match=r"es: 1600 h asked, 1569 h available"):
+        make(full)
+    full["languages"]["es"]["budgets_hours"] = [1500]
+    study = make(full)
+    assert study.training_manifests("es")["commonvoice"] == "results/manifests/commonvoice/es/train.jsonl.gz"
+    assert study.training_manifests("de")["commonvoice"] == "results/manifests/commonvoice/de/validated.jsonl.gz"
 
 
 def test_a_folder_may_be_named_after_the_corpus_code(full):

@@ -10,6 +10,7 @@ import argparse
 from typing import Any
 
 from warmstart import cli
+from warmstart.consistency import corpus_block
 from warmstart.planning import aligned, is_local
 from warmstart.resources import available_hours, format_hours, gigabytes, replayed_hours, shared_gigabytes, table
 from warmstart.study import read_config
@@ -28,7 +29,10 @@ def _hours(config: dict[str, Any]) -> str:
     corpora = [name for name in config["corpora"] if any(name in block["training_corpora"] for block in blocks.values())]
     rows = [["lang", *corpora, "sum", "budgets"]]
     for lang, block in blocks.items():
-        hours = {name: available_hours(config["corpora"][name], lang) for name in block["training_corpora"]}
+        codes = block["corpora"]
+        hours = {
+            name: available_hours(corpus_block(config, name, lang, codes[name]), lang) for name in block["training_corpora"]
+        }
         total, unknown = sum(value for value in hours.values() if value is not None), None in hours.values()
         cells = [_number(hours.get(name)) if name in hours else "-" for name in corpora]
         last = (
@@ -71,11 +75,17 @@ def _disk(config: dict[str, Any]) -> str:
     rows, total, rough = [["corpus", "GB", "languages"]], 0.0, False
     blocks = {**config["languages"], **_replayed(config)}
     for name, settings in config["corpora"].items():
-        users = {lang: block["corpora"][name] for lang, block in blocks.items() if name in block["corpora"]}
-        if is_local(settings):
-            rows.append([name, "0", f"taken from {settings['source']}"])
+        users = {
+            lang: corpus_block(config, name, lang, block["corpora"][name])
+            for lang, block in blocks.items()
+            if name in block["corpora"]
+        }
+        here = {str(own["source"]) for own in [*users.values(), settings] if is_local(own)}
+        users = {lang: own for lang, own in users.items() if not is_local(own)}
+        if here and not users:
+            rows.append([name, "0", f"taken from {', '.join(sorted(here))}"])
             continue
-        sizes = {lang: gigabytes(settings, str(code), lang) for lang, code in users.items()}
+        sizes = {lang: gigabytes(own, own["code"], lang) for lang, own in users.items()}
         known = {lang: size for lang, (size, _) in sizes.items() if size is not None}
         shared, exact = shared_gigabytes(settings["kind"]) if users else (None, True)
         size = sum(known.values()) + (shared or 0.0)

@@ -57,14 +57,21 @@ def _check_splits(config: dict[str, Any]) -> None:
         if corpus not in config["corpora"]:
             raise UserError(f"config: {place}.corpus has {corpus!r}; allowed: {', '.join(sorted(config['corpora']))}")
     asked |= {f"corpora.{name}.train_split": (name, block["train_split"]) for name, block in config["corpora"].items()}
+    watched = {"validation"}
+    for section in ("languages", "support_languages"):
+        for lang, block in config[section].items():
+            for corpus in block.get("training_corpora", []):
+                own = block["corpora"].get(corpus)
+                place = f"corpora.{corpus}.train_split"
+                if isinstance(own, dict) and "train_split" in own and corpus in config["corpora"]:
+                    place = f"{section}.{lang}.{place}"
+                    asked[place] = corpus, own["train_split"]
+                watched.add(place)
     for place, (corpus, split) in asked.items():
         known = open_corpus(corpus, "", {"kind": config["corpora"][corpus]["kind"]}).SPLITS
         if known and split not in known:
-            key = place if place.startswith("corpora.") else f"{place}.split"
+            key = place if place.endswith(".train_split") else f"{place}.split"
             raise UserError(f"config: {key} is {split!r}, which {corpus} does not have; allowed: {', '.join(known)}")
-    blocks = [*config["languages"].values(), *config["support_languages"].values()]
-    trained = {corpus for block in blocks for corpus in block.get("training_corpora", [])}
-    watched = {"validation", *(f"corpora.{corpus}.train_split" for corpus in trained)}
     for name, source in test_sets.items():
         for place, other in asked.items():
             if place in watched and other == (source["corpus"], source["split"]):

@@ -149,7 +149,7 @@ class Planner:
         report = self.results / "manifests" / corpus / lang / f"{split}.qc.json"
         if report.exists():
             return _read(report)["kept"]["hours"]
-        settings = self.study.config["corpora"][corpus]
+        settings = self.study.corpus_block(corpus, lang)
         if split == settings["train_split"]:
             return available_hours(settings, lang) or 0.0
         return published_hours().get((settings["kind"], split, lang), self.assumed["test_hours"])
@@ -187,9 +187,8 @@ class Planner:
 
     def download(self, corpus: str, lang: str) -> Cost:
         """Fetching one corpus in one language; what languages share is `shared_download`."""
-        settings = self.study.config["corpora"][corpus]
-        code = str(self.study.corpus_settings(corpus, lang)["code"])
-        size = 0.0 if is_local(settings) else gigabytes(settings, code, lang)[0] or 0.0
+        settings = self.study.corpus_block(corpus, lang)
+        size = 0.0 if is_local(settings) else gigabytes(settings, settings["code"], lang)[0] or 0.0
         return self._fetched(size)
 
     def shared_download(self, corpus: str) -> Cost:

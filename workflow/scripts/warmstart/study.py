@@ -302,7 +302,7 @@ class Study:
     def training_manifests(self, lang: str) -> dict[str, str]:
         """corpus -> CutSet of the training split, for the corpora of a language's pool."""
         return {
-            corpus: self.manifest(corpus, lang, self.config["corpora"][corpus]["train_split"])
+            corpus: self.manifest(corpus, lang, self.corpus_block(corpus, lang)["train_split"])
             for corpus in self.language(lang)["training_corpora"]
         }
 
@@ -412,7 +412,7 @@ class Study:
 
     def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
         """Block of a corpus plus the language's own code in it; without what changes neither download nor manifests."""
-        settings = self._corpus_block(corpus, lang)
+        settings = self.corpus_block(corpus, lang)
         for key in ("train_split", "licence", "max_drop_fraction", *(["hours"] if settings["kind"] != "synthetic" else [])):
             settings.pop(key, None)
         if "dataset_ids" in settings:
@@ -420,7 +420,8 @@ class Study:
             settings["dataset_ids"] = {code: name for code, name in settings["dataset_ids"].items() if code == settings["code"]}
         return settings
 
-    def _corpus_block(self, corpus: str, lang: str) -> dict[str, Any]:
+    def corpus_block(self, corpus: str, lang: str) -> dict[str, Any]:
+        """Block of a corpus with what the language says of its own in it."""
         settings = consistency.corpus_block(self.config, corpus, lang, self.language(lang)["corpora"][corpus])
         if "directory" in settings:
             settings["directory"] = self.source_path(
@@ -430,7 +431,7 @@ class Study:
 
     def manifest_limit(self, corpus: str, lang: str) -> float | None:
         """Share of unusable recordings that stops a manifest; None = the program's own."""
-        return self._corpus_block(corpus, lang).get("max_drop_fraction")
+        return self.corpus_block(corpus, lang).get("max_drop_fraction")
 
     def pool_settings(self, lang: str) -> dict[str, Any]:
         """What `build_pool.py` needs; without the share of dropped cuts that stops it, which changes nothing in a pool."""
@@ -716,7 +717,7 @@ class Study:
         pool = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
         if pool is not None and set(pool["corpora"]) == set(corpora) and self._made_so(pool, lang):
             return pool["total"]["hours"], f"as {report} counts them"
-        hours = {corpus: available_hours(self.config["corpora"][corpus], lang) for corpus in corpora}
+        hours = {corpus: available_hours(self.corpus_block(corpus, lang), lang) for corpus in corpora}
         if None in hours.values():
             return None
         return sum(hours.values()), "before cleaning: " + " + ".join(f"{corpus} {value:g}" for corpus, value in hours.items())
