@@ -84,12 +84,15 @@ def test_frozen_layers_stay_bit_equal_until_their_step_and_move_after(thawed, do
         assert not any(equal(weights, given, others)), step
 
 
-@pytest.mark.parametrize("last_step", [2, 4, 6])
-def test_a_resumed_run_thaws_at_the_same_step(speech, donors, thawed, tmp_path, last_step):
+@pytest.mark.parametrize("last_step", [3, 4, 6])
+def test_a_resumed_run_thaws_at_the_same_step_and_draws_the_same_curve(speech, donors, thawed, tmp_path, last_step):
     copy_checkpoints(thawed, tmp_path, last_step)
     run(speech, donors["en"], tmp_path, BASE | {"freeze": {"encoder_layers": 1, "steps": 4}})
     resumed, undisturbed = at_step(tmp_path, STEPS), at_step(thawed, STEPS)
     assert all(equal(resumed, undisturbed, undisturbed))
+    # A row is about two steps: of the first of them, step 3, the resumed run knows what its checkpoint tells.
+    curves = [[(row["step"], row["loss"], row["padding_share"]) for row in rows(folder)] for folder in (tmp_path, thawed)]
+    assert curves[0] == curves[1]
 
 
 def test_freezing_what_is_not_there_or_what_never_learns_is_an_error(speech, donors, tmp_path):

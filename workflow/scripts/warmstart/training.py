@@ -269,13 +269,21 @@ class Recorder(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the data, hours and seconds so far."""
-        return {**self.state, "elapsed_s": self.elapsed_s, **self.padding, "rows": self._progress.rows}
+        return {
+            **self.state,
+            "elapsed_s": self.elapsed_s,
+            **self.padding,
+            "rows": self._progress.rows,
+            # Steps since the last row, which the next one is about too.
+            "window": {**self._window, "loss": list(self._window["loss"])},
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was made."""
         self.state = {name: state_dict.get(name, value) for name, value in self.state.items()}
         self.padding = {name: state_dict[name] for name in self.padding}
         self._progress.rows = state_dict["rows"]
+        self._window = state_dict.get("window", self._window)
         self._sampler.start = (self.state["epoch"], self.state["index"])
         self._sampler.first_step = self.state["step"]
 
