@@ -15,6 +15,7 @@ from warmstart import study as grid
 from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours
+from warmstart.text import normalize
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
@@ -267,6 +268,20 @@ def test_replay_of_more_than_there_is_stops_the_dry_run(full):
     # 0.004 / 0.996 * 2500 h; 10 h are 10 / 2510 of the audio.
     with pytest.raises(UserError, match=r"10.04 h of sl beside 2500 h of de, 10 h available .*at most 0.00398"):
         make(full)
+
+
+def test_a_point_is_the_decimal_mark_of_english_numbers_only(full):
+    block = {
+        "name": "English",
+        "corpora": {"mls": "english"},
+        "text": {"alphabet": "abcdefghijklmnopqrstuvwxyz", "numbers": "en"},
+    }
+    full["support_languages"] = {"en": block, "ga": {**block, "text": {**block["text"], "decimal": ","}}}
+    study = make(full)
+    text = "1,500 of 2.5"
+    assert normalize(text, study.text("en")) == "one thousand five hundred of two point five"
+    assert normalize(text, study.text("ga")) == "one point five of two five"
+    assert normalize(text, study.text("de")) == "eins komma fünf of zwei fünf"
 
 
 def test_a_language_may_train_on_a_split_of_its_own(full):

@@ -39,7 +39,7 @@ try:
     donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
     STUDY.check_digests()
     for lang in [*STUDY.languages, *config["support_languages"]]:
-        check_examples(lang, STUDY.language(lang)["text"])
+        check_examples(lang, {**STUDY.language(lang)["text"], **STUDY.text(lang)})
 except UserError as error:
     # WorkflowError prints one line; anything else would print a traceback into Snakemake.
     raise WorkflowError(str(error)) from None

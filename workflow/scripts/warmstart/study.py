@@ -225,7 +225,9 @@ class Study:
 
     def text(self, lang: str) -> dict[str, Any]:
         """What normalises a language's text. Not its examples: one more of them changes nothing that was made."""
-        return {key: value for key, value in self.language(lang)["text"].items() if key != "examples"}
+        text = {key: value for key, value in self.language(lang)["text"].items() if key != "examples"}
+        # "1,500 people" is not one point five.
+        return {"decimal": "." if (text["numbers"] or "").startswith("en") else ",", **text}
 
     def budgets(self, lang: str) -> list[str]:
         """Hour budgets of a language as they stand in paths, ascending."""
