@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_speech import MODEL, SETTINGS, rows, two_donors
+from small_speech import MODEL, SETTINGS, donor, rows, two_donors
 
 import train
 from warmstart import cuts, files, inits
@@ -231,6 +231,16 @@ def test_with_adapters_the_encoder_stays_the_donors_and_adapters_learn(adapted, 
     others = sum(record["parameters"][name] for name in ("decoder", "joint"))
     # 2 x 64 for the norm, 64 x 64 down, 64 x 64 up.
     assert record["trained_parameters"] - others == LAYERS * (2 * 64 + 2 * 64 * 64)
+
+
+def test_with_adapters_running_statistics_stay_the_donors_too(speech, tmp_path):
+    """A batch norm moves without any gradient."""
+    path = donor(tmp_path / "norm.nemo", speech["tokenizer"], 1, conv_norm_type="batch_norm")
+    settings = BASE | {"adaptation": "adapter", "steps": {"fixed": 2}, "average_last": 0}
+    weights = at_step(run(speech, path, tmp_path / "run", settings), 2)
+    given = {f"encoder.{name}": value for name, value in inits.encoder_tensors(path).items()}
+    assert any(name.endswith("running_mean") for name in given)
+    assert all(equal(weights, given, given))
 
 
 def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech, donors):

@@ -36,11 +36,8 @@ class Freeze(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Hold running statistics too: a batch norm would move without any gradient."""
-        frozen = trainer.global_step < self._steps
         for module in self._modules(pl_module):
-            for part in module.modules():
-                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                    part.train(not frozen)
+            _train_statistics(module, trainer.global_step >= self._steps)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
         """Drop the gradients of what is frozen."""
@@ -52,6 +49,20 @@ class Freeze(pl.Callback):
 
     def _modules(self, model: Any) -> list[torch.nn.Module]:
         return [model.encoder.pre_encode, *model.encoder.layers[: self._layers]]
+
+
+class StillStatistics(pl.Callback):
+    """Running statistics of the encoder stay the donor's: beside adapters nothing of it learns."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Anew in each step: a validation leaves the whole model in training mode."""
+        _train_statistics(pl_module.encoder, False)
+
+
+def _train_statistics(module: torch.nn.Module, learn: bool) -> None:
+    for part in module.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.train(learn)
 
 
 class EarlyStop(pl.Callback):
@@ -117,6 +128,8 @@ def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
     made: list[pl.Callback] = []
     if settings.get("freeze"):
         made.append(Freeze(**settings["freeze"]))
+    if adapts(settings):
+        made.append(StillStatistics())
     if settings.get("early_stop"):
         made.append(EarlyStop(recorder, settings.get("validate_every_steps", 1000), **settings["early_stop"]))
     return made

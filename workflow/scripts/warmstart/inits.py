@@ -250,5 +250,6 @@ def tensors_digest(module: torch.nn.Module) -> str:
     state = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         state.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        state.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        # Flat, because a single number cannot be seen as bytes: a batch norm counts its batches in one.
+        state.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
     return state.hexdigest()
