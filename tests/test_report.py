@@ -98,6 +98,9 @@ def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
         "Gap at 100 h, mean of 3 languages",
         "Gap at 2500 h, mean of 2 languages",
     ]
+    sheets = Page(tables, [], Quality(), DISPLAY).sheets()
+    for name in ("wer", "guideline", "tiers", "quantization"):
+        assert {row[0]["text"] for row in sheets[name]["rows"]} == {*DISPLAY["languages"].values(), "Mean of 3"}, name
     with plots.style():
         figure = plots.gap_by_hours(fewer, tables["fit"], DISPLAY)
     counts = [[text.get_text() for text in axis.texts] for axis in figure.axes]

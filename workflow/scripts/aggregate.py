@@ -530,7 +530,8 @@ def guideline_rows(gaps: list[dict], settings: dict[str, Any]) -> list[dict]:
         else:
             decision = "not decided by this study"
         rows.append(
-            {name: row[name] for name in ("lang", "hours", "test_set", "tier", "gap_pp", "gap_low_pp", "gap_high_pp")}
+            {name: row[name] for name in ("lang", "languages", "hours", "test_set", "tier")}
+            | {name: row[name] for name in ("gap_pp", "gap_low_pp", "gap_high_pp")}
             | {"decision": decision, "confidence": settings["confidence"], "threshold_pp": threshold}
         )
     return rows
@@ -548,7 +549,7 @@ EMPTY = {
     "quantization": "lang languages_as test_set init hours precision tier baseline_precision delta_pp status",
     "fit": "lang test_set tier family exponent_b status",
     "latency": "lang init hours seed precision tier test_set rtfx",
-    "guideline": "lang hours test_set tier gap_pp decision",
+    "guideline": "lang languages hours test_set tier gap_pp decision",
 }
 """Header of a table that the study gives no row for."""
 

@@ -135,6 +135,10 @@ class Page:
         names = {MEAN: "Mean", POOLED: "Pooled", **self.settings.get("replayed_languages", {}), **self.settings["languages"]}
         return names.get(lang, lang)
 
+    def _of(self, row: Any) -> str:
+        """Language of a row; a mean says of how many, because not all reach every budget."""
+        return f"Mean of {row.languages:g}" if row.lang == MEAN and hasattr(row, "languages") else self.language(row.lang)
+
     def _order(self, langs: pd.Series) -> pd.Series:
         places = {lang: place for place, lang in enumerate(self.settings["languages"])}
         return langs.map(lambda lang: places.get(lang, len(places)))
@@ -313,7 +317,7 @@ class Page:
         heads += ["CER %", "Numbers %", "Rare words %", "Empty %", "Looping %", "S", "D", "I", "Words"]
         rows = [
             [
-                cell(self.language(row.lang)),
+                cell(self._of(row)),
                 cell(self.init(row.init)),
                 hours_cell(row.hours),
                 cell(row.precision),
@@ -406,7 +410,7 @@ class Page:
             name = self.init(row.decision) if decided else row.decision
             rows.append(
                 [
-                    cell(self.language(row.lang)),
+                    cell(self._of(row)),
                     hours_cell(row.hours),
                     cell(row.gap_pp, 2, signed=True),
                     interval_cell(row.gap_low_pp, row.gap_high_pp),
@@ -430,7 +434,7 @@ class Page:
         ]
         rows = [
             [
-                cell(self.language(row.lang)),
+                cell(self._of(row)),
                 hours_cell(math.inf if row.hours == "all" else float(row.hours)),
                 cell(row.tier),
                 cell(row.difference_pp, 2, signed=True),
@@ -489,7 +493,7 @@ class Page:
         sizes = ["times_smaller_than_pytorch_fp32", "times_smaller_than_onnx_fp32", "times_smaller_than_fp16"]
         rows = [
             [
-                cell(self.language(row.lang)),
+                cell(self._of(row)),
                 cell("Change of the gap" if row.init == "gap" else self.init(row.init)),
                 hours_cell(row.hours),
                 cell(row.precision),
