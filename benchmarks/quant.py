@@ -33,6 +33,7 @@ SCHEMES = {
     "int8": {"scheme": "k_quant", "bits": 8},
     "int4": {"scheme": "k_quant"},
     "int4 rtn": {"scheme": "rtn"},
+    "int4 rtn block 128": {"scheme": "rtn", "block_size": 128},
 }
 
 
