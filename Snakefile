@@ -46,7 +46,6 @@ localrules:
     all_hypotheses,
     all_scores,
     report,
-    compare_inits,
     write_list,
     hours,
     cost,

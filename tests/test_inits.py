@@ -1,7 +1,7 @@
 """Warm starts: every encoder tensor arrives or nothing runs; new modules do not depend on the donor."""
 
+import gzip
 import io
-import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_speech import CONTEXTS, MODEL, donor
 
-import compare_inits
+import train
 from warmstart import files, inits
 from warmstart.donors import read_config, require_same_kind
 from warmstart.errors import UserError
@@ -112,12 +112,24 @@ def test_inits_that_compute_different_things_are_not_compared(donors, speech, tm
 
 def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, speech, tmp_path):
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
-    output = tmp_path / "inits.json"
+    cuts = tmp_path / "cuts.jsonl.gz"
+    with gzip.open(cuts, "wt") as stream:
+        stream.write('{"id": "a", "start": 0, "duration": 1.0, "channel": 0, "supervisions": [], "type": "MonoCut"}\n')
+    arguments = [
+        "--train-cuts",
+        cuts,
+        "--tokenizer",
+        speech["tokenizer"],
+        "--init",
+        flipped,
+        "--same-kind-as",
+        f"en={donors['en']}",
+    ]
+    arguments += ["--keys", '{"lang": "it", "init": "odd", "hours": "1", "seed": 1}', "--run-dir", tmp_path / "run"]
+    arguments += ["--settings", '{"steps": {"fixed": 1}, "batch_duration_s": 4}', "--output", tmp_path / "run/model.nemo"]
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
-        compare_inits.main(["--inits", f"en={donors['en']}", f"odd={flipped}", "--output", str(output)])
-    assert not output.exists()
-    compare_inits.main(["--inits", f"en={donors['en']}", f"ml={donors['ml']}", "--output", str(output)])
-    assert list(json.loads(output.read_text())) == ["en", "ml"]
+        train.main([str(argument) for argument in arguments])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):

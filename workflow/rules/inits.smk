@@ -3,7 +3,6 @@
 in    nothing, or training manifests of the pretraining languages
 out   resources/pretrained/{init}.nemo   `make inits`
       resources/inits/{init}.nemo, .json
-      results/inits.json
 """
 
 
@@ -62,25 +61,3 @@ rule download_init:
     shell:
         "python {params.program:q} --hub {params.hub:q} {params.source:q} {params.digest} --output {output.model:q}"
         " --report {output.report:q} --log {log:q}"
-
-
-rule compare_inits:
-    input:
-        inits=[f"resources/inits/{init}.nemo" for init in STUDY.donors()],
-    output:
-        inits="results/inits.json",
-    log:
-        "logs/compare_inits.log",
-    benchmark:
-        "results/benchmarks/compare_inits.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    params:
-        program=program("compare_inits"),
-        inits=named({init: f"resources/inits/{init}.nemo" for init in STUDY.donors()}),
-        model=as_json({key: value for key, value in config["training"]["model"].items() if key == "encoder_dropout"}),
-    message:
-        "Compare the inits"
-    shell:
-        "python {params.program:q} --inits {params.inits:q} --model {params.model:q} --output {output.inits:q} --log {log:q}"

@@ -13,8 +13,9 @@ rule train:
         tokenizer="results/tokenizers/{lang}/tokenizer.model",
         vocabulary="results/tokenizers/{lang}/vocab.txt",
         init=lambda wildcards: f"resources/inits/{STUDY.donor(wildcards.init)}.nemo",
-        # Only waited for. `ancient`: a new init is compared before it is trained from, and makes no finished model stale.
-        compared=ancient(rules.compare_inits.output.inits),
+        # Only looked at: an encoder of another kind stops before step 1. Not all inits, or a new one would make every model stale;
+        # not the baseline of the gaps, or another one would; and no `ancient`, behind which Snakemake overlooks edited params.
+        reference=f"resources/inits/{STUDY.donors()[0]}.nemo",
     output:
         model=f"results/runs/{grid.RUN}/model.nemo",
         curve=f"results/runs/{grid.RUN}/train.csv",
@@ -36,6 +37,7 @@ rule train:
         program=program("train"),
         # Raise when training makes something else than before from the same settings.
         recipe=1,
+        reference=lambda wildcards, input: f"{STUDY.donors()[0]}={input.reference}",
         run=run_keys,
         settings=lambda wildcards: as_json(STUDY.training_settings()),
         # A function of the output: what follows from outputs Snakemake does not compare, so an edit makes no finished model stale.
@@ -55,5 +57,6 @@ rule train:
         "exec "
         + training_launcher()
         + "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"
-        " --init {params.init:q} --keys {params.run:q} --settings {params.settings:q} --pace {params.pace:q} --text {params.text:q}"
+        " --init {params.init:q} --same-kind-as {params.reference:q} --keys {params.run:q} --settings {params.settings:q}"
+        " --pace {params.pace:q} --text {params.text:q}"
         " --recipe {params.recipe} --run-dir {params.directory:q} --output {output.model:q} --log {log:q}"

@@ -31,6 +31,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
     parser.add_argument("--init", required=True, help=f"encoder donor, a .nemo file, or `{SCRATCH}`")
     parser.add_argument("--like", type=Path, default=None, help=f"with --init {SCRATCH}: .nemo whose architecture is taken")
+    parser.add_argument(
+        "--same-kind-as",
+        type=cli.named_path,
+        default=None,
+        metavar="INIT=PATH",
+        help="another init of the study to compare with",
+    )
     parser.add_argument("--keys", type=cli.json_value, required=True, help="JSON: lang, init, hours, seed")
     parser.add_argument(
         "--settings", type=cli.json_value, required=True, help="JSON: the block `training` of the configuration"
@@ -84,6 +91,9 @@ def main(argv: list[str] | None = None) -> None:
     steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"] * ranks.world)
 
     donor = donors.read_config(donor_path)
+    if arguments.same_kind_as is not None:
+        other, other_path = arguments.same_kind_as
+        donors.require_same_kind({other: other_path, keys["init"]: donor_path}, settings.get("model"))
     controls.check(settings, donor["encoder"])
     config = inits.transducer_config(donor, settings["model"], arguments.tokenizer)
     if controls.adapts(settings):
