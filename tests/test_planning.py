@@ -80,6 +80,13 @@ def test_measured_speeds_replace_assumed_ones(tmp_path):
     assert planner.training_speed.source == "measured on 2 of this study's runs"
     assert planner.training(first).wall_h == pytest.approx(0.6)  # as it took
     assert planner.training(third).wall_h == pytest.approx(5 / 12 + 0.1)
+    # Replayed audio is trained on like any other, and a run went as fast as the devices that it had.
+    more = tmp_path / "more"
+    finish(more, first, replay_hours_seen=3.0, devices=1, num_nodes=1)
+    assert Planner(made, more).training_speed.value == pytest.approx(30)
+    (more / "runs" / second.path).mkdir(parents=True)
+    (more / "runs" / second.path / "train.csv").write_text("step,hours_seen,elapsed_s,replay_hours\n2,12.0,1800,3.0\n")
+    assert Planner(made, more).training_speed.value == pytest.approx((15 + 15) / (0.5 + 0.5 * 2))
     header = tmp_path / "hypotheses" / first.path / "full" / "560ms" / "same_voices.json"
     header.parent.mkdir(parents=True)
     header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0}))

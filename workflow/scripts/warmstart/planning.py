@@ -101,25 +101,30 @@ class Planner:
         audio_h = device_h = 0.0
         count = 0
         for run in self.study.runs():
-            seen, seconds = self._trained_so_far(run)
-            if seen and seconds:
-                audio_h += seen
-                device_h += seconds / 3600 * self.processes
+            heard, device_s = self._trained_so_far(run)
+            if heard and device_s:
+                audio_h += heard
+                device_h += device_s / 3600
                 count += 1
         if device_h:
             return Speed(audio_h / device_h, f"measured on {count} of this study's runs")
         return Speed(self.assumed["train_audio_hours_per_hour"], "assumed: planning.train_audio_hours_per_hour")
 
     def _trained_so_far(self, run: Run) -> tuple[Hours, float]:
-        """(audio in hours, seconds of training) of a finished run, or of one under way, from the last row of its log."""
+        """(audio in hours, seconds times devices) of a finished run's training, or of one under way by the last row of its log.
+
+        All audio, that of a replayed language too.
+        """
         if record := self.finished(run):
-            return record["hours_seen"], record["train_s"]
+            devices = record.get("devices", self.processes) * record.get("num_nodes", 1)
+            return record["hours_seen"] + record.get("replay_hours_seen", 0.0), record["train_s"] * devices
         path = self.results / "runs" / run.path / "train.csv"
         if path.exists():
             with open(path, encoding="utf-8", newline="") as stream:
                 rows = list(csv.DictReader(stream))
             if rows:
-                return float(rows[-1]["hours_seen"] or 0), float(rows[-1]["elapsed_s"] or 0)
+                last = {name: float(rows[-1].get(name) or 0) for name in ("hours_seen", "replay_hours", "elapsed_s")}
+                return last["hours_seen"] + last["replay_hours"], last["elapsed_s"] * self.processes
         return 0.0, 0.0
 
     def training(self, run: Run) -> Cost:
