@@ -122,6 +122,11 @@ FAULTS = {
     "local without a folder": ("corpora.mls", {"kind": "local", "train_split": "train"}, ["corpora.mls", "'directory'"]),
     "split that a corpus lacks": ("test_sets.mls.split", "tst", ["test_sets.mls.split", "'tst'", "train, dev, test"]),
     "corpus of validation": ("validation.corpus", "flers", ["validation.corpus", "'flers'", "fleurs"]),
+    "a target that is a support language": (
+        "support_languages",
+        {"cs": {"name": "Czech", "corpora": {"fleurs": "cs_cz"}, "text": {"alphabet": "abcdefghijklm"}}},
+        ["support_languages.cs is a target", "take one out"],
+    ),
     "one language trained on a test set": (
         "languages.es.corpora.commonvoice",
         {"code": "es", "train_split": "test"},

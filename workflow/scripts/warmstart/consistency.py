@@ -16,6 +16,10 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         UserError: the first fault, with key, value and remedy.
     """
+    if twice := sorted(set(config["languages"]) & set(config["support_languages"])):
+        raise UserError(
+            f"support_languages.{twice[0]} is a target under languages too, whose block would be used for both; take one out"
+        )
     _check_splits(config)
     _check_filters(config["filters"])
     _check_statistics(config)

@@ -122,6 +122,7 @@ def read_table(
 
 def _rows(path, stream, delimiter, columns, required, skip_long) -> Iterator[dict[str, str]]:
     lines = (line.rstrip("\r\n") for line in stream)
+    first = 1 if columns else 2  # the number of the first record's line
     if columns is None:
         columns = next(lines, "").split(delimiter)
         if columns == [""]:
@@ -130,7 +131,7 @@ def _rows(path, stream, delimiter, columns, required, skip_long) -> Iterator[dic
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; its columns are {', '.join(columns)}")
     long_rows = 0
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines, start=first):
         if not line:
             continue
         fields = line.split(delimiter)
