@@ -101,6 +101,11 @@ def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
         inits.encoder_tensors(cut)
     with pytest.raises(UserError, match="no such file"):
         read_config(tmp_path / "absent.nemo")
+    cut.write_text("not an archive")
+    with pytest.raises(
+        UserError, match=r"^init .*cut\.nemo: not a whole \.nemo file \([^\n]*\); delete it and fetch or make it again$"
+    ):
+        read_config(cut)
 
 
 def test_inits_that_compute_different_things_are_not_compared(donors, speech, tmp_path):

@@ -70,7 +70,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"init {path}: no such file; run the rule that makes it, or correct the path") from None
     except (tarfile.TarError, EOFError, KeyError, OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"init {path}: not a whole .nemo file ({error}); delete it and fetch or make it again") from error
+        cause = str(error).partition("\n")[0]  # tarfile goes on with a line for each compression that it tried
+        raise UserError(f"init {path}: not a whole .nemo file ({cause}); delete it and fetch or make it again") from error
     missing = {"encoder", "preprocessor"} - set(config if isinstance(config, dict) else {})
     if missing:
         raise UserError(f"init {path}: its configuration has no {', '.join(sorted(missing))}; it is no speech encoder")
