@@ -49,6 +49,7 @@ EN = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "en", "decimal
             "one two three four five six seven eight nine zero one two three four five six seven eight nine zero",
         ),
         ("Covid-19", IT, "covid diciannove"),
+        ("\u0149 Man en 'n vrou", IT, "n man en n vrou"),
         ("A\tB\nC", IT, "a b c"),
     ],
 )

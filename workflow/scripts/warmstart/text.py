@@ -26,7 +26,7 @@ from typing import Any
 
 from warmstart.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever `normalize` can give another result for the same input; scores carry it."""
 
 _ANNOTATION = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
@@ -102,7 +102,8 @@ def _normalize(text: str, rules: _Rules) -> str:
         text = text.translate(_APOSTROPHES).translate(_HYPHENS)
     text = unicodedata.normalize("NFKC", text)
     if _TO_FOLD.search(text):
-        text = text.translate(_INVISIBLE).translate(_HYPHENS)
+        # NFKC makes an apostrophe and a letter of the Afrikaans ŉ.
+        text = text.translate(_INVISIBLE).translate(_HYPHENS).translate(_APOSTROPHES)
     if rules.numbers and _DIGIT.search(text):
         text = _numbers_to_words(text, rules)
     if rules.lower:
