@@ -398,3 +398,16 @@ def test_spectra_are_masked_in_training_and_not_in_validation(speech, donors):
     assert 0 < masked_frames <= 2 * 0.1 * 201
     assert not (plain[:, :, :200] == 0).all(dim=2).any()
     assert not (plain[:, :, :200] == 0).all(dim=1).any()
+
+
+def test_validation_with_joint_and_loss_in_parts_as_on_a_gpu_says_the_same(speech, donors):
+    from warmstart import training
+
+    said = []
+    for fused in (False, True):
+        model = build(speech, donors["en"], SETTINGS)
+        training.use_fast_loss(model, fused)
+        said.append(training.Validation(speech["dev"], 8)(model))
+        assert model.training
+    assert said[1] == pytest.approx(said[0], rel=1e-5)
+    assert said[0]["dev_loss"] > 1
