@@ -107,6 +107,20 @@ def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
     assert counts == [[], [], [], [*["n=3"] * (gap.hours.nunique() - 1), "n=2"]]
 
 
+def test_a_law_that_describes_the_gaps_worse_than_another_curve_is_not_told_without_it(study):
+    _, tables, page = study
+    assert "multiplies the gap by" in page
+    assert "of the curves compared" not in page
+    weights = {"power": 0.125, "exponential": 0.0, "log_linear": 0.75, "constant": 0.125}
+    fit = tables["fit"].assign(weight=tables["fit"].family.map(weights))
+    said = Page(tables | {"fit": fit}, [], Quality(), DISPLAY).answer()
+    place = next(place for place, sentence in enumerate(said) if "multiplies the gap by" in sentence)
+    assert "the log-linear one describes these gaps better" in said[place + 1]
+    assert "(Akaike weights 0.75 and 0.12)" in said[place + 1]
+    fit = fit.assign(weight=fit.weight.where(fit.family != "power"))
+    assert "of the curves compared" not in " ".join(Page(tables | {"fit": fit}, [], Quality(), DISPLAY).answer())
+
+
 def test_a_small_p_is_no_zero():
     assert [p_cell(p)["text"] for p in (0.00049, 0.0005, 0.0312, float("nan"))] == ["<0.001", "0.001", "0.031", "–"]
 

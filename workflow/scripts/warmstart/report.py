@@ -193,6 +193,7 @@ class Page:
             bounds = interval_text(law.factor_low_per_doubling, law.factor_high_per_doubling, signed=False)
             factor = f"{law.factor_per_doubling:.2f}"
             sentences.append(f"Each doubling of the data multiplies the gap by {factor} ({self.level} % interval {bounds}).")
+            sentences += self._better_than_the_law(law)
         elif law is not None:
             sentences.append(f"A law of the gap cannot be stated: {law.status.removeprefix('not estimable: ')}.")
         if not (first.seeds > 1):
@@ -215,6 +216,19 @@ class Page:
         fits = fits[fits.family == "power"]
         row = fits[fits.lang == POOLED] if (fits.lang == POOLED).any() else fits
         return row.iloc[0] if len(row) and "factor_per_doubling" in row else None
+
+    def _better_than_the_law(self, law: Any) -> list[str]:
+        """A sentence where another family describes the gaps better: the law's factor is then that of the wrong curve."""
+        fits = self.headline("fit")
+        weights = fits[fits.lang == law.lang].set_index("family").weight.dropna()
+        # With as many parameters as gaps the law fits anything and cannot be compared.
+        if "power" not in weights or weights.idxmax() == "power":
+            return []
+        name = weights.idxmax().replace("_", "-")
+        return [
+            f"But of the curves compared, the {name} one describes these gaps better than the power law that this rests on "
+            f"(Akaike weights {weights.max():.2f} and {weights['power']:.2f})."
+        ]
 
     def cards(self) -> list[dict]:
         """Key figures."""
