@@ -32,10 +32,29 @@ def test_every_message_of_ours_that_the_guide_quotes_is_said_somewhere():
     assert strange == []
 
 
-@pytest.mark.parametrize("guide", ["docs/cluster.md", "docs/troubleshooting.md"])
+GUIDES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("guide", GUIDES)
 def test_every_file_that_a_guide_names_exists(guide):
     text = (ROOT / guide).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([\w./-]+)\)", text)
-    paths = re.findall(r"`((?:profiles|tests|docs)/[\w./+-]+)`", text)
-    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+    paths = re.findall(r"`((?:profiles|tests|docs|workflow|envs|benchmarks|demo)/[\w./+-]+)`", text)
+    assert [link for link in links if not ((ROOT / guide).parent / link).exists()] == []
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_command_that_a_guide_gives_exists(guide):
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    commands = "\n".join(
+        [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^    (.+)$", text.replace("\\\n", " "), re.MULTILINE)]
+    )
+    made = re.findall(r"^([\w-]+):", text_of("Makefile"), re.MULTILINE)
+    assert [name for name in re.findall(r"^make ([a-z]\w*)", commands, re.MULTILINE) if name not in made] == []
+    rules = re.findall(r"^rule (\w+):", text_of("Snakefile", "workflow/rules/*.smk"), re.MULTILINE)
+    asked = re.findall(r"^snakemake [^#\n]*?\b((?:all_\w+)|report|hours|cost|plan)(?= |$)", commands, re.MULTILINE)
+    assert [name for name in asked if name not in rules] == []
+    for program, options in re.findall(r"python ((?:workflow/scripts|benchmarks)/\w+\.py)([^\n#]*)", commands):
+        source = (ROOT / program).read_text(encoding="utf-8") + text_of("workflow/scripts/warmstart/cli.py")
+        assert [option for option in re.findall(r"--[\w-]+", options) if f'"{option}"' not in source] == [], program
