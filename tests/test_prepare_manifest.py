@@ -88,6 +88,13 @@ def mp3_without_a_note(path, audio, rate, mode):
     return path
 
 
+def test_a_note_behind_a_large_tag_is_found(tmp_path):
+    content = encode(samples(recordings()[0][0]), tmp_path / "one.mp3").read_bytes()
+    picture = bytes([0, 0, 0, 0, 0x44, 0]) + b"\xff\xfb\x90\x00" * 2176  # 68 * 128 bytes that look like frames
+    (tmp_path / "tagged.mp3").write_bytes(b"ID3\3" + picture + content)
+    assert manifests.probe(tmp_path / "tagged.mp3") == manifests.probe(tmp_path / "one.mp3")
+
+
 @pytest.mark.parametrize("rate", [48000, 44100, 16000])
 @pytest.mark.parametrize("verify", ["decode", "header"])
 def test_an_mp3_of_varying_bit_rate_that_libsndfile_reads_in_part_is_dropped(tmp_path, rate, verify):

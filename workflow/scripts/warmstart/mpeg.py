@@ -18,13 +18,16 @@ _VERSIONS = {3: (_KBITS_1, 1152, 1), 2: (_KBITS_2, 576, 2), 0: (_KBITS_2, 576, 4
 def samples(path: Path) -> int | None:
     """Samples of a file without a note of its length, the encoder's padding included; None where one is noted."""
     with open(path, "rb") as stream:
-        head = stream.read(4096)
-        if any(note in head for note in _NOTES):
+        head = stream.read(10)
+        tag = 0
+        if head[:3] == b"ID3" and len(head) == 10:  # titles and pictures stand before the first frame
+            tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        stream.seek(tag)
+        content = stream.read(4096)
+        if any(note in content for note in _NOTES):
             return None
-        content = head + stream.read()
+        content += stream.read()
     place, count = 0, 0
-    if content[:3] == b"ID3" and len(content) >= 10:
-        place = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
     while 0 <= place <= len(content) - 4:
         _, second, third = content[place : place + 3]
         version, layer = second >> 3 & 3, second >> 1 & 3
