@@ -16,7 +16,10 @@ _VERSIONS = {3: (_KBITS_1, 1152, 1), 2: (_KBITS_2, 576, 2), 0: (_KBITS_2, 576, 4
 
 
 def samples(path: Path) -> int | None:
-    """Samples of a file without a note of its length, the encoder's padding included; None where one is noted."""
+    """Samples of a file without a note of its length, the encoder's padding included.
+
+    None where the length is noted, or where no frame of Layer III is found.
+    """
     with open(path, "rb") as stream:
         head = stream.read(10)
         tag = 0
@@ -38,4 +41,4 @@ def samples(path: Path) -> int | None:
         kbits, of_frame, divisor = _VERSIONS[version]
         place += of_frame * 125 * kbits[index] // (_RATES[rate_index] // divisor) + (third >> 1 & 1)
         count += of_frame * (place <= len(content))
-    return count
+    return count or None
