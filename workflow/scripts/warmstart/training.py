@@ -439,17 +439,10 @@ class Validation:
         cuts_path: a manifest; its texts are raw.
         batch_duration_s: audio in a batch.
         text: block `text` of the language, the normaliser of the training text; None where the texts are normalised already.
-        limit_s: stop after this much audio; None = all of it.
     """
 
-    def __init__(
-        self,
-        cuts_path: str | Path,
-        batch_duration_s: float,
-        text: dict[str, Any] | None = None,
-        limit_s: float | None = None,
-    ):
-        self._path, self._batch_duration_s, self._text, self._limit_s = cuts_path, batch_duration_s, text, limit_s
+    def __init__(self, cuts_path: str | Path, batch_duration_s: float, text: dict[str, Any] | None = None):
+        self._path, self._batch_duration_s, self._text = cuts_path, batch_duration_s, text
         self._batches: list[Any] | None = None
 
     def __call__(self, model: Any, ranks: Ranks | None = None) -> dict[str, float]:
@@ -487,14 +480,11 @@ class Validation:
             from lhotse.dataset import DynamicCutSampler
             from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
 
-            chosen, seconds = [], 0.0
+            chosen = []
             for cut in CutSet.from_jsonl_lazy(self._path):
-                if self._limit_s is not None and seconds >= self._limit_s:
-                    break
                 if self._text is not None:
                     cut.supervisions[0].text = normalize(cut.supervisions[0].text, self._text)
                 chosen.append(cut.resample(16000))
-                seconds += cut.duration
             if not chosen:
                 raise UserError(f"{self._path}: no cuts to validate on")
             dataset = LhotseSpeechToTextBpeDataset(model.tokenizer, return_cuts=True)
