@@ -107,6 +107,17 @@ def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
     assert counts == [[], [], [], [*["n=3"] * (gap.hours.nunique() - 1), "n=2"]]
 
 
+def test_a_law_that_the_data_do_not_bound_is_not_drawn_like_one(study):
+    _, tables, _ = study
+    open_fit = tables["fit"].assign(status="exponent not bounded by the data")
+    for fit, said in ((tables["fit"], 0), (open_fit, 4)):
+        with plots.style():
+            figure = plots.gap_by_hours(tables["gap"], fit, DISPLAY)
+        labels = [text.get_text() for axis in figure.axes for text in axis.get_legend().get_texts()]
+        assert len(labels) == 8
+        assert sum(label.endswith(", not bounded") for label in labels) == said
+
+
 def test_a_law_that_describes_the_gaps_worse_than_another_curve_is_not_told_without_it(study):
     _, tables, page = study
     assert "multiplies the gap by" in page

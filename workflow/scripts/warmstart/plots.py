@@ -144,7 +144,9 @@ def gap_by_hours(gap: pd.DataFrame, fit: pd.DataFrame, settings: dict[str, Any])
         if len(law) and "gap_at_reference_pp" in law and np.isfinite(law.exponent_b.iloc[0]) and len(own) > 1:
             one = law.iloc[0]
             grid = np.geomspace(own.hours.min(), own.hours.max(), 100)
-            label = rf"${one.gap_at_reference_pp:.2f}\,(h/{one.reference_hours:g})^{{{-one.exponent_b:.2f}}}$"
+            label = rf"${one.gap_at_reference_pp:.2f}\,(h/{one.reference_hours:g})^{{{-one.exponent_b:.2f}}}$" + (
+                "" if one.status == "ok" else ", not bounded"
+            )
             axis.plot(
                 grid,
                 one.gap_at_reference_pp * (grid / one.reference_hours) ** -one.exponent_b,
