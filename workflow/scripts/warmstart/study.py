@@ -718,7 +718,7 @@ class Study:
         report = Path(f"results/pools/{lang}.qc.json")
         pool = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
         if pool is not None and set(pool["corpora"]) == set(corpora) and self._made_so(pool, lang):
-            return pool["total"]["hours"], f"as {report} counts them"
+            return pool["total"]["hours"], f"as {report} counts them; remove it if its corpora have changed since"
         hours = {corpus: available_hours(self.corpus_block(corpus, lang), lang) for corpus in corpora}
         if None in hours.values():
             return None
