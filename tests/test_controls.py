@@ -1,5 +1,6 @@
 """The recipe and its controls, each by its effect on a real small model: what learns, what is heard, when a run ends."""
 
+import gc
 import json
 import math
 import shutil
@@ -31,6 +32,7 @@ def donors(tmp_path_factory, speech):
 
 def run(speech, init, run_dir, settings, *more) -> Path:
     """The training program, in this process: importing NeMo costs more than training."""
+    gc.collect()  # what ran in this process before may still hold the lock of its folder
     train.main(
         [
             *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"])),
@@ -131,6 +133,8 @@ def test_a_mean_of_checkpoints_that_are_not_there_is_refused_before_training(spe
     short = BASE | {"steps": {"epochs": 1, "max": 4}, "checkpoint_every_steps": 2, "average_last": 3}
     with pytest.raises(UserError, match="average_last is 3, but 4 steps with one checkpoint every 2 leave 2"):
         run(speech, donors["en"], tmp_path / "short", short)
+    with pytest.raises(UserError, match="warmup_steps is 5, but a run has 4 steps"):
+        run(speech, donors["en"], tmp_path / "short", short | {"schedule": {"name": "cosine", "warmup_steps": 5}})
 
 
 # ---- early stop -------------------------------------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ def test_what_decides_when_a_run_ends_makes_it_begin_anew_and_what_is_only_shown
     run(speech, donors["en"], tmp_path, settings | {"validate_every_steps": 3})
     assert len(list(put_aside.glob("step-*.ckpt"))) == 2
     with pytest.raises(UserError, match="early_stop needs --dev-cuts"):
-        run({**speech, "dev": None}, donors["en"], tmp_path, settings)
+        run({**speech, "dev": None}, donors["en"], tmp_path / "unwatched", settings)
 
 
 def test_other_validation_cuts_begin_a_run_anew_only_where_they_decide_its_end(speech, donors, tmp_path):

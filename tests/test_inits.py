@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -131,7 +132,8 @@ def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, s
         f"en={donors['en']}",
     ]
     arguments += ["--keys", '{"lang": "it", "init": "odd", "hours": "1", "seed": 1}', "--run-dir", tmp_path / "run"]
-    arguments += ["--settings", '{"steps": {"fixed": 1}, "batch_duration_s": 4}', "--output", tmp_path / "run/model.nemo"]
+    settings = {"steps": {"fixed": 1}, "batch_duration_s": 4, "schedule": {"name": "cosine", "warmup_steps": 0}}
+    arguments += ["--settings", json.dumps(settings), "--output", tmp_path / "run/model.nemo"]
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
         train.main([str(argument) for argument in arguments])
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

@@ -143,6 +143,7 @@ def test_without_controls_rules_pass_on_what_they_did_before():
         (lambda c: c["training"]["model"].update(context_probs=[0.5, 0.5]), "2 numbers for 4 contexts"),
         (lambda c: c["training"]["schedule"].update(min_lr=1e-3), "above the encoder's rate"),
         (lambda c: c["training"]["schedule"].update(name="noam", warmup_steps=0), "noam has its peak"),
+        (lambda c: c["training"]["schedule"].update(warmup_steps=7), "warmup_steps is 7, but a run has 6 steps"),
         (lambda c: c["training"].update(average_last=3), r"6 steps with one checkpoint every 3 leave 2"),
         (lambda c: c["training"].update(early_stop={"metric": "wer", "patience": 1}), "early_stop.metric is 'wer' .*; allowed"),
         (

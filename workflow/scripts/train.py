@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     heard_hours = (hours + replayed_hours) * optimizer_steps.stretch(settings.get("speed_perturb"))
     ranks = Ranks(settings)
     steps = training.resolve_steps(settings["steps"], heard_hours, settings["batch_duration_s"] * ranks.world)
+    recipe.check_warmup(settings, steps)
 
     donor = donors.read_config(donor_path)
     if arguments.same_kind_as is not None:

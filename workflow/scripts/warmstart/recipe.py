@@ -127,6 +127,25 @@ def _check_rates(training: dict[str, Any]) -> None:
         raise UserError("training.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: give at least 1")
     if steps := training["steps"].get("fixed"):
         check_averaging(training, steps)
+        check_warmup(training, steps)
+
+
+def check_warmup(training: dict[str, Any], steps: int) -> None:
+    """Refuse a run that ends before its learning rate has come up.
+
+    Args:
+        training: block `training`.
+        steps: of the run, known for each budget when it begins.
+
+    Raises:
+        UserError: with both numbers and what to lower.
+    """
+    warmup = training["schedule"]["warmup_steps"]
+    if warmup > steps:
+        raise UserError(
+            f"training.schedule.warmup_steps is {warmup}, but a run has {steps} steps and would never reach its learning rate; "
+            "lower warmup_steps, or give training.steps more"
+        )
 
 
 def check_averaging(training: dict[str, Any], steps: int) -> None:
