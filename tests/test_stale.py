@@ -198,6 +198,15 @@ def test_one_more_test_set_is_decoded_without_the_old_ones(study):
     assert (one / "same_voices.json").read_bytes() == before[one / "same_voices.json"]
 
 
+def test_a_test_set_taken_out_or_moved_is_scored_without_decoding(study):
+    config = study.read_config()
+    config["languages"]["it"]["test_sets"] = ["human", "same_voices"]
+    study.write_config(config)
+    jobs = study.planned()
+    assert jobs["score"] == 1
+    assert not HEAVY & set(jobs)
+
+
 def test_an_edited_normaliser_scores_again_without_decoding(study):
     edit(study, "workflow/scripts/warmstart/text.py", "VERSION = 1", "VERSION = 2")
     jobs = study.planned()

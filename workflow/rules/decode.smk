@@ -14,6 +14,8 @@ QUANTIZED_ENCODER = f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onn
 
 DECODING = {precision: as_json(STUDY.decoding_settings(precision)) for precision in config["precisions"]}
 DECODE_GPUS = {precision: STUDY.decode_gpus(precision) for precision in config["precisions"]}
+TESTS = {lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)} for lang in STUDY.languages}
+TEST_ARGUMENTS = {lang: named(tests) for lang, tests in TESTS.items()}
 
 
 for LANG in STUDY.languages:
@@ -30,7 +32,8 @@ for LANG in STUDY.languages:
             encoder=lambda wildcards, lang=LANG: (
                 [] if wildcards.precision == grid.FULL else QUANTIZED_ENCODER.format(lang=lang, **wildcards)
             ),
-            tests=[STUDY.test_manifest(LANG, test_set) for test_set in STUDY.test_sets(LANG)],
+            # Those it is not scored on too (the pool needs them anyway): one taken out of the scores decodes nothing again.
+            tests=list(dict.fromkeys([*STUDY.guard_manifests(LANG).values(), *TESTS[LANG].values()])),
         output:
             hypotheses=[update(HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl")) for name in STUDY.test_sets(LANG)],
             headers=[update(HYPOTHESES.format(lang=LANG, test_set=name, ending="json")) for name in STUDY.test_sets(LANG)],
@@ -50,8 +53,9 @@ for LANG in STUDY.languages:
             # Values where values do, functions where they must, and no message: on these jobs a dry run spends its time.
             run=f'{{"hours": "{{hours}}", "init": "{{init}}", "lang": "{LANG}", "precision": "{{precision}}", "seed": {{seed}}}}',
             tier=lambda wildcards: TIERS[wildcards.tier],
-            tests=named({name: STUDY.test_manifest(LANG, name) for name in STUDY.test_sets(LANG)}),
-            outputs=named({name: HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl") for name in STUDY.test_sets(LANG)}),
+            # As functions of `output` these are not compared: what is missing is decoded, what is there is left alone.
+            tests=lambda wildcards, output, lang=LANG: TEST_ARGUMENTS[lang],
+            outputs=lambda wildcards, output, lang=LANG: named(dict(zip(TESTS[lang], output.hypotheses))),
             zero_shot=(lambda wildcards, lang=LANG: zero_shot(lang, wildcards)) if STUDY.zero_shot_runs(LANG) else [],
             settings=by_precision(DECODING),
         shell:
