@@ -31,7 +31,8 @@ def _hours(config: dict[str, Any]) -> str:
     for lang, block in blocks.items():
         codes = block["corpora"]
         hours = {
-            name: available_hours(corpus_block(config, name, lang, codes[name]), lang) for name in block["training_corpora"]
+            name: available_hours(corpus_block(config, name, lang, codes.get(name, lang)), lang)
+            for name in block["training_corpora"]
         }
         total, unknown = sum(value for value in hours.values() if value is not None), None in hours.values()
         cells = [_number(hours.get(name)) if name in hours else "-" for name in corpora]
