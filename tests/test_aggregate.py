@@ -148,6 +148,17 @@ def test_one_budget_and_one_language_say_what_is_not_estimable(tmp_path):
     assert any("0.02 h" in line for line in lines)
 
 
+def test_the_headline_in_the_terminal_says_of_how_many_languages_a_mean_is(tmp_path):
+    truth = Truth(hours=(100.0, 400.0), tiers=("160ms",), tier_gap_pp=(0.0,), speakers=12)
+    made = {lang: score_table(truth, np.random.default_rng(seed), lang) for seed, lang in enumerate(("de", "fr", "it"))}
+    made["it"] = made["it"][made["it"].hours == 100]
+    tables = make_tables(tmp_path, made)
+    lines = print_headline.lines_of(tables["wer"], tables["gap"], tables["guideline"])
+    means = [line for line in lines if line.startswith("  mean")]
+    assert [(line.split()[1], line.split("(")[-1]) for line in means] == [("100", "mean of 3)"), ("400", "mean of 2)")]
+    assert list(tables["guideline"].query("lang == 'mean'").languages) == [3, 2]
+
+
 def test_one_block_and_one_init_do_not_crash(tmp_path):
     table = score_table(Truth(speakers=1), np.random.default_rng(0), "it")
     tables = make_tables(tmp_path, {"it": table})

@@ -51,6 +51,8 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
     for row in rows.itertuples():
         bounds = "interval not estimable" if pd.isna(row.gap_low_pp) else f"[{row.gap_low_pp:+.1f}, {row.gap_high_pp:+.1f}]"
         decision = decisions.get((row.lang, row.hours), "")
+        # Not all reach every budget: means of two budgets may be of other languages.
+        decision += f" (mean of {row.languages:g})" if row.lang == "mean" else ""
         out.append(f"  {row.lang:<6}{row.hours:>8g} h  {row.gap_pp:>+6.1f} pp  {bounds:<18} {decision}")
     return out
 
