@@ -205,6 +205,7 @@ def test_another_study_does_not_overwrite_the_one_that_is_here(checkout: Checkou
     study.write_config(smoke_config())
     (study.folder / "results").mkdir()
     (study.folder / "results/study.json").write_text('{"name": "full", "title": ""}')
+    assert "belong to the study 'full'" in study.snakemake("--dry-run", "all_pools").stdout
     done = study.snakemake("--cores", "1", "all_pools", check=False)
     assert done.returncode != 0
     assert "belong to the study 'full'" in done.stdout

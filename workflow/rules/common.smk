@@ -183,18 +183,31 @@ def init_source(wildcards):
     return f"resources/pretrained/{wildcards.init}.nemo" if "pretrain" in settings else []
 
 
+OWNER = Path("results/study.json")
+
+
+def other_study():
+    """What to do where this folder holds the results of another study, or None."""
+    if not OWNER.exists() or (name := json.loads(OWNER.read_text())["name"]) == config["study"]["name"]:
+        return None
+    return (
+        f"results/ and resources/ here belong to the study {name!r}, not to {config['study']['name']!r}: move both folders away (the"
+        f" demo's are removed by `make clean`), or run this study in a folder of its own with --directory FOLDER"
+    )
+
+
+# A run refuses (below); a dry run and the planners would compare with, and learn from, what is not theirs.
+if other := other_study():
+    logger.warning(other)
+
+
 onstart:
     # A folder holds one study: the demo must not overwrite the pools of a study that has trained for a week, nor lend it its inits.
     # Planners look and print, and claim no folder.
     asked = set(workflow.dag_settings.targets)
     if not asked or asked - PLANNERS:
-        owner = Path("results/study.json")
-        if owner.exists() and json.loads(owner.read_text())["name"] != config["study"]["name"]:
-            raise WorkflowError(
-                f"results/ and resources/ here belong to the study {json.loads(owner.read_text())['name']!r}, not to"
-                f" {config['study']['name']!r}: move both folders away (the demo's are removed by `make clean`), or run this study in"
-                f" a folder of its own with --directory FOLDER"
-            )
+        if other := other_study():
+            raise WorkflowError(other)
         # Jobs of a Snakemake that died write what this one would order again.
         if left := queue.jobs_in(Path.cwd()):
             numbers = " ".join(job.split()[0] for job in left)
@@ -202,5 +215,5 @@ onstart:
                 f"Slurm still has jobs of an earlier Snakemake in this folder: {', '.join(left)}. Wait until they have finished, or"
                 f" stop them (`scancel {numbers}`; trainings go on from their last checkpoint), and start again"
             )
-        owner.parent.mkdir(exist_ok=True)
-        owner.write_text(json.dumps(config["study"]) + "\n")
+        OWNER.parent.mkdir(exist_ok=True)
+        OWNER.write_text(json.dumps(config["study"]) + "\n")
