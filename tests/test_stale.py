@@ -208,7 +208,7 @@ def test_a_test_set_taken_out_or_moved_is_scored_without_decoding(study):
 
 
 def test_an_edited_normaliser_scores_again_without_decoding(study):
-    edit(study, "workflow/scripts/warmstart/text.py", "VERSION = 1", "VERSION = 2")
+    edit(study, "workflow/scripts/warmstart/text.py", "\nVERSION = ", "\nVERSION = 10")
     jobs = study.planned()
     assert jobs["score"] == 1
     assert "aggregate" in jobs
