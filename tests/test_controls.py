@@ -14,6 +14,7 @@ from small_speech import MODEL, SETTINGS, donor, rows, two_donors
 
 import train
 from warmstart import cuts, files, inits
+from warmstart.distributed import Ranks
 from warmstart.donors import read_config
 from warmstart.errors import UserError
 
@@ -156,24 +157,37 @@ def test_a_run_ends_when_validation_has_not_become_better(speech, donors, tmp_pa
         assert record["steps"] == 6
 
 
-def test_the_validation_of_a_step_in_which_a_signal_came_counts_after_the_resume(speech, donors, tmp_path, monkeypatch):
-    """The checkpoint of a signal is written before early stopping has looked at the validation of its step."""
+@pytest.mark.parametrize("where", ["step", "validation"])
+def test_a_signal_waits_for_no_validation_which_is_done_after_the_resume(speech, donors, tmp_path, monkeypatch, where):
+    """A validation takes minutes, and a scheduler waits for seconds; early stopping looks at each of them all the same."""
     from warmstart import training
 
-    seed_step = training.seed_step
+    seed_step, evaluate, evaluated = training.seed_step, training.Validation._evaluate, []
 
     def interrupted(seed, step, rank):
-        if step == 3:
+        if step == 3 and where == "step":
             signal.raise_signal(signal.SIGTERM)
         seed_step(seed, step, rank)
 
+    def interrupted_validation(*arguments):
+        evaluated.append(1)
+        if len(evaluated) == batches + 1 and where == "validation":  # the first batch of the second validation
+            signal.raise_signal(signal.SIGTERM)
+        return evaluate(*arguments)
+
     settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}}
     settings |= {"checkpoint_every_steps": 100, "average_last": 0}
+    validation = training.Validation(speech["dev"], SETTINGS["batch_duration_s"])
+    batches = len(validation._load(build(speech, donors["en"], SETTINGS), Ranks({})))
+    assert batches > 1
     monkeypatch.setattr(training, "seed_step", interrupted)
+    monkeypatch.setattr(training.Validation, "_evaluate", staticmethod(interrupted_validation))
     with pytest.raises(SystemExit):
         run(speech, donors["en"], tmp_path, settings)
+    assert len(evaluated) == (batches if where == "step" else batches + 1)
     record = files.read_json(run(speech, donors["en"], tmp_path, settings) / "run.json")
     assert [start["first_step"] for start in record["starts"]] == [0, 4]
+    assert [row["step"] for row in rows(tmp_path) if row["dev_wer"]] == ["2", "4", "6"]
     # Best at step 2, no better at 4 and 6.
     assert record["steps"] == 6
 

@@ -15,7 +15,7 @@ import random
 import signal
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -293,6 +293,12 @@ class Recorder(pl.Callback):
         self._progress.start(self.state["step"])
         self.starts.begin(self.state["step"])
         self.interruption.listen()
+        if self._validation_due and self._window["loss"]:
+            # A signal came before it; otherwise the row of such a step is there, and no step waits for a row.
+            validated = self._validation(trainer, pl_module)
+            if not validated:
+                self._leave(trainer, self.interruption.received)
+            self._row(trainer, validated)
 
     def show(self) -> None:
         """Write train.csv anew."""
@@ -346,10 +352,10 @@ class Recorder(pl.Callback):
         self._window["padded_s"] += padded_s
 
         last = step == self._steps
-        validated = {}
-        if self._validate is not None and (last or step % self._validate_every == 0):
-            with trainer.precision_plugin.val_step_context():
-                validated = self._validate(pl_module, self._ranks)
+        leaving = any(signals) and not last
+        validated = {} if leaving else self._validation(trainer, pl_module)
+        if self._validation_due and not validated and not leaving:
+            leaving, signals = True, [self.interruption.received == number for number in self.interruption.SIGNALS]
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         self._progress.step(loss, lr, self.padding["audio_s"] / self.elapsed_s)
         due = self._progress.due()
@@ -357,13 +363,28 @@ class Recorder(pl.Callback):
             seen, heard = self.state["hours_seen"], self.padding["audio_s"] / 3600
             mean_loss = sum(self._window["loss"]) / len(self._window["loss"])
             self._progress.say(step, mean_loss, lr, seen, heard, self.elapsed_s, validated.get("dev_wer"))
-        if last or validated or step % self._every == 0:
+        postponed = self._validation_due and not validated
+        if not postponed and (last or validated or step % self._every == 0):
             self._row(trainer, validated)
             due = True
         if due:
             self.starts.note(step)
-        if any(signals) and not last:
+        if leaving:
             self._leave(trainer, max(number for number, sent in zip(self.interruption.SIGNALS, signals, strict=True) if sent))
+
+    @property
+    def _validation_due(self) -> bool:
+        step = self.state["step"]
+        return self._validate is not None and step > 0 and (step == self._steps or step % self._validate_every == 0)
+
+    def _validation(self, trainer: pl.Trainer, model: Any) -> dict[str, float]:
+        """Empty where none is due, or a signal broke it off: it may take longer than a scheduler waits."""
+        if not self._validation_due:
+            return {}
+        # Several processes must agree, and do not hear of a signal at the same time: theirs is finished first.
+        breaks_off = self._ranks.world == 1 and self.state["step"] != self._steps
+        with trainer.precision_plugin.val_step_context():
+            return self._validate(model, self._ranks, (lambda: self.interruption.received) if breaks_off else None)
 
     def _leave(self, trainer: pl.Trainer, number: int) -> None:
         """Write a checkpoint and end, so that the scheduler starts the same command again."""
@@ -445,11 +466,16 @@ class Validation:
         self._path, self._batch_duration_s, self._text = cuts_path, batch_duration_s, text
         self._batches: list[Any] | None = None
 
-    def __call__(self, model: Any, ranks: Ranks | None = None) -> dict[str, float]:
+    def __call__(self, model: Any, ranks: Ranks | None = None, broken_off: Callable[[], int] | None = None) -> dict[str, float]:
         """Evaluate; the model is in training mode again afterwards. Several processes share the batches.
 
+        Args:
+            model: a transducer.
+            ranks: which process this is, of how many; None = the only one.
+            broken_off: asked before each batch; true = stop here.
+
         Returns:
-            `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed words).
+            `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed words); nothing when broken off.
         """
         import jiwer
 
@@ -459,6 +485,9 @@ class Validation:
         references, hypotheses, loss, count = [], [], 0.0, 0
         with torch.no_grad():
             for texts, batch in self._load(model, ranks):
+                if broken_off is not None and broken_off():
+                    model.train(was_training)
+                    return {}
                 signal_, signal_len, tokens, token_len = (value.to(model.device) for value in batch)
                 value, found = self._evaluate(model, signal_, signal_len, tokens, token_len)
                 loss, count = loss + value * len(texts), count + len(texts)
