@@ -18,7 +18,7 @@ from warmstart.streaming import Tier
 
 pytestmark = pytest.mark.slow
 
-TIER = Tier("560ms", 70, 6)
+TIER, SHORTEST = Tier("560ms", 70, 6), Tier("80ms", 70, 0)
 INT4 = {"scheme": "k_quant", "bits": 4, "block_size": 32, "accuracy_level": 0}
 LICENCE = {"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "OpenMDW-1.1", "source": "donor/repo"}}
 KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1}
@@ -108,7 +108,7 @@ def windows_in_pytorch(model, tier=TIER):
     return encode
 
 
-@pytest.mark.parametrize("tier", [TIER, Tier("80ms", 70, 0)], ids=lambda tier: tier.name)
+@pytest.mark.parametrize("tier", [TIER, SHORTEST], ids=lambda tier: tier.name)
 def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, tier):  # noqa: F811
     import onnxruntime
     import torch
@@ -132,26 +132,29 @@ def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, 
         numpy.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int4"])
-def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path, int4_bundle, tmp_path, precision):  # noqa: F811
+@pytest.mark.parametrize(
+    ("precision", "tier"), [("fp32", TIER), ("int4", TIER), ("fp32", SHORTEST)], ids=["fp32", "int4", "80ms"]
+)
+def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path, int4_bundle, tmp_path, precision, tier):  # noqa: F811
     folder = int4_bundle
     model = streaming.load_model(toy_model_path)
     if precision == "fp32":
         folder = tmp_path / "fp32"
         folder.mkdir()
-        bundle.write_networks(model, TIER, quantization.Scheme("fp32"), folder)
+        bundle.write_networks(model, tier, quantization.Scheme("fp32"), folder)
     else:
         quantization.load_weights(model.encoder, folder / "encoder.onnx")
     recognizer = bundle.open_recognizer(folder)
-    mel = model.preprocessor.featurizer.fb[0].numpy()
+    mel, tail_s, shift = model.preprocessor.featurizer.fb[0].numpy(), bundle.tail_s(tier), 8 * (tier.right + 1)
+    assert tail_s == {7: 0.58, 1: 0.1}[tier.right + 1]
     agreed = 0
     for path in sorted(SPEECH.glob("*/*.flac"))[::6]:
         samples = soundfile.read(path, dtype="float32")[0]
-        padded = numpy.concatenate([numpy.zeros(2640), samples, numpy.zeros(9280)]).astype(numpy.float32)
+        padded = numpy.concatenate([numpy.zeros(2640), samples, numpy.zeros(round(tail_s * SAMPLE_RATE))]).astype(numpy.float32)
         frames = sherpa_reference.features(padded, mel)
-        tokens = sherpa_reference.tokens(windows_in_pytorch(model), model, frames, 65, 56)
+        tokens = sherpa_reference.tokens(windows_in_pytorch(model, tier), model, frames, 9 + shift, shift)
         pieces = [piece.replace("\u2581", " ") for piece in model.tokenizer.ids_to_tokens(tokens)]
-        found = bundle.recognize(recognizer, samples, SAMPLE_RATE, 0.58)
+        found = bundle.recognize(recognizer, samples, SAMPLE_RATE, tail_s)
         # It writes no <unk>, which only a random model says.
         assert found == [piece for piece in pieces if piece != "<unk>"], path
         agreed += len(found)

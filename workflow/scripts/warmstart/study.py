@@ -373,8 +373,8 @@ class Study:
         ]
 
     def bundle_tiers(self) -> list[str]:
-        """Tiers that a bundle can be made for: it streams, and chunks of one frame cannot be exported."""
-        return [tier.name for tier in self.tiers.values() if not tier.offline and tier.right > 0]
+        """Tiers that a bundle can be made for: it streams."""
+        return [tier.name for tier in self.tiers.values() if not tier.offline]
 
     def bundle(
         self,
@@ -681,8 +681,6 @@ class Study:
                 )
             for tier in self.tiers.values() if precision["tiers"] == "all" else map(self.tiers.get, precision["tiers"]):
                 here = f"precisions.{name}.tiers: {tier.name}"
-                if name != FULL and tier.right < 1:
-                    raise UserError(f"{here} has chunks of one encoder frame, which cannot be exported; list tiers without it")
                 if tier.offline and self.only_in_onnxruntime(name):
                     raise UserError(
                         f"{here} is offline, but this precision exists as streaming steps of ONNX Runtime only; list "
