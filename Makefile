@@ -54,7 +54,7 @@ bundle: STUDY = $(or $(call OF_MAKE,CONFIG),$(RUN_HERE))
 bundle: $(VENV)/.installed
 	@target=$$(LANG=C.UTF-8 $(BIN)/python workflow/scripts/find_bundle.py --config $(STUDY) --lang "$(call OF_MAKE,LANG)" \
 	  --init "$(INIT)" --hours "$(HOURS)" --precision "$(PRECISION)" --tier "$(TIER)" --seed "$(SEED)") && \
-	LANG=C.UTF-8 $(BIN)/snakemake --configfile $(STUDY) --cores $(CORES) $(SNAKEMAKE_OPTIONS) $$target && echo "$${target%/bundle.json}"
+	LANG=C.UTF-8 $(BIN)/snakemake --configfile $(STUDY) --cores $(CORES) $(SNAKEMAKE_OPTIONS) $$target && echo "$${target%/README.md}"
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile

@@ -52,6 +52,7 @@ localrules:
     plan,
     plot,
     build_report,
+    describe_bundle,
 
 
 rule all:

@@ -12,6 +12,7 @@ from test_decode import write_manifest
 from toy_model import SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
 
 import build_bundle
+import describe_bundle
 from warmstart import bundle, files, quantization, streaming
 from warmstart.errors import UserError
 from warmstart.streaming import Tier
@@ -29,13 +30,19 @@ def clips():
     return [soundfile.read(path, dtype="float32")[0] for path in sorted(SPEECH.glob("it/*.flac"))[:4]]
 
 
-def build(model, folder, clips, settings, tier=TIER, more=()):
+def describe(folder, scores=None):
+    more = ["--scores", str(scores)] if scores else []
+    describe_bundle.main(["--bundle", str(folder), "--origin", json.dumps(LICENCE), *more])
+
+
+def build(model, folder, clips, settings, tier=TIER, scores=None):
     manifest = write_manifest(folder / "m" / "test.jsonl.gz", {f"u{index}": clip for index, clip in enumerate(clips)})
     options = {"--model": model, "--precision": "int4", "--example-cuts": manifest, "--output-dir": folder / "bundle"}
     command = [str(part) for option in options.items() for part in option]
     build_bundle.main(
-        [*command, "--tier", json.dumps(vars(tier)), "--settings", json.dumps(settings), "--keys", json.dumps(KEYS), *more]
+        [*command, "--tier", json.dumps(vars(tier)), "--settings", json.dumps(settings), "--keys", json.dumps(KEYS)]
     )
+    describe(folder / "bundle", scores)
     return folder / "bundle"
 
 
@@ -46,7 +53,7 @@ def int4_bundle(toy_model_path, tmp_path_factory, clips):  # noqa: F811
     scores.write_text(
         "lang,init,hours,precision,tier,test_set,wer_pct\nit,en,0.02,int4,560ms,human,50.126\nit,ml,0.02,int4,560ms,human,25.5\n"
     )
-    return build(toy_model_path, folder, clips, {**INT4, **LICENCE}, more=["--scores", str(scores)])
+    return build(toy_model_path, folder, clips, INT4, scores=scores)
 
 
 @pytest.mark.parametrize("settings", [{"scheme": None}, {**INT4, "accuracy_level": 4}], ids=["fp32", "int4-a4"])

@@ -21,7 +21,7 @@ def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
     assert jobs["decode_cs"] == 10
     assert jobs["subset_budget"] == 25
     assert jobs["download_init"] == 2
-    assert jobs["build_bundle"] == 8
+    assert jobs["build_bundle"] == jobs["describe_bundle"] == 8
 
 
 def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):

@@ -1,8 +1,8 @@
 """Make a deployable bundle of one model at one precision and tier, which sherpa-onnx loads as it is.
 
-Reads a model (`.nemo`), a test manifest for the example, optionally a WER table. Writes a folder with encoder.onnx,
-decoder.onnx, joiner.onnx, tokens.txt, example.wav, README.md and bundle.json (keys, digests, agreement of sherpa-onnx with
-native decoding).
+Reads a model (`.nemo`) and a test manifest for the example. Writes a folder with encoder.onnx, decoder.onnx, joiner.onnx,
+tokens.txt, example.wav and bundle.json (keys, digests, agreement of sherpa-onnx with native decoding); its README is
+describe_bundle.py's.
 
     python workflow/scripts/build_bundle.py --model results/runs/it/ml/0.32h/seed1/model.nemo --precision int4 \\
         --tier '{"name": "560ms", "left": 70, "right": 6, "offline": false}' \\
@@ -20,11 +20,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--tier", type=cli.json_value, required=True, help="JSON with name, left, right, offline")
-    parser.add_argument("--precision", required=True, help="name of the precision, for README and bundle.json")
-    parser.add_argument("--settings", type=cli.json_value, required=True, help="JSON: scheme, bits, block_size, licence, init")
+    parser.add_argument("--precision", required=True, help="name of the precision, for bundle.json")
+    parser.add_argument("--settings", type=cli.json_value, required=True, help="JSON: scheme, bits, block_size")
     parser.add_argument("--keys", type=cli.json_value, required=True, help="JSON with lang, init, hours, seed")
     parser.add_argument("--example-cuts", type=Path, required=True, help="test manifest; the first utterance is the example")
-    parser.add_argument("--scores", type=Path, help="WER table (CSV) whose rows about this model go into the README")
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
@@ -35,7 +34,6 @@ def main(argv: list[str] | None = None) -> None:
         arguments.settings,
         arguments.keys,
         arguments.example_cuts,
-        arguments.scores,
         arguments.output_dir,
     )
     met = about["agreement"]

@@ -217,13 +217,19 @@ def _short(value: str) -> str:
         return value
 
 
-def readme(about: dict[str, Any]) -> str:
-    """The bundle's README, from `bundle.json`'s content."""
+def readme(about: dict[str, Any], measured: list[dict[str, str]], origin: dict[str, Any]) -> str:
+    """The bundle's README.
+
+    Args:
+        about: content of `bundle.json`.
+        measured: rows of a WER table about it.
+        origin: `licence` of the bundle; `init` with name, licence, source.
+    """
     keys, tier, settings = about["keys"], about["tier"], about["settings"]
     scheme = settings["scheme"]
     weights = "float32" if scheme == "fp32" else f"{settings['bits']} bit ({scheme}, block {settings['block_size']})"
     seconds = tail_s(streaming.Tier(**tier))
-    met, init = about["agreement"], settings.get("init") or {}
+    met, init = about["agreement"], origin.get("init") or {}
     lines = [
         f"# Streaming speech recogniser: {keys['lang']}",
         "",
@@ -258,13 +264,13 @@ def readme(about: dict[str, Any]) -> str:
         "## Measured",
         "",
     ]
-    if about["measured"]:
-        columns = [column for column in _README_COLUMNS if column in about["measured"][0]]
+    if measured:
+        columns = [column for column in _README_COLUMNS if column in measured[0]]
         lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-        lines += ["| " + " | ".join(_short(row[column]) for column in columns) + " |" for row in about["measured"]]
+        lines += ["| " + " | ".join(_short(row[column]) for column in columns) + " |" for row in measured]
         lines += ["", "Decoded natively (NeMo's features and chunks) by the study."]
     else:
-        lines += ["No scores were given when this bundle was made."]
+        lines += ["No scores were given when this page was written."]
     lines += [
         "",
         "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With the zeros above its frames and"
@@ -279,7 +285,7 @@ def readme(about: dict[str, Any]) -> str:
         "",
         "## Licence",
         "",
-        f"- This bundle: {settings.get('licence') or 'not stated'}",
+        f"- This bundle: {origin.get('licence') or 'not stated'}",
         f"- Encoder initialised from: {init.get('name') or keys['init']} ({init.get('source') or 'this study'}),"
         f" licence: {init.get('licence') or 'not stated'}",
         "- Training corpora: each under its own licence; see the study's report.",
@@ -311,6 +317,28 @@ def verify(folder: str | Path) -> dict[str, Any]:
     return about
 
 
+def describe(folder: str | Path, scores: str | Path | None, origin: dict[str, Any]) -> None:
+    """Write the README of a bundle that is there.
+
+    Args:
+        scores: WER table, or None.
+        origin: see `readme`.
+
+    Raises:
+        UserError: no such bundle or table.
+    """
+    folder = Path(folder)
+    if not (folder / "bundle.json").is_file():
+        raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
+    if scores is not None and not Path(scores).is_file():
+        raise UserError(f"{scores}: no such table; leave --scores out or run rule aggregate")
+    about = files.read_json(folder / "bundle.json")
+    wanted = {key: about["keys"][key] for key in ("lang", "init", "hours") if key in about["keys"]}
+    measured = measured_rows(scores, {**wanted, "tier": about["tier"]["name"]})
+    with files.atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(readme(about, measured, origin), encoding="utf-8")
+
+
 def build(
     model_path: str | Path,
     tier: streaming.Tier,
@@ -318,17 +346,15 @@ def build(
     settings: dict[str, Any],
     keys: dict[str, Any],
     examples: str | Path,
-    scores: str | Path | None,
     output: str | Path,
     agreement_utterances: int = 20,
 ) -> dict[str, Any]:
     """Make a bundle.
 
     Args:
-        settings: of the precision (`quantization.Scheme`; scheme null = float32), and `licence` and `init` for the README.
+        settings: of the precision (`quantization.Scheme`; scheme null = float32).
         keys: lang, init, hours, seed.
         examples: test manifest; its first utterance becomes `example.wav`.
-        scores: WER table for the README, or None.
         agreement_utterances: how many of the examples are decoded by sherpa-onnx and natively.
 
     Returns:
@@ -349,8 +375,6 @@ def build(
         | {"scheme": settings.get("scheme") or "fp32"}
     )
     utterances = streaming.read_manifest(examples)[:agreement_utterances]
-    if scores is not None and not Path(scores).is_file():
-        raise UserError(f"{scores}: no such table; leave --scores out or run rule aggregate")
     model = streaming.load_model(model_path)
     sample_rate = int(model.cfg.preprocessor.sample_rate)
     waveforms = [streaming.load_audio(utterance, sample_rate) for utterance in utterances]
@@ -377,15 +401,11 @@ def build(
                 "sherpa_onnx": "".join(spoken).replace("\u2581", " ").strip(),
             },
             "agreement": agreement(folder, decoder, waveforms),
-            "measured": measured_rows(
-                scores, {**{k: keys[k] for k in ("lang", "init", "hours") if k in keys}, "tier": tier.name}
-            ),
             "files": {
                 name: {"bytes": (folder / name).stat().st_size, "sha256": files.digest(folder / name)}
                 for name in sorted(path.name for path in folder.iterdir())
             },
         }
-        (folder / "README.md").write_text(readme(about), encoding="utf-8")
         files.write_json(folder / "bundle.json", about)
     return about
 

@@ -317,7 +317,7 @@ _ORDER = {
             *("download_corpus", "prepare_manifest", "prepare_noise", "prepare_noise_training", "build_pool", "subset_budget"),
             *("mix_replay", "train_tokenizer"),
             *("download_init", "pretrain_init", "train", "quantize", "decode", "write_list", "score"),
-            *("aggregate", "plot", "build_report", "build_bundle", "all"),
+            *("aggregate", "plot", "build_report", "build_bundle", "describe_bundle", "all"),
         ]
     )
 }

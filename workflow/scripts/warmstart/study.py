@@ -361,12 +361,12 @@ class Study:
         ]
 
     def bundles(self) -> list[str]:
-        """`bundle.json` of every deployable bundle: one a language, of the configured kind."""
+        """README of every deployable bundle: one a language, of the configured kind."""
         wanted = self.config["bundle"]
         if wanted is None:
             return []
         return [
-            f"results/bundles/{run.path}/{wanted['precision']}/{wanted['tier']}/bundle.json"
+            f"results/bundles/{run.path}/{wanted['precision']}/{wanted['tier']}/README.md"
             for lang in self.languages
             for run in self.runs(lang)
             if run.init == wanted["init"] and run.hours == self.budgets(lang)[-1] and run.seed == self.config["seeds"][0]
@@ -385,7 +385,7 @@ class Study:
         tier: str | None = None,
         seed: str | None = None,
     ) -> str:
-        """`bundle.json` of a run that somebody names; what is left open comes from `bundle:` of the configuration.
+        """README of the bundle of a run that somebody names; what is left open comes from `bundle:` of the configuration.
 
         Raises:
             UserError: something is not named and has no default, or is not in the study.
@@ -408,7 +408,7 @@ class Study:
             if value not in allowed:
                 raise UserError(f"{name}={value} is not in this study; allowed: {', '.join(allowed)}")
         run = Run(lang, init, hours, int(wanted["SEED"][0]))
-        return f"results/bundles/{run.path}/{wanted['PRECISION'][0]}/{wanted['TIER'][0]}/bundle.json"
+        return f"results/bundles/{run.path}/{wanted['PRECISION'][0]}/{wanted['TIER'][0]}/README.md"
 
     # ---- slices that rules pass on ----------------------------------------------------------------------------------------
 
@@ -503,11 +503,10 @@ class Study:
         text = {lang: self.text(lang) for lang in recipe["languages"]}
         return {**recipe, "model": self.config["training"]["model"], "text": text}
 
-    def bundle_settings(self, init: str, precision: str) -> dict[str, Any]:
-        """What `build_bundle.py` needs beside the model: quantisation and the licence chain."""
+    def bundle_origin(self, init: str) -> dict[str, Any]:
+        """The licence chain of a bundle."""
         donor = self.config["inits"][self.donor(init)]
         return {
-            **self.quantization_settings(precision),
             "licence": (self.config["bundle"] or {}).get("licence"),
             "init": {
                 "name": donor["name"],
