@@ -1,4 +1,4 @@
-# `make demo` and `make test` do everything on a bare machine with Python 3.11, make and a C compiler; `make help` lists the rest.
+# `make demo` and `make test` do everything on a bare machine with Python 3.11.4 or a later 3.11, make and a C compiler; `make help` lists the rest.
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -28,7 +28,7 @@ help:
 # A stamp per lock file: an edited lock installs again, an unchanged one costs nothing.
 $(VENV)/.python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)'; name yours with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11, which the pins were tried with"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 12))' || { echo "$(PYTHON) is $$($(PYTHON) --version), but Python 3.11.4 or a later 3.11 is needed: the pins were tried with 3.11, and NeMo and the downloads unpack with filters that 3.11.4 brought (Debian 12 has 3.11.2). Name another one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS); uv has one: uv python install 3.11 && make PYTHON=\"\$$(uv python find 3.11)\" $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
@@ -87,8 +87,8 @@ plan: $(VENV)/.installed
 
 lock: $(VENV)/.python
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
-	$(BIN)/uv pip compile requirements.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements.lock
-	$(BIN)/uv pip compile requirements-dev.in --upgrade --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
+	$(BIN)/uv pip compile requirements.in --upgrade --python-version 3.11.4 --generate-hashes --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile requirements-dev.in --upgrade --python-version 3.11.4 --generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 
 # Only the demo's: a study that trained for a week must not go with a habit.
 clean:

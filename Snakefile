@@ -4,10 +4,16 @@ Edit config.yaml (the full study) or pass another one whole: `snakemake --config
 """
 
 import os
+import sys
 
 from snakemake.utils import min_version
 
 min_version("9.0")
+if sys.version_info < (3, 11, 4):
+    # Else NeMo would fail on its first model, after the downloads: it unpacks with a filter that 3.11.4 brought.
+    raise WorkflowError(
+        f"Python 3.11.4 or later is needed, this is {sys.version.split()[0]}; `make` installs into one you name"
+    )
 
 # A file given with --configfile replaces config.yaml; Snakemake alone would merge the two, and the demo would inherit 8 languages.
 if "languages" not in config:

@@ -368,7 +368,6 @@ def test_commonvoice_without_a_key_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_commonvoice_through_its_own_client(site, tmp_path, monkeypatch):
-    pytest.importorskip("datacollective")
     statistics = releases.commonvoice(site.root)
     tarball = "cv-corpus-25.0-2026-03-09-it.tar.gz"
     content = (site.root / tarball).read_bytes()

@@ -13,6 +13,8 @@ IT = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "it"}
 FR = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "fr"}
 DE = {"case": "lower", "keep": "", "hyphen": "space", "numbers": "de"}
 PL = {"case": "lower", "keep": "", "hyphen": "space", "numbers": "pl"}
+TR = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "tr", "replace": {"I": "ı", "İ": "i"}}
+RO = {"case": "lower", "keep": "", "hyphen": "space", "numbers": "ro", "replace": {"ş": "ș", "Ş": "Ș", "ţ": "ț", "\u0301": ""}}
 EN = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "en", "decimal": "."}
 
 
@@ -51,6 +53,8 @@ EN = {"case": "lower", "keep": "'", "hyphen": "space", "numbers": "en", "decimal
         ("Covid-19", IT, "covid diciannove"),
         ("\u0149 Man en 'n vrou", IT, "n man en n vrou"),
         ("A\tB\nC", IT, "a b c"),
+        ("IŞIK, İzmir'in I\u0307lk 4 ili", TR, "ışık izmir'in ilk dört ili"),
+        ("Şi ţara și 6 ТВ", RO, "și țara și șase тв"),
     ],
 )
 def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):

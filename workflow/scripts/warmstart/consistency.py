@@ -3,6 +3,7 @@
 Those of `training` and `noise` are in `recipe`, those of tiers, precisions and budgets in `study`.
 """
 
+import unicodedata
 from typing import Any
 
 from warmstart.corpora import open_corpus
@@ -23,6 +24,7 @@ def check(config: dict[str, Any]) -> None:
     _check_splits(config)
     _check_filters(config["filters"])
     _check_statistics(config)
+    _check_seen(config)
     for lang, block in {**config["languages"], **config["support_languages"]}.items():
         section = "languages" if lang in config["languages"] else "support_languages"
         _check_readers(config, f"{section}.{lang}.corpora", lang, block["corpora"])
@@ -114,11 +116,30 @@ def _check_statistics(config: dict[str, Any]) -> None:
         )
 
 
+def _check_seen(config: dict[str, Any]) -> None:
+    known = sorted({*config["test_sets"], *config["corpora"], *(block["kind"] for block in config["corpora"].values())})
+    for init, block in config["inits"].items():
+        if unknown := sorted(set(block["seen"]) - set(known)):
+            raise UserError(
+                f"inits.{init}.seen has {unknown[0]!r}, which is no test set and no corpus here, so no report would name it; "
+                f"known: {', '.join(known)}"
+            )
+
+
 def _check_text(place: str, text: dict[str, Any]) -> None:
     if text["case"] == "lower" and (upper := [letter for letter in text["alphabet"] if letter != letter.lower()]):
         raise UserError(
             f"{place}.alphabet has {''.join(upper)}, but texts are lower case (`case: lower`) and every cut with such a letter "
             f"would be dropped; write the alphabet in lower case"
+        )
+    if letters := [char for char in text["keep"] if char.isalnum() or char.isspace()]:
+        raise UserError(f"{place}.keep has {''.join(letters)!r}: it lists punctuation; letters stay anyway (`alphabet`)")
+    replaced = text.get("replace") or {}
+    if long := [char for char in replaced if len(char) != 1 or unicodedata.normalize("NFKC", char) != char]:
+        raise UserError(f"{place}.replace has {long[0]!r}: keys are single characters, composed as NFKC composes them")
+    if gone := [letter for letter in text["alphabet"] if replaced.get(letter, letter) != letter]:
+        raise UserError(
+            f"{place}.alphabet has {''.join(gone)}, which {place}.replace makes other letters of; take it out of one of the two"
         )
     if text["numbers"] is not None:
         from num2words import CONVERTER_CLASSES

@@ -13,6 +13,9 @@ The settings of a language (block `text:`) are:
 - `keep`: punctuation that stays when it stands between two letters, e.g. `"'"`;
 - `hyphen`: what a hyphen between two word characters becomes: `space`, `keep` or `join`;
 - `numbers`: num2words language for digits, or null to leave digits;
+- `replace`: characters that become others before case is taken away: `{I: ı, İ: i}` for Turkish, whose capitals Unicode's
+  general rule gets wrong, `{ş: ș, ţ: ț}` for Romanian written in two ways; an empty one deletes, as vowel signs that only some
+  corpora write;
 - `decimal`: decimal mark of the language, `,` unless given; the other of `.` and `,` groups thousands;
 - `alphabet`, `examples`: not used by `normalize`; examples are checked by `check_examples`.
 """
@@ -51,6 +54,7 @@ class _Rules:
     def __init__(self, settings: dict[str, Any]):
         self.lower = settings.get("case", "lower") == "lower"
         self.keep = settings.get("keep") or ""
+        self.replace = str.maketrans(settings.get("replace") or {})
         self.hyphen = settings.get("hyphen", "space")
         self.numbers = settings.get("numbers")
         decimal = settings.get("decimal", ",")
@@ -106,6 +110,8 @@ def _normalize(text: str, rules: _Rules) -> str:
         text = text.translate(_INVISIBLE).translate(_HYPHENS).translate(_APOSTROPHES)
     if rules.numbers and _DIGIT.search(text):
         text = _numbers_to_words(text, rules)
+    if rules.replace:
+        text = text.translate(rules.replace)
     if rules.lower:
         # lower() can leave a combining dot behind ("İ"), which NFKC then composes where it can.
         text = unicodedata.normalize("NFKC", text.lower())

@@ -107,12 +107,8 @@ class Reader(Corpus):
                 "MDC_API_KEY is not in the environment",
                 "make a key on mozilladatacollective.com and accept the data set's terms there, or set `source` to the tarball",
             )
-        try:
-            import datacollective
-        except ImportError:
-            raise self.fail(
-                "the client `datacollective` is not installed", "pip install datacollective==0.7.0, or set `source`"
-            ) from None
+        import datacollective
+
         dataset = (self.settings.get("dataset_ids") or {}).get(self.code) or self._search(datacollective)
         try:
             return Path(datacollective.download_dataset(dataset, download_directory=str(directory), show_progress=True))
