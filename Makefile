@@ -1,5 +1,9 @@
 # `make demo` and `make test` do everything on a bare machine with Python 3.11.4 or a later 3.11, make and a C compiler; `make help` lists the rest.
-PYTHON ?= python3.11
+# The pins were tried with 3.11; NeMo and the downloads unpack with filters that 3.11.4 brought, and Debian 12 has 3.11.2.
+FITS   := import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 12))
+# The first that fits of those on the PATH and of pyenv's.
+PYTHON ?= $(or $(shell for each in $$(which -a python3.11 python3 2>/dev/null) $$HOME/.pyenv/versions/3.11.*/bin/python3.11; \
+  do "$$each" -c '$(FITS)' 2>/dev/null && echo "$$each" && break; done),python3.11)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CONFIG ?= config.yaml
@@ -27,8 +31,7 @@ help:
 
 # A stamp per lock file: an edited lock installs again, an unchanged one costs nothing.
 $(VENV)/.python:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)'; name yours with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 12))' || { echo "$(PYTHON) is $$($(PYTHON) --version), but Python 3.11.4 or a later 3.11 is needed: the pins were tried with 3.11, and NeMo and the downloads unpack with filters that 3.11.4 brought (Debian 12 has 3.11.2). Name another one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS); uv has one: uv python install 3.11 && make PYTHON=\"\$$(uv python find 3.11)\" $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "Python 3.11.4 or a later 3.11 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name yours with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS); uv brings one: uv python install 3.11 && make PYTHON=\"\$$(uv python find 3.11)\" $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
