@@ -22,6 +22,8 @@ rule prepare_manifest:
     threads: 2
     resources:
         mem_mb=more(4000),
+        # Decoding every file of the largest corpus (2000 h of MLS) was estimated at 8 hours.
+        runtime=more(720),
     params:
         program=program("prepare_manifest"),
         recipe=3,
