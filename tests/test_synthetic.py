@@ -3,10 +3,14 @@
 import csv
 import itertools
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import soundfile
+from conftest import ROOT
 
 from warmstart.corpora import synthetic
 from warmstart.errors import UserError
@@ -69,6 +73,25 @@ def test_an_interrupted_corpus_is_finished_with_the_same_bytes(corpus, tmp_path)
     (tmp_path / "dev" / "00000.flac").unlink()
     synthetic.synthesize(tmp_path, "it", SETTINGS)
     assert contents(tmp_path) == contents(corpus)
+
+
+def test_every_voice_says_the_same_at_another_time():
+    program = """
+import hashlib, random
+from warmstart.corpora.synthetic import _VARIANTS, Voice, speak
+for name in _VARIANTS:
+    samples = speak("novantanove", Voice(name, f"it+{name}", 50, 50, 160), random.Random(1))
+    print(name, hashlib.sha256(samples.tobytes()).hexdigest())
+"""
+    environment = {"PYTHONPATH": str(ROOT / "workflow/scripts"), "PATH": ""}
+    said = []
+    for _ in range(2):
+        said.append(
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        )
+        time.sleep(1.1)  # espeak-ng seeds its generator with the second
+    assert said[0].stdout == said[1].stdout
+    assert len({line.split()[1] for line in said[0].stdout.splitlines()}) == len(synthetic._VARIANTS)
 
 
 def test_edited_settings_make_those_splits_anew_that_they_concern(corpus, tmp_path):

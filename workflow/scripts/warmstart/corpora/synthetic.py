@@ -239,8 +239,10 @@ def speak(text: str, voice: Voice, draw: random.Random) -> np.ndarray:
     for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range), (_VOLUME, 100)):
         library.espeak_SetParameter(parameter, value, 0)
     collected.clear()
-    # Breathy voices draw from the C library's generator.
-    ctypes.CDLL(None).srand(draw.getrandbits(31))
+    # Breathy voices draw from espeak-ng's own generator, which it seeds with the time of day, some others from the C library's.
+    noise_seed = draw.getrandbits(31)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(noise_seed))
+    ctypes.CDLL(None).srand(noise_seed)
     encoded = text.encode()
     library.espeak_Synth(encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
     library.espeak_Synchronize()
