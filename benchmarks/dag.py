@@ -44,8 +44,12 @@ rule score:
     output: "results/scores/{lang}.parquet"
     shell: "touch {output}"
 rule bundle:
-    input: "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo", "tables.csv"
+    input: "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo"
     output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json"
+    shell: "touch {output}"
+rule describe_bundle:
+    input: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json", "tables.csv"
+    output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/README.md"
     shell: "touch {output}"
 for LANG, SETS in plan["test_sets"].items():
     rule:

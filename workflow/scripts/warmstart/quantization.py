@@ -264,6 +264,7 @@ def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
         nodes_to_exclude=left_out,
         algo_config=algorithm,
     )
+    logging.getLogger("neural_compressor").setLevel(logging.WARNING)  # k_quant asks for a GPU's library at every layer
     with contextlib.redirect_stdout(io.StringIO()):  # it draws a progress bar
         quantizer.process()
     quantized = quantizer.model.model
