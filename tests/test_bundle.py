@@ -139,6 +139,42 @@ def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, 
         numpy.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("tier", [TIER, SHORTEST], ids=lambda tier: tier.name)
+def test_streams_of_a_batch_may_be_at_different_windows(toy_model_path, tmp_path, tier):  # noqa: F811
+    import onnxruntime
+
+    model = streaming.load_model(toy_model_path)
+    quantization.save(quantization.export(model.encoder, tier, native=False), tmp_path / "encoder.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    shift = 8 * (tier.right + 1)
+    draw = numpy.random.default_rng(1)
+    streams = [draw.normal(-6, 4, (5, 80, 9 + shift)).astype(numpy.float32) for _ in range(3)]  # five windows each
+    empty = [numpy.zeros(shape, numpy.float32) for shape in quantization.cache_shapes(model.encoder)] + [numpy.int64(0)]
+
+    def step(windows, caches):
+        stacked = [numpy.stack(parts) for parts in zip(*caches, strict=True)]
+        lengths = numpy.full(len(windows), 9 + shift)
+        outputs, counts, *stacked = session.run(
+            None, dict(zip(quantization.INPUTS, [numpy.stack(windows), lengths, *stacked], strict=True))
+        )
+        assert set(counts) == {tier.right + 1}
+        return outputs, [list(parts) for parts in zip(*stacked, strict=True)]
+
+    alone = []
+    for windows in streams:
+        caches = [empty]
+        for window in windows:
+            outputs, caches = step([window], caches)
+            alone.append(outputs[0])
+    caches = [empty] * 3
+    for now in range(7):  # the second stream begins one window later than the first, the third another one
+        live = [stream for stream in range(3) if 0 <= now - stream < 5]
+        outputs, following = step([streams[stream][now - stream] for stream in live], [caches[stream] for stream in live])
+        for stream, output, cache in zip(live, outputs, following, strict=True):
+            numpy.testing.assert_allclose(output, alone[5 * stream + now - stream], atol=1e-5)
+            caches[stream] = cache
+
+
 @pytest.mark.parametrize(
     ("precision", "tier"), [("fp32", TIER), ("int4", TIER), ("fp32", SHORTEST)], ids=["fp32", "int4", "80ms"]
 )
@@ -166,6 +202,29 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path
         assert found == [piece for piece in pieces if piece != "<unk>"], path
         agreed += len(found)
     assert agreed > 3000
+
+
+def test_sherpa_decodes_streams_together_that_are_not_equally_far(int4_bundle, clips):
+    recognizer, tail_s = bundle.open_recognizer(int4_bundle), bundle.tail_s(TIER)
+
+    def stream(samples):
+        made = recognizer.create_stream()
+        made.accept_waveform(SAMPLE_RATE, numpy.pad(samples, (bundle._FRONT_SAMPLES, round(tail_s * SAMPLE_RATE))))
+        made.input_finished()
+        return made
+
+    first = stream(numpy.concatenate(clips))
+    for _ in range(3):
+        recognizer.decode_stream(first)
+    said = 0
+    for samples in clips:
+        second = stream(samples)
+        while recognizer.is_ready(second):
+            recognizer.decode_streams([first, second] if recognizer.is_ready(first) else [second])
+        tokens = list(recognizer.tokens(second))
+        assert tokens == bundle.recognize(recognizer, samples, SAMPLE_RATE, tail_s)
+        said += len(tokens)
+    assert said > 100
 
 
 def test_readme_and_json_say_what_it_is(int4_bundle):

@@ -25,7 +25,7 @@ rule build_bundle:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("build_bundle"),
-        recipe=3,
+        recipe=4,
         run=run_keys,
         tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),

@@ -17,6 +17,7 @@ All of NeMo's and torch's exporters are called inside functions: see `streaming`
 """
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -138,25 +139,22 @@ def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -
     # Feature frames by which a window is longer than a first chunk, and encoder frames that its repeated ones give again.
     surplus, dropped = shape.again + shape.later - shape.first, 1 + (shape.again - 1) // 8
 
+    # Windows of streams that are not equally far in a batch: the first ones have nothing in front, behind a first chunk of one
+    # frame the second ones have one frame, and all later ones two. Every way is computed, and of each stream its own is taken.
+    ways = sorted({min(chunks * frames, dropped) for chunks in range(dropped + 1)})
+    convolutions = copy.copy(encoder.pre_encode)  # without its matrix, which then multiplies once
+    convolutions._modules = {**encoder.pre_encode._modules, "out": torch.nn.Identity()}
+
     class Step(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.encoder = encoder
+            self.convolutions = convolutions
             self.linears = torch.nn.ModuleList(steps.linears.values())  # what is no part of it becomes no initializer
 
         def forward(self, audio_signal, length, cache_last_channel, cache_last_time, cache_last_channel_len):
-            # Streams of a batch are taken to be equally far.
-            heard = cache_last_channel_len.max()
-            if not native:
-                if log_guard:
-                    guarded = torch.log(torch.exp(audio_signal) + log_guard)
-                    # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
-                    audio_signal = torch.where(audio_signal > _SHERPA_LOG_FLOOR, guarded, audio_signal)
-                before_the_audio = (surplus - 8 * heard).clamp(min=0)
-                audio_signal, length = audio_signal[:, :, before_the_audio:], length - before_the_audio
-            x, lengths = self.encoder.pre_encode(x=audio_signal.transpose(1, 2), lengths=length)
-            repeated = heard.clamp(max=dropped)
-            x, lengths = x[:, repeated:], lengths.to(torch.int64) - repeated
+            subsampled = self.chunk if native else self.window
+            x, lengths = subsampled(audio_signal.transpose(1, 2), length, cache_last_channel_len.clamp(max=dropped))
             attended = cache_last_channel.view(-1, 2 * layers, heads, tier.left, size).unbind(1)
             caches = list(zip(attended[::2], attended[1::2], cache_last_time.unbind(1), strict=True))
             x, lengths, (caches, filled) = steps.encode(x, lengths, frames, (caches, cache_last_channel_len))
@@ -168,6 +166,27 @@ def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -
                 torch.stack([past for *_, past in caches], dim=1),
                 filled,
             )
+
+        def chunk(self, features, length, repeated):
+            repeated = repeated.max()  # utterances of a batch are equally far
+            x, lengths = self.encoder.pre_encode(x=features, lengths=length)
+            return x[:, repeated:], lengths.to(torch.int64) - repeated
+
+        def window(self, features, length, repeated):
+            if log_guard:
+                guarded = torch.log(torch.exp(features) + log_guard)
+                # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
+                features = torch.where(features > _SHERPA_LOG_FLOOR, guarded, features)
+            for way in reversed(ways):
+                before_the_audio = surplus - 8 * way
+                found, counts = self.convolutions(x=features[:, before_the_audio:], lengths=length - before_the_audio)
+                found, counts = found[:, way:], counts.to(torch.int64) - way
+                if way == ways[-1]:
+                    x, lengths = found, counts
+                else:
+                    its_way = repeated == way
+                    x, lengths = torch.where(its_way[:, None, None], found, x), torch.where(its_way, counts, lengths)
+            return self.encoder.pre_encode.out(x), lengths
 
     return Step().eval(), steps.linears
 
