@@ -206,19 +206,12 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(toy_model_path
 
 def test_sherpa_decodes_streams_together_that_are_not_equally_far(int4_bundle, clips):
     recognizer, tail_s = bundle.open_recognizer(int4_bundle), bundle.tail_s(TIER)
-
-    def stream(samples):
-        made = recognizer.create_stream()
-        made.accept_waveform(SAMPLE_RATE, numpy.pad(samples, (bundle._FRONT_SAMPLES, round(tail_s * SAMPLE_RATE))))
-        made.input_finished()
-        return made
-
-    first = stream(numpy.concatenate(clips))
+    first = bundle.open_stream(recognizer, numpy.concatenate(clips), SAMPLE_RATE, tail_s)
     for _ in range(3):
         recognizer.decode_stream(first)
     said = 0
     for samples in clips:
-        second = stream(samples)
+        second = bundle.open_stream(recognizer, samples, SAMPLE_RATE, tail_s)
         while recognizer.is_ready(second):
             recognizer.decode_streams([first, second] if recognizer.is_ready(first) else [second])
         tokens = list(recognizer.tokens(second))

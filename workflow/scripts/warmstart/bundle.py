@@ -168,8 +168,8 @@ def tail_s(tier: streaming.Tier) -> float:
     return round((tier.right + 1) * 0.08 + 0.02, 2)
 
 
-def recognize(recognizer, samples, sample_rate: int, tail_s: float, front_samples: int = _FRONT_SAMPLES) -> list[str]:
-    """Tokens that sherpa-onnx finds in a waveform (samples,) with zeros around it."""
+def open_stream(recognizer, samples, sample_rate: int, tail_s: float, front_samples: int = _FRONT_SAMPLES):
+    """A stream of sherpa-onnx that has been given a whole waveform (samples,) with zeros around it."""
     import numpy
 
     stream = recognizer.create_stream()
@@ -177,6 +177,12 @@ def recognize(recognizer, samples, sample_rate: int, tail_s: float, front_sample
     tail = numpy.zeros(round(tail_s * sample_rate), dtype=numpy.float32)
     stream.accept_waveform(sample_rate, numpy.concatenate([front, samples, tail]))
     stream.input_finished()
+    return stream
+
+
+def recognize(recognizer, samples, sample_rate: int, tail_s: float, front_samples: int = _FRONT_SAMPLES) -> list[str]:
+    """Tokens that sherpa-onnx finds in a waveform, see `open_stream`."""
+    stream = open_stream(recognizer, samples, sample_rate, tail_s, front_samples)
     while recognizer.is_ready(stream):
         recognizer.decode_stream(stream)
     return list(recognizer.tokens(stream))
@@ -298,6 +304,12 @@ def readme(about: dict[str, Any], measured: list[dict[str, str]], origin: dict[s
     return "\n".join(lines)
 
 
+def _read_about(folder: Path) -> dict[str, Any]:
+    if not (folder / "bundle.json").is_file():
+        raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
+    return files.read_json(folder / "bundle.json")
+
+
 def verify(folder: str | Path) -> dict[str, Any]:
     """Check a bundle against its own digests and give its `bundle.json`.
 
@@ -305,9 +317,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
         UserError: listing files that are missing or changed.
     """
     folder = Path(folder)
-    if not (folder / "bundle.json").is_file():
-        raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
-    about = files.read_json(folder / "bundle.json")
+    about = _read_about(folder)
     missing = [name for name in [*about["files"], "README.md"] if not (folder / name).is_file()]
     changed = [
         name for name, entry in about["files"].items() if name not in missing and files.digest(folder / name) != entry["sha256"]
@@ -328,11 +338,9 @@ def describe(folder: str | Path, scores: str | Path | None, origin: dict[str, An
         UserError: no such bundle or table.
     """
     folder = Path(folder)
-    if not (folder / "bundle.json").is_file():
-        raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
+    about = _read_about(folder)
     if scores is not None and not Path(scores).is_file():
         raise UserError(f"{scores}: no such table; leave --scores out or run rule aggregate")
-    about = files.read_json(folder / "bundle.json")
     wanted = {key: about["keys"][key] for key in ("lang", "init", "hours") if key in about["keys"]}
     measured = measured_rows(scores, {**wanted, "tier": about["tier"]["name"]})
     with files.atomic_path(folder / "README.md") as temporary:
@@ -370,10 +378,7 @@ def build(
 
     if tier.offline:
         raise UserError(f"tier {tier.name} is offline; a bundle streams: choose a streaming tier (bundle.tier)")
-    scheme = quantization.Scheme.from_json(
-        {key: settings[key] for key in ("bits", "block_size", "accuracy_level") if key in settings}
-        | {"scheme": settings.get("scheme") or "fp32"}
-    )
+    scheme = quantization.Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
     utterances = streaming.read_manifest(examples)[:agreement_utterances]
     model = streaming.load_model(model_path)
     sample_rate = int(model.cfg.preprocessor.sample_rate)
@@ -389,7 +394,7 @@ def build(
             "keys": keys,
             "precision": precision,
             "tier": vars(tier),
-            "settings": {**settings, **vars(scheme)},
+            "settings": vars(scheme),
             "model_sha256": files.digest(model_path),
             "processor": platform.processor() or platform.machine(),
             "encoder_bytes": (folder / "encoder.onnx").stat().st_size,

@@ -141,7 +141,7 @@ def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -
 
     # Windows of streams that are not equally far in a batch: the first ones have nothing in front, behind a first chunk of one
     # frame the second ones have one frame, and all later ones two. Every way is computed, and of each stream its own is taken.
-    ways = sorted({min(chunks * frames, dropped) for chunks in range(dropped + 1)})
+    fewer = range(0, dropped, frames)  # than two in front
     convolutions = copy.copy(encoder.pre_encode)  # without its matrix, which then multiplies once
     convolutions._modules = {**encoder.pre_encode._modules, "out": torch.nn.Identity()}
 
@@ -177,16 +177,17 @@ def _exportable(encoder, tier: streaming.Tier, native: bool, log_guard: float) -
                 guarded = torch.log(torch.exp(features) + log_guard)
                 # What lay under the floor is unknown; -15.94 is within NeMo's own range of it, -16.64 to -15.53.
                 features = torch.where(features > _SHERPA_LOG_FLOOR, guarded, features)
-            for way in reversed(ways):
-                before_the_audio = surplus - 8 * way
-                found, counts = self.convolutions(x=features[:, before_the_audio:], lengths=length - before_the_audio)
-                found, counts = found[:, way:], counts.to(torch.int64) - way
-                if way == ways[-1]:
-                    x, lengths = found, counts
-                else:
-                    its_way = repeated == way
-                    x, lengths = torch.where(its_way[:, None, None], found, x), torch.where(its_way, counts, lengths)
+            x, lengths = self.behind(features, length, dropped)
+            for count in fewer:
+                found, counts = self.behind(features, length, count)
+                its_way = repeated == count
+                x, lengths = torch.where(its_way[:, None, None], found, x), torch.where(its_way, counts, lengths)
             return self.encoder.pre_encode.out(x), lengths
+
+        def behind(self, features, length, repeated):
+            before_the_audio = surplus - 8 * repeated
+            x, lengths = self.convolutions(x=features[:, before_the_audio:], lengths=length - before_the_audio)
+            return x[:, repeated:], lengths.to(torch.int64) - repeated
 
     return Step().eval(), steps.linears
 
