@@ -36,6 +36,10 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.installed: requirements.lock $(VENV)/.python
+	@# 6.3 GB when done; and pip keeps the wheels it fetched, 3 GB, in its temporary folder until all of them are installed.
+	@{ du -sk $(VENV); df -Pk $(VENV) "$${TMPDIR:-/tmp}"; } | awk 'NR == 1 { left = 6.5 - $$1 / 2^20 } NR == 3 || NR == 4 { free[$$6] = $$4 / 2^20; need[$$6] += NR == 3 ? left : 3.5 } \
+	  END { for (disk in need) if (free[disk] < need[disk]) { printf "Installing the environment takes %.1f GB more of the disk at %s, where %.1f GB are free. " \
+	  "Make room, or name folders on other disks: TMPDIR=/folder make VENV=/folder/venv $(MAKECMDGOALS)\n", need[disk], disk, free[disk]; exit 1 } }' >&2
 	@echo "Installing the environment into $(VENV): about 6 GB, 3 to 5 minutes."
 	$(BIN)/pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements.lock
 	touch $@

@@ -1,6 +1,7 @@
 """One set of pins, wherever it is written; nothing that names a registry or a machine."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -55,6 +56,34 @@ def test_a_dry_run_accepts_software_from(checkout, method):
     if shutil.which(method) is None:
         pytest.skip(f"{method} is not on this machine, and Snakemake asks for it even in a dry run")
     assert checkout.planned("--sdm", method, config=None)["train"] == 50
+
+
+@pytest.mark.parametrize(
+    ("mounts", "free_gb", "told"),
+    [
+        (("/", "/"), (11, 11), None),
+        (("/", "/"), (7.3, 7.3), "takes 10.0 GB more of the disk at /, where 7.3 GB are free"),
+        (("/", "/tmp"), (7, 4), None),
+        (("/", "/tmp"), (7, 1), "takes 3.5 GB more of the disk at /tmp, where 1.0 GB are free"),
+        (("/", "/tmp"), (2, 4), "takes 6.5 GB more of the disk at /, where 2.0 GB are free"),
+    ],
+)
+def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, mounts, free_gb, told):
+    """`df` and `pip` are programs that say what is given here; make and its recipe are real."""
+    lines = [f"/dev/vda 1 1 {int(free * 2**20)} 1% {mount}" for mount, free in zip(mounts, free_gb, strict=True)]
+    said = {"programs/df": "\n".join(["Filesystem ...", *lines]), ".venv/bin/pip": "pip was called"}
+    for name, text in said.items():
+        program = tmp_path / name
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\ncat <<'end'\n{text}\nend\n")
+        program.chmod(0o755)
+    (tmp_path / "requirements.lock").touch()
+    (tmp_path / ".venv/.python").touch()
+    command = ["make", "-f", ROOT / "Makefile", "VENV=.venv", ".venv/.installed"]
+    environment = os.environ | {"PATH": f"{tmp_path / 'programs'}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ("pip was called" in done.stdout) is (done.returncode == 0) is (told is None)
+    assert told is None or told in done.stderr
 
 
 def test_no_tracked_file_names_a_registry():
