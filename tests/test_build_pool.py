@@ -12,9 +12,10 @@ from warmstart import cuts, files, pool
 from warmstart.errors import UserError
 
 
-def build(tmp_path, training, tests=None, filters=None, threads=1, text=TEXT):
+def build(tmp_path, training, tests=None, filters=None, threads=1, text=TEXT, speakers_of=None):
     """Run the program on {corpus: cuts} and {test set: cuts}; returns (pool cuts as dicts, report)."""
-    arguments = ["--lang", "it", "--settings", json.dumps({"text": text, "filters": filters or {}}), "--threads", str(threads)]
+    settings = {"text": text, "filters": filters or {}, "speakers_of": speakers_of or {}}
+    arguments = ["--lang", "it", "--settings", json.dumps(settings), "--threads", str(threads)]
     arguments += [
         "--manifests",
         *(f"{name}={write(tmp_path / f'train-{name}.jsonl.gz', made)}" for name, made in training.items()),
@@ -94,6 +95,18 @@ def test_equal_speaker_ids_of_two_corpora_are_two_people(tmp_path):
     tests = {"voxpopuli": [cut("q", "altro", corpus="voxpopuli", speaker="7")]}
     made, _ = build(tmp_path, {"mls": [cut("a", speaker="7")]}, tests)
     assert len(made) == 1
+
+
+def test_a_person_of_two_releases_is_one_for_guard_and_cap(tmp_path):
+    training = {name: [cut(name, f"testo {name}", 3.6, corpus=name, speaker="7")] for name in ("old", "new", "other")}
+    speakers_of = {"old": "commonvoice", "new": "commonvoice", "tested": "commonvoice"}
+    made, _ = build(tmp_path, training, filters={"speaker_cap_hours": 0.001}, speakers_of=speakers_of)
+    assert sorted(item["id"] for item in made) in (["new", "other"], ["old", "other"])
+    tests = {"cv": [cut("q", "altro", corpus="tested", speaker="7")]}
+    made, report = build(tmp_path, training, tests, speakers_of=speakers_of)
+    assert [item["id"] for item in made] == ["other"]
+    assert report["guard"]["removed"]["cv"]["speaker_in_test"]["cuts"] == 2
+    assert report["speakers_of"] == speakers_of
 
 
 def test_the_guard_is_what_the_settings_say(tmp_path):

@@ -243,6 +243,7 @@ def test_a_pool_of_other_corpora_is_not_believed(full, tmp_path, monkeypatch):
         (("languages.fr.text.alphabet", "abcdefghijklmnopqrstuvwxyzàâçèéê"), False),
         (("filters.max_drop_fraction", 0.4), True),  # changes nothing in a pool
         (("languages.fr.text.examples", []), True),
+        (("corpora.mls.speakers_of", "librivox"), False),
     ],
 )
 def test_a_pool_of_other_filters_or_letters_is_not_believed(full, tmp_path, monkeypatch, edit, believed):
@@ -334,6 +335,19 @@ def test_a_digest_pinned_later_is_compared_with_the_file_that_is_here(full, tmp_
         study.check_digests()
     # Pinning is no part of what is fetched, so it makes nothing stale.
     assert study.init_source("en") == {key: full["inits"]["en"]["hf"][key] for key in ("repo", "revision", "file")}
+
+
+def test_two_releases_of_a_publisher_have_the_same_speakers(full):
+    assert make(full).speakers_of("fr") == {}  # every corpus numbers its own people: no setting that would make pools stale
+    full["corpora"]["commonvoice17"] = {**full["corpora"]["commonvoice"], "release": "cv-corpus-17.0-2024-03-15"}
+    full["corpora"]["librispeech"] = {"kind": "local", "train_split": "train", "directory": "libri", "speakers_of": "mls"}
+    full["corpora"]["own"] = {"kind": "local", "train_split": "train", "directory": "own"}
+    full["languages"]["fr"]["corpora"] |= {"commonvoice17": "fr", "librispeech": "fr", "own": "fr"}
+    study = make(full)
+    assert study.speakers_of("fr") == {"commonvoice17": "commonvoice", "librispeech": "mls"}
+    assert study.pool_settings("fr")["speakers_of"] == study.speakers_of("fr")
+    assert "speakers_of" not in study.corpus_settings("librispeech", "fr")  # manifests do not depend on it
+    assert study.speakers_of("de") == {}
 
 
 def test_settings_of_a_corpus_are_those_of_one_language(full):

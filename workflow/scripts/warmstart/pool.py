@@ -66,7 +66,7 @@ class Filters:
         min_chars_per_s, max_chars_per_s: characters of the normalised text, spaces included, per second of audio.
         max_drop_fraction: of a corpus's cuts, dropped for a reason in `QUALITY_REASONS`; more fails the build.
         max_same_text: cuts kept with the same normalised text, over all corpora.
-        guard: what a training cut must not share with a test set: its sentence (normalised), its speaker (within a corpus).
+        guard: what a training cut must not share with a test set: its sentence (normalised), its speaker.
         speaker_cap_hours: most of one speaker.
     """
 
@@ -105,11 +105,8 @@ class TestSets:
     sizes: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def read_tests(paths: list[tuple[str, Path]], text_settings: dict[str, Any]) -> TestSets:
-    """Read the test manifests of the language.
-
-    A speaker is known by corpus and id: two corpora may use the same number for two people.
-    """
+def read_tests(paths: list[tuple[str, Path]], text_settings: dict[str, Any], speakers_of: dict[str, str]) -> TestSets:
+    """Read the test manifests of the language; `speakers_of` as in `build`."""
     made = TestSets()
     for name, path in paths:
         characters: Counter[str] = Counter()
@@ -122,14 +119,16 @@ def read_tests(paths: list[tuple[str, Path]], text_settings: dict[str, Any]) -> 
             length += cuts.duration_s(cut)
             made.sentences.setdefault(_fingerprint(normalised), name)
             if speaker := supervision.get("speaker"):
-                made.speakers.setdefault(_fingerprint(_speaker_of(cut, speaker)), name)
+                made.speakers.setdefault(_speaker_key(cut, speaker, speakers_of), name)
         made.characters[name] = characters
         made.sizes[name] = {"cuts": count, "hours": length / 3600}
     return made
 
 
-def _speaker_of(cut: dict[str, Any], speaker: str) -> str:
-    return f"{cuts.first_part(cut)['custom']['corpus']}\t{speaker}"
+def _speaker_key(cut: dict[str, Any], speaker: str, speakers_of: dict[str, str]) -> int:
+    """A person is known by id and who gave it: two corpora may use the same number for two people."""
+    corpus = cuts.first_part(cut)["custom"]["corpus"]
+    return _fingerprint(f"{speakers_of.get(corpus, corpus)}\t{speaker}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,7 @@ class _Checker:
     filters: Filters
     alphabet: frozenset[str]
     tests: TestSets
+    speakers_of: dict[str, str]
 
     @cached_property
     def _normalise(self) -> Callable[[str], str]:
@@ -153,7 +153,7 @@ class _Checker:
         raw = supervision["text"]
         normalised = self._normalise(raw)
         speaker = supervision.get("speaker")
-        speaker_key = _fingerprint(_speaker_of(cut, speaker)) if speaker else 0
+        speaker_key = _speaker_key(cut, speaker, self.speakers_of) if speaker else 0
         fingerprint = _fingerprint(normalised)
         reason, test_set, foreign = self._reason(length, normalised, fingerprint, speaker_key)
         if reason is not None:
@@ -309,7 +309,8 @@ def build(
     Args:
         manifests: (corpus, path) of training manifests; a corpus may occur several times.
         tests: (test set, path) of every test set of the language.
-        settings: {text: the language's text block, filters: see `Filters`}.
+        settings: {text: the language's text block, filters: see `Filters`, speakers_of: corpus -> whose speaker ids it uses,
+            where not its own; corpora with the same name there call one person by one id}.
         threads: processes that normalise and check; the result does not depend on it.
 
     Returns:
@@ -318,8 +319,8 @@ def build(
     Raises:
         UserError: unknown setting, nothing left, an id that occurs twice, or a corpus that lost more than `max_drop_fraction`.
     """
-    if unknown := sorted(set(settings) - {"text", "filters"}):
-        raise UserError(f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters")
+    if unknown := sorted(set(settings) - {"text", "filters", "speakers_of"}):
+        raise UserError(f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters, speakers_of")
     filters = Filters.from_settings(settings.get("filters") or {})
     text_settings = settings["text"]
     letters = text_settings["alphabet"]
@@ -327,8 +328,9 @@ def build(
     alphabet = frozenset(letters + unicodedata.normalize("NFKC", letters) + (text_settings.get("keep") or "") + " ")
     if text_settings.get("hyphen") == "keep":
         alphabet |= {"-"}
-    found_tests = read_tests(tests, text_settings)
-    checker = _Checker(text_settings, filters, frozenset(alphabet), found_tests)
+    speakers_of = settings.get("speakers_of") or {}
+    found_tests = read_tests(tests, text_settings, speakers_of)
+    checker = _Checker(text_settings, filters, frozenset(alphabet), found_tests, speakers_of)
 
     names = list(dict.fromkeys(name for name, _ in manifests))
     read = {name: _tally() for name in names}
@@ -393,6 +395,7 @@ def build(
             "normaliser_version": text.VERSION,
             "text": text_settings,
             "filters": dataclasses.asdict(filters),
+            "speakers_of": speakers_of,
             "total": total,
             "corpora": {name: {"read": read[name], "kept": kept[name], "dropped": dropped[name]} for name in names},
             "guard": {"on": list(filters.guard), "removed": leaks},

@@ -16,6 +16,7 @@ import jsonschema
 import yaml
 
 from warmstart import consistency, explain, recipe
+from warmstart.corpora import PUBLISHERS_SPEAKERS
 from warmstart.errors import UserError
 from warmstart.resources import available_hours, format_hours, replayed_hours
 from warmstart.tier import FRAME_S, Tier
@@ -415,7 +416,13 @@ class Study:
     def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
         """Block of a corpus plus the language's own code in it; without what changes neither download nor manifests."""
         settings = self.corpus_block(corpus, lang)
-        for key in ("train_split", "licence", "max_drop_fraction", *(["hours"] if settings["kind"] != "synthetic" else [])):
+        for key in (
+            "train_split",
+            "licence",
+            "max_drop_fraction",
+            "speakers_of",
+            *(["hours"] if settings["kind"] != "synthetic" else []),
+        ):
             settings.pop(key, None)
         if "dataset_ids" in settings:
             # Not those of other languages: adding one must not fetch this one again.
@@ -438,7 +445,22 @@ class Study:
     def pool_settings(self, lang: str) -> dict[str, Any]:
         """What `build_pool.py` needs; without the share of dropped cuts that stops it, which changes nothing in a pool."""
         filters = {key: value for key, value in self.config["filters"].items() if key != "max_drop_fraction"}
-        return {"text": self.text(lang), "filters": filters}
+        settings = {"text": self.text(lang), "filters": filters}
+        if speakers_of := self.speakers_of(lang):
+            settings["speakers_of"] = speakers_of
+        return settings
+
+    def speakers_of(self, lang: str) -> dict[str, str]:
+        """corpus -> whose speaker ids a language's recordings of it have, for corpora that do not number their own people.
+
+        Two releases of Common Voice, say: a client id is the publisher's, in all of them.
+        """
+        blocks = {corpus: self.corpus_block(corpus, lang) for corpus in self.language(lang)["corpora"]}
+        named = {
+            corpus: block.get("speakers_of") or (block["kind"] if block["kind"] in PUBLISHERS_SPEAKERS else corpus)
+            for corpus, block in blocks.items()
+        }
+        return {corpus: name for corpus, name in named.items() if name != corpus}
 
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, relative ones from the folder of the Snakefile."""
@@ -725,8 +747,10 @@ class Study:
         """Whether a pool was made with the settings of today; another is stale and about to be built again: it says nothing."""
         wanted = self.pool_settings(lang)
         filters = pool.get("filters", wanted["filters"])
-        return pool.get("text", wanted["text"]) == wanted["text"] and all(
-            filters.get(key) == value for key, value in wanted["filters"].items()
+        return (
+            pool.get("text", wanted["text"]) == wanted["text"]
+            and (pool.get("speakers_of") or {}) == wanted.get("speakers_of", {})
+            and all(filters.get(key) == value for key, value in wanted["filters"].items())
         )
 
     def _check_budgets(self, lang: str) -> None:

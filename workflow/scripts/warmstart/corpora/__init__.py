@@ -17,6 +17,9 @@ KINDS = {
     "voxpopuli": "warmstart.corpora.voxpopuli",
 }
 
+#: Kinds whose speaker ids are the publisher's own, the same people in every release and under every name in the config.
+PUBLISHERS_SPEAKERS = frozenset({"commonvoice", "mls", "voxpopuli"})
+
 
 def open_corpus(name: str, lang: str, settings: dict[str, Any]) -> Corpus:
     """The reader for one corpus in one language.
@@ -36,4 +39,4 @@ def open_corpus(name: str, lang: str, settings: dict[str, Any]) -> Corpus:
     return importlib.import_module(KINDS[kind]).Reader(name, lang, settings)
 
 
-__all__ = ["KINDS", "Corpus", "Utterance", "open_corpus"]
+__all__ = ["KINDS", "PUBLISHERS_SPEAKERS", "Corpus", "Utterance", "open_corpus"]

@@ -14,7 +14,7 @@ Seconds = float
 log = logging.getLogger(__name__)
 
 _COMMON_KEYS = frozenset(
-    {"kind", "code", "source", "revision", "verify", "max_drop_fraction", "train_split", "hours", "licence"}
+    {"kind", "code", "source", "revision", "verify", "max_drop_fraction", "train_split", "hours", "licence", "speakers_of"}
 )
 
 
