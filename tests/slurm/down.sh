@@ -24,4 +24,9 @@ for daemon in slurmd slurmctld slurmdbd mariadbd munged; do
     done
     kill -9 "$pid" 2>/dev/null
 done
+# slurmd would have killed what hears no SIGTERM, such as a Snakemake that hangs in its own handler; it is gone.
+for process in /proc/[0-9]*; do
+    grep -qzxF "SLURM_CONF=$SLURM_CONF" "$process/environ" 2>/dev/null && grep -qz '^SLURM_JOB_ID=' "$process/environ" &&
+        kill -9 "${process#/proc/}"
+done 2>/dev/null
 exit 0
