@@ -17,6 +17,7 @@ from warmstart.planted import Truth, score_table
 
 SETTINGS = {"baseline": "en", "challenger": "ml", "headline_test_set": "fleurs", "reference_tier": "160ms", "replicates": 800}
 CHECKED = {
+    "test_set": "fleurs",
     "utterances": 8,
     "differing_utterances": 1,
     "max_logit_difference": 1e-5,

@@ -311,16 +311,13 @@ sys.path[:0] = {paths!r}
 import decode
 from warmstart import streaming
 
-load, decode_test_set, heard = streaming.load_audio, streaming.decode_test_set, []
+load, heard = streaming.load_audio, []
 def load_audio(utterance, rate):
     heard.append(utterance.id)
     if len(heard) > {after}:
         os.kill(os.getpid(), signal.SIGKILL)
     return load(utterance, rate)
-def after_the_check(*arguments):
-    streaming.load_audio = load_audio
-    return decode_test_set(*arguments)
-streaming.decode_test_set = after_the_check
+streaming.load_audio = load_audio
 decode.main({command!r})
 """
 
@@ -341,15 +338,94 @@ def test_killed_decode_leaves_no_file_and_goes_on_without_what_was_finished(toy_
 
     decoded, real = [], streaming.load_audio
     monkeypatch.setattr(streaming, "load_audio", lambda utterance, rate: decoded.append(utterance.id) or real(utterance, rate))
-    out = run(toy_model_path, tmp_path, {"a": manifest}, settings=options)
+    out = run(toy_model_path, tmp_path, {"a": manifest}, settings=options | {"threads": 2})
     by_length = sorted(range(7), key=lambda index: -len(speech[index]))
     header = json.loads(out["a"].with_suffix(".json").read_text())
     checked = header["batch_check"]["utterances"]
-    assert decoded[checked:] == [f"u{index}" for index in by_length[4:]], "finished audio was repeated"
+    assert decoded[:-checked] == [f"u{index}" for index in by_length[4:]], "finished audio was repeated"
+    assert header["threads"] is None, "one number for two speeds"
+    assert header["device_name"] == streaming.device_name("cpu")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a.jsonl"]
     whole = run(toy_model_path, tmp_path / "whole", {"a": manifest}, settings=options)
     assert out["a"].read_bytes() == whole["a"].read_bytes()
     assert header["tokens"] == json.loads(whole["a"].with_suffix(".json").read_text())["tokens"] > 100
+
+
+def test_what_a_failed_job_had_finished_is_not_decoded_again(toy_model_path, tmp_path, speech, monkeypatch):  # noqa: F811
+    broken = speech[2].copy()
+    broken[100] = numpy.nan
+    first = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u0": speech[0], "u1": speech[1]})
+    second = write_manifest(tmp_path / "b" / "test.jsonl.gz", {"u2": broken})
+    with pytest.raises(UserError, match="cut u2"):
+        run(toy_model_path, tmp_path, {"a": first, "b": second})
+    for path in (tmp_path / "out").glob("a.json*"):
+        path.unlink()  # as Snakemake does with all outputs of a job that failed
+    second = write_manifest(tmp_path / "b" / "test.jsonl.gz", {"u2": speech[2]})
+    heard, real = [], Decoder.decode
+
+    def counting(self, waveforms, *rest, **more):
+        heard.append((self._step_frames, len(waveforms)))
+        return real(self, waveforms, *rest, **more)
+
+    monkeypatch.setattr(Decoder, "decode", counting)
+    out = run(toy_model_path, tmp_path, {"a": first, "b": second})
+    assert [count for step_frames, count in heard if step_frames] == [1], "only the test set that was not there"
+    assert [line["id"] for name in "ab" for line in read(out[name])] == ["u0", "u1", "u2"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a.jsonl", "b.json", "b.jsonl"]
+
+
+def test_a_test_set_of_long_recordings_is_checked_on_a_piece(toy_model_path, tmp_path, speech):  # noqa: F811
+    manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"long": speech[-1], "longer": numpy.tile(speech[-1], 2)})
+    out = run(toy_model_path, tmp_path, {"a": manifest})
+    checked = json.loads(out["a"].with_suffix(".json").read_text())["batch_check"]
+    assert (checked["test_set"], checked["utterances"], checked["differing_utterances"]) == ("a", 1, 0)
+    assert checked["chunks"] == 1 + -(-(1 + 30 * SAMPLE_RATE // HOP - 49) // 56)
+
+
+def test_what_a_batch_changes_is_seen(model, tmp_path, speech):
+    """The check compares with what was written: here a token less."""
+    utterances = streaming.read_manifest(write_manifest(tmp_path / "test.jsonl.gz", {"u0": speech[0], "u1": speech[1]}))
+    decoder, journal = Decoder(model, Tier(**TIER)), Journal(tmp_path / "j", "one")
+    streaming.decode_test_set(decoder, utterances, 2, journal)
+    assert streaming.batch_check(decoder, utterances, 2, journal)["differing_utterances"] == 0
+    line = journal.line(1)
+    journal.close_batch({1: line | {"tokens": line["tokens"][:-1]}}, {})
+    assert streaming.batch_check(decoder, utterances, 2, journal)["differing_utterances"] == 1
+
+
+def test_nan_of_the_encoder_is_named_and_leaves_no_file(toy_model_path, tmp_path, speech):  # noqa: F811
+    loud = speech[2].copy() * numpy.float32(1e21)  # finite, its power is not
+    clips = {"u0": speech[0], "loud": loud, "u1": speech[1]}
+    with pytest.raises(UserError, match=r"cut loud: the encoder gives NaN or infinity at tier 560ms"):
+        run(toy_model_path, tmp_path, {"a": write_manifest(tmp_path / "a" / "test.jsonl.gz", clips)})
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".a.journal"]
+
+
+@pytest.mark.parametrize(
+    ("block", "setting", "value"),
+    [
+        ("encoder", "subsampling_factor", 4),
+        ("encoder", "conv_context_size", None),
+        ("encoder", "conv_norm_type", "instance_norm"),
+        ("preprocessor", "normalize", "per_feature"),
+    ],
+)
+def test_a_model_whose_chunks_would_compute_something_else_is_refused(tmp_path, block, setting, value):
+    import nemo.collections.asr as nemo_asr
+    from omegaconf import OmegaConf
+
+    config = toy_model.config(toy_model.train_tokenizer(tmp_path / "tokenizer"))
+    config[block][setting] = value
+    nemo_asr.models.EncDecRNNTBPEModel(OmegaConf.create(config)).save_to(str(tmp_path / "other.nemo"))
+    with pytest.raises(UserError, match=rf"{block}\.{setting} is {value!r}, the study's models need"):
+        streaming.load_model(tmp_path / "other.nemo")
+
+
+def test_percentile_is_the_nearest_rank():
+    # 1 to 20: the 10th is the first with half of them at or below it, the 19th with 95 %.
+    assert [streaming.percentile(range(1, 21), share) for share in (0, 0.5, 0.95, 1)] == [1, 10, 19, 20]
+    assert streaming.percentile([3.0, 8.0], 0.5) == 3.0
+    assert streaming.percentile([], 0.5) is None
 
 
 def test_journal_of_other_inputs_is_begun_anew(tmp_path):

@@ -263,12 +263,21 @@ def test_a_silent_configuration_means_nemos_defaults():
         ({"conv_context_size": None}, "conv_context_size is None, the study's models need 'causal'"),
         ({"conv_context_size": [4, 4]}, r"conv_context_size is \[4, 4\]"),
         ({"causal_downsampling": False}, "causal_downsampling is False, the study's models need True"),
+        ({"subsampling_factor": 4}, "subsampling_factor is 4, the study's models need 8"),
+        (
+            {"conv_norm_type": "group_norm"},
+            "conv_norm_type is 'group_norm', the study's models need 'layer_norm' or 'batch_norm'",
+        ),
     ],
 )
 def test_an_encoder_that_looks_ahead_is_refused_though_both_are_alike(tmp_path, change, expected):
     paths = {name: write_nemo(tmp_path / f"{name}.nemo", public_config(name, **change), {}) for name in PUBLIC}
     with pytest.raises(UserError, match=f"init en: encoder.{expected}"):
         donors.require_same_kind(paths)
+    whole = public_config("en")
+    whole["preprocessor"]["normalize"] = "per_feature"  # NeMo's default
+    with pytest.raises(UserError, match=r"init en: preprocessor\.normalize is 'per_feature', the study's models need 'NA'"):
+        donors.require_same_kind({"en": write_nemo(tmp_path / "whole.nemo", whole, {})})
     alike = public_config("en", conv_context_size=[8, 0])
     donors.require_same_kind({"en": write_nemo(tmp_path / "causal.nemo", alike, {})})
 

@@ -12,6 +12,8 @@ from warmstart.errors import UserError
 
 TEXT = {"alphabet": "abc", "numbers": "it", "keep": "'"}
 KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1, "precision": "full", "tier": "560ms", "test_set": "human"}
+CONTEXT = {"left": 70, "right": 6, "offline": False}
+OFFLINE = {"left": 70, "right": 13, "offline": True}
 
 
 def write_manifest(path, texts, block=None):
@@ -36,7 +38,7 @@ def write_hypotheses(path, hypotheses, *, times=None, ids=None, **keys):
         tokens = [{"piece": piece, "time_s": (times or 0.0) + 0.1 * n} for n, piece in enumerate(hypothesis.split())]
         lines.append(json.dumps({"id": ids[place] if ids else f"u{place}", "hyp": hypothesis, "tokens": tokens}))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    path.with_suffix(".json").write_text(json.dumps({**KEYS, **keys}), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps({**KEYS, **CONTEXT, **keys}), encoding="utf-8")
     return path
 
 
@@ -46,7 +48,9 @@ def test_scores_hold_the_counts_made_by_hand(tmp_path):
     with gzip.open(pool, "wt", encoding="utf-8") as stream:
         stream.write(json.dumps({"id": "p", "supervisions": [{"text": "ho due la casa la casa ciao ho ho"}]}) + "\n")
     stream_tier = write_hypotheses(tmp_path / "560ms" / "h.jsonl", ["ho tre gatti", "casa rossa", "", "Ciao."], times=0.5)
-    offline = write_hypotheses(tmp_path / "off" / "h.jsonl", ["ho due gatti", "la casa rossa", "sì", "ciao"], tier="offline")
+    offline = write_hypotheses(
+        tmp_path / "off" / "h.jsonl", ["ho due gatti", "la casa rossa", "sì", "ciao"], tier="offline", **OFFLINE
+    )
     output = tmp_path / "it.parquet"
     files = ["--hypotheses", str(stream_tier), str(offline), "--tests", f"human={manifest}", "--train-text", str(pool)]
     settings = json.dumps({"text": TEXT, "rare_below": 2})
@@ -65,6 +69,22 @@ def test_scores_hold_the_counts_made_by_hand(tmp_path):
     assert rows.loc["u2":"u3", "emission_delay_ms"].isna().all(), "no token in common with the offline decode"
     assert rows.loc["u0", "hours"] == 0.02
     assert (table[table.tier == "offline"].substitutions == 0).all()
+
+
+def test_delays_are_against_the_offline_tier_that_hears_most_whatever_its_name():
+    def header(tier, precision="full", right=6, offline=False):
+        keys = {"init": "en", "hours": "1", "seed": 1, "test_set": "t", "tier": tier, "precision": precision}
+        return keys | {"left": 70, "right": right, "offline": offline}
+
+    headers = {
+        "stream": header("560ms"),
+        "misnamed": header("offline", right=13),
+        "most": header("whole", right=13, offline=True),
+        "less": header("some", right=6, offline=True),
+        "int4": header("560ms", "int4"),
+    }
+    assert score.find_anchors(headers) == dict.fromkeys(headers, "most")
+    assert score.find_anchors({name: headers[name] for name in ("stream", "misnamed")}) == {}
 
 
 def test_a_replayed_test_set_is_scored_with_its_own_language(tmp_path):

@@ -95,6 +95,12 @@ FAULTS = {
     ),
     "context not trained": ("tiers.400ms", {"context": [70, 4]}, ["tiers.400ms", "not trained", "training.model.contexts"]),
     "tier named wrongly": ("tiers.500ms", {"context": [70, 6]}, ["560 ms", "call it 560ms"]),
+    "offline in name only": ("tiers.offline", {"context": [70, 13]}, ["tiers.offline streams", "offline: true"]),
+    "offline with less than was trained": (
+        "tiers.offline",
+        {"context": [70, 6], "offline": True},
+        ["no offline tier", "right context", "13"],
+    ),
     "unknown tier": ("precisions.int4.tiers", ["80ms"], ["'80ms'", "1120ms"]),
     "noise without recordings": (
         "test_sets.fleurs+noise10db",

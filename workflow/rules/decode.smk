@@ -49,7 +49,7 @@ for LANG in STUDY.languages:
             mem_mb=more(config["resources"]["decode_mem_mb"]),
         params:
             program=program("decode"),
-            recipe=3,
+            recipe=4,
             # Values where values do, functions where they must, and no message: on these jobs a dry run spends its time.
             run=f'{{"hours": "{{hours}}", "init": "{{init}}", "lang": "{LANG}", "precision": "{{precision}}", "seed": {{seed}}}}',
             tier=lambda wildcards: TIERS[wildcards.tier],

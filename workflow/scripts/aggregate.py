@@ -493,10 +493,12 @@ def latency_rows(headers: list[dict], table: pd.DataFrame) -> list[dict]:
         "audio_s",
         "compute_s",
         "batch_size",
+        "engine",
         "device",
+        "device_name",
         "threads",
     ]
-    checked = ["utterances", "differing_utterances", "max_logit_difference"]
+    checked = ["test_set", "utterances", "differing_utterances", "max_logit_difference"]
     rows = []
     for header in headers:
         key = tuple(float(header[k]) if k == "hours" else int(header[k]) if k == "seed" else header[k] for k in keys)

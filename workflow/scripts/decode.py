@@ -102,9 +102,9 @@ def main(argv: list[str] | None = None) -> None:
         "model_sha256": files.digest(arguments.model),
         "encoder_sha256": files.digest(arguments.encoder) if arguments.encoder else None,
     }
-    if arguments.zero_shot:
+    if arguments.zero_shot or arguments.prompt:
         # Here alone, so that the fingerprints of all other hypotheses stay as they are.
-        identity |= {"zero_shot": True, "prompt": arguments.prompt}
+        identity |= {"zero_shot": arguments.zero_shot, "prompt": arguments.prompt}
     outputs = dict(arguments.output)
     work = []
     for test_set, manifest in arguments.cuts:
@@ -113,6 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         about["fingerprint"] = streaming.fingerprint(**about)
         if streaming.is_current(outputs[test_set], about["fingerprint"]):
             logger.info("%s: current, left as it is", outputs[test_set])
+            streaming.journal_path(outputs[test_set]).unlink(missing_ok=True)
         else:
             work.append((test_set, utterances, about))
     if not work:
@@ -125,40 +126,45 @@ def main(argv: list[str] | None = None) -> None:
     decoder = _open_decoder(arguments, tier, device, identity["model_sha256"])
     load_s = time.perf_counter() - started
     versions = {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
-    device_name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    checked = streaming.batch_check(decoder, work[0][1])
-    if checked["differing_utterances"]:
-        logger.warning("tokens depend on the batch: %s", checked)
+    measured_on = {"device_name": streaming.device_name(device), "threads": settings["threads"]}
+    # Of a job that fails Snakemake removes all outputs, finished ones too: what vouches for them stays until the last is there.
+    journals: list[Journal] = []
+    checked: dict[str, Any] = {}
     for test_set, utterances, about in work:
-        journal = Journal(streaming.journal_path(outputs[test_set]), about["fingerprint"])
-        timing, tokens = streaming.decode_test_set(decoder, utterances, settings["batch_size"], journal)
+        journals.append(journal := Journal(streaming.journal_path(outputs[test_set]), about["fingerprint"]))
+        decoded = streaming.decode_test_set(decoder, utterances, settings["batch_size"], journal, measured_on)
+        if not checked:
+            checked = {"test_set": test_set, **streaming.batch_check(decoder, utterances, settings["batch_size"], journal)}
+            if checked["differing_utterances"]:
+                logger.warning("tokens depend on the batch: %s", checked)
+        timing = decoded.timing
         audio_s = sum(utterance.duration_s for utterance in utterances)
         header = {
             **about,
             "left": decoder.tier.left,
             "engine": decoder.engine,
-            "lookahead_ms": tier.lookahead_ms,
+            "lookahead_ms": None if tier.offline else tier.lookahead_ms,
             "utterances": len(utterances),
-            "tokens": tokens,
+            "tokens": decoded.tokens,
             "audio_s": round(audio_s, 3),
             # From waveforms in memory to tokens; loading the model (load_s) and reading audio are left out.
             "compute_s": round(timing.compute_s, 4),
             "features_s": round(timing.features_s, 4),
             "load_s": round(load_s, 3),
             "rtfx": round(audio_s / timing.compute_s, 2),
-            # On a few utterances of the first test set of this job. A chunk is one of one live stream; offline there is none.
+            # On a few utterances of the first test set of this job. A chunk is one of a live stream; offline has none.
             "batch_check": checked,
-            "threads": settings["threads"],
-            "device_name": device_name,
+            **decoded.measured_on,
             "decode_recipe": streaming.RECIPE,
             "versions": versions,
         }
         streaming.write_hypotheses(outputs[test_set], journal.lines(), header)
-        journal.remove()
         logger.info(
             "%s at %s: %d utterances, %.0f s of audio in %.2f s (RTFx %.0f)",
             test_set, tier.name, len(utterances), audio_s, timing.compute_s, header["rtfx"],
         )  # fmt: skip
+    for journal in journals:
+        journal.remove()
 
 
 if __name__ == "__main__":

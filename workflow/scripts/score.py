@@ -34,11 +34,13 @@ SCHEMA = [
 
 
 def find_anchors(headers: dict[Path, dict]) -> dict[Path, Path]:
-    """For each hypothesis file, the offline decode of the same run and test set: of its own precision, else of `full`."""
+    """For each hypothesis file, the offline decode of the same run and test set: of its own precision, else of `full`.
+
+    Of several offline tiers the one that hears most.
+    """
+    by_context = sorted(headers.items(), key=lambda item: (item[1]["right"], item[1]["left"]))
     offline = {
-        (h["init"], str(h["hours"]), h["seed"], h["test_set"], h["precision"]): path
-        for path, h in headers.items()
-        if h["tier"] == "offline"
+        (h["init"], str(h["hours"]), h["seed"], h["test_set"], h["precision"]): path for path, h in by_context if h["offline"]
     }
     anchors = {}
     for path, h in headers.items():

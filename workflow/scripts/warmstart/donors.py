@@ -124,22 +124,34 @@ def differences(one: dict[str, Any], other: dict[str, Any], ignored: tuple[str, 
 
 
 def not_causal(config: dict[str, Any]) -> list[str]:
-    """One line per setting under which an encoder looks further ahead than its attention context, with its value.
+    """One line per setting under which a model cannot be decoded in chunks as in one piece, with its value.
 
-    The study's models stream: attention contexts are given to them, but how their convolutions lie is in the weights.
+    The study's models stream: attention contexts are given to them, but how their convolutions lie is in the weights. What
+    looks further ahead than the context, or normalises over the utterance, no live stream can compute; chunks are cut for
+    frames of 80 ms.
     """
     known = facts(config)
-    found = []
     context = known["encoder.conv_context_size"]
-    if context != "causal" and not (isinstance(context, list | tuple) and context[-1] == 0):
-        found.append(f"encoder.conv_context_size is {context!r}, the study's models need 'causal'")
-    if not known["encoder.causal_downsampling"]:
-        found.append(f"encoder.causal_downsampling is {known['encoder.causal_downsampling']!r}, the study's models need True")
-    if known["encoder.self_attention_model"] != "rel_pos":
-        found.append(
-            f"encoder.self_attention_model is {known['encoder.self_attention_model']!r}, the study's models need 'rel_pos'"
-        )
-    return found
+    causal = context == "causal" or (isinstance(context, list | tuple) and context[-1] == 0)
+    # NeMo takes any other word for none.
+    normalised = known["preprocessor.normalize"] in ("per_feature", "all_features") or isinstance(
+        known["preprocessor.normalize"], dict
+    )
+    wanted = {
+        "encoder.conv_context_size": ("'causal'", causal),
+        "encoder.causal_downsampling": ("True", bool(known["encoder.causal_downsampling"])),
+        "encoder.self_attention_model": ("'rel_pos'", known["encoder.self_attention_model"] == "rel_pos"),
+        "encoder.subsampling_factor": ("8", known["encoder.subsampling_factor"] == 8),
+        "encoder.reduction": ("None", known["encoder.reduction"] is None),
+        "encoder.conv_norm_type": (
+            "'layer_norm' or 'batch_norm'",
+            known["encoder.conv_norm_type"] in ("layer_norm", "batch_norm"),
+        ),
+        "preprocessor.normalize": ("'NA'", not normalised),
+    }
+    return [
+        f"{name} is {known[name]!r}, the study's models need {value}" for name, (value, holds) in wanted.items() if not holds
+    ]
 
 
 def require_same_kind(inits: dict[str, Path], model: dict[str, Any] | None = None) -> None:

@@ -79,12 +79,21 @@ class Journal:
         self._write([{"closed": record}])
         self._records.append(record)
 
+    def line(self, index: int) -> Any:
+        """That of one utterance.
+
+        Raises:
+            KeyError: it is in no closed batch.
+        """
+        self._stream.seek(self._offsets[index])
+        line = json.loads(self._stream.readline())["line"]
+        self._stream.seek(0, os.SEEK_END)
+        return line
+
     def lines(self) -> Iterator[Any]:
         """All lines by rising index, read from the disk one by one."""
         for index in sorted(self._offsets):
-            self._stream.seek(self._offsets[index])
-            yield json.loads(self._stream.readline())["line"]
-        self._stream.seek(0, os.SEEK_END)
+            yield self.line(index)
 
     def close(self) -> None:
         """Leave the file for the next process."""

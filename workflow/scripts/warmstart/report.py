@@ -467,13 +467,16 @@ class Page:
         table = self.tables["latency"]
         if table.empty:
             return sheet("latency", [], [])
-        keys = ["precision", "tier", "device", "batch_size", "threads"]
+        keys = ["precision", "tier", "engine", "device", "device_name", "batch_size", "threads"]
         have = [name for name in keys if name in table and table[name].notna().any()]
         grouped = table.groupby(have, sort=False, dropna=False)[
             ["lookahead_ms", "rtfx", "chunk_ms_median", "chunk_ms_p95", "emission_delay_ms"]
         ]
         medians = grouped.agg(lambda values: pd.to_numeric(values).median()).reset_index()
-        counted = table.groupby(have, sort=False, dropna=False)[["checked_differing_utterances", "checked_utterances"]].sum()
+        # A job checks one test set and writes what it saw beside all of them.
+        once = table.test_set == table.checked_test_set
+        counts = table[["checked_differing_utterances", "checked_utterances"]].where(once, 0)
+        counted = table[have].join(counts).groupby(have, sort=False, dropna=False).sum()
         differing = [f"{row.checked_differing_utterances:.0f} of {row.checked_utterances:.0f}" for row in counted.itertuples()]
         heads = [name.replace("_", " ").capitalize() for name in have]
         heads += [

@@ -18,6 +18,8 @@ import copy
 import hashlib
 import json
 import logging
+import math
+import platform
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from warmstart import cuts as manifest_lines
-from warmstart import files
+from warmstart import donors, files
 from warmstart.errors import UserError
 from warmstart.journal import Journal
 from warmstart.logs import MinuteTicker, route_nemo_logs
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from warmstart.greedy import Hypothesis
 
 # Raise when a change of this module or of quantization.py can change a token, a time or a measured column of hypotheses.
-RECIPE = 3
+RECIPE = 4
 
 _LOG = logging.getLogger("warmstart.streaming")
 _CHECKED_S: Seconds = 30  # of audio, more or less
@@ -109,7 +111,7 @@ def load_audio(utterance: Utterance, sample_rate: int):
         float32 array (samples,) at `sample_rate`.
 
     Raises:
-        UserError: cannot be read, more than one channel, or holds NaN or infinity.
+        UserError: cannot be read, empty, more than one channel, or holds NaN or infinity.
     """
     import numpy
     from lhotse.serialization import deserialize_item
@@ -121,6 +123,8 @@ def load_audio(utterance: Utterance, sample_rate: int):
         raise UserError(f"cut {utterance.id}: audio cannot be read ({error}); run prepare_manifest again") from error
     if samples.shape[0] != 1:
         raise UserError(f"cut {utterance.id}: {samples.shape[0]} channels, 1 is needed; mix it down in the manifest")
+    if not samples.size:
+        raise UserError(f"cut {utterance.id}: no samples; drop it from the manifest")
     if not numpy.isfinite(samples).all():
         raise UserError(f"cut {utterance.id}: the waveform holds NaN or infinity; drop it from the manifest or mend the file")
     return samples[0].astype(numpy.float32, copy=False)
@@ -148,16 +152,33 @@ def resolve_device(wanted: str) -> str:
     return "cpu"
 
 
+def device_name(device: str) -> str:
+    """What a speed was measured on: the GPU's name, or the processor's."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        about = ""
+    named = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", about, re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
+
+
 def load_model(path: str | Path, device: str = "cpu"):
-    """Restore a transducer for inference: eval mode, no dither, no padding of features, float32.
+    """Restore a transducer for inference: eval mode, no dither, no padding of features, float32 (no TF32 on a GPU).
 
     Raises:
-        UserError: no such file, not a `.nemo`, or not a transducer with a cache-aware Conformer encoder.
+        UserError: no such file, not a `.nemo`, or not a transducer with a cache-aware Conformer encoder that streams as the
+            study's models do (`donors.not_causal`).
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such model; train it first (rule train)")
     import nemo.collections.asr as nemo_asr
+    import torch
     from nemo.core.classes.common import typecheck
+    from omegaconf import OmegaConf
 
     route_nemo_logs()
     try:
@@ -169,11 +190,16 @@ def load_model(path: str | Path, device: str = "cpu"):
             f"{path}: {type(model).__name__} is not a transducer with a cache-aware encoder, and has no decoder to search;"
             " fine-tune from it (rule train), or take zero_shot out of its init"
         )
+    if found := donors.not_causal(OmegaConf.to_container(model.cfg)):
+        raise UserError(f"{path}: {'; '.join(found)}; what is decoded chunk by chunk would not be what the model computes")
     # Type checks cost as much as a small encoder's step; shapes are fixed here.
     typecheck.set_typecheck_enabled(False)
     model.eval()
     model.preprocessor.featurizer.dither = 0.0
     model.preprocessor.featurizer.pad_to = 0
+    # On by default for convolutions: ten bits of mantissa, where the weights that ship are compared within 1e-4.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     return model.to(device)
 
 
@@ -352,6 +378,18 @@ class OnnxEncoder:
 # ---- decoding ----------------------------------------------------------------------------------------------------------------
 
 
+class NotFinite(UserError):
+    """An encoder gave NaN or infinity, of which the search would take some token all the same.
+
+    Attributes:
+        index: of one waveform with such frames, as they were given.
+    """
+
+    def __init__(self, index: int):
+        super().__init__(f"waveform {index}: the encoder gives NaN or infinity")
+        self.index = index
+
+
 class Decoder:
     """Greedy decode at one tier.
 
@@ -397,10 +435,13 @@ class Decoder:
         Args:
             waveforms: float32 arrays (samples,) in any order; the batch is sorted by length inside.
             timing: is added to.
-            steps_ms: gets the wall time of every step, encoder and search.
+            steps_ms: gets the wall time of every step: encoder, search, and of the features, made at once, an equal part.
 
         Returns:
             One hypothesis a waveform, in the order given. Audio shorter than one feature frame (10 ms) gives an empty one.
+
+        Raises:
+            NotFinite: of a damaged model, or of audio beyond float32's reach.
         """
         import torch
 
@@ -409,19 +450,24 @@ class Decoder:
         timing = timing if timing is not None else Timing()
         order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
         hypotheses = [Hypothesis() for _ in waveforms]
-        by_length, state = [hypotheses[index] for index in order], None
+        by_length, state, took_ms = [hypotheses[index] for index in order], None, []
         with torch.inference_mode():
             started = self._now()
             features, lengths = self._features([waveforms[index] for index in order])
-            timing.features_s += self._now() - started
+            features_s = self._now() - started
             started = step_started = self._now()
             for encoded, counts in self._encoded(features, lengths):
+                if not torch.isfinite(encoded).all() and (bad := _not_finite(encoded, counts)) is not None:
+                    raise NotFinite(order[bad])
                 state = self._search.start(len(encoded)) if state is None else state.narrow(len(encoded))
                 self._search.extend(by_length[: len(encoded)], encoded, counts, state)
                 if steps_ms is not None:
-                    steps_ms.append(1000 * (self._now() - step_started))
+                    took_ms.append(1000 * (self._now() - step_started))
                     step_started = self._now()
             timing.encode_decode_s += self._now() - started
+        timing.features_s += features_s
+        if steps_ms is not None:
+            steps_ms += [took + 1000 * features_s / len(took_ms) for took in took_ms]
         return hypotheses
 
     def logits(self, waveforms: Sequence) -> "list[torch.Tensor]":
@@ -501,6 +547,20 @@ class Decoder:
         """SentencePiece pieces of a hypothesis."""
         return list(self.model.tokenizer.ids_to_tokens(hypothesis.tokens))
 
+    def emitted(self, hypothesis: "Hypothesis") -> list[dict[str, Any]]:
+        """Piece and time of every token, as hypothesis files hold them."""
+        times = zip(self.pieces(hypothesis), self.emission_s(hypothesis), strict=True)
+        return [{"piece": piece, "time_s": seconds} for piece, seconds in times]
+
+
+def _not_finite(encoded: "torch.Tensor", counts: "torch.Tensor") -> int | None:
+    """The first utterance of (n, T, D) frames with NaN or infinity among those that count (n,); None if there is none."""
+    import torch
+
+    counting = torch.arange(encoded.shape[1], device=counts.device) < counts[:, None]
+    bad = (~torch.isfinite(encoded).all(dim=2) & counting.to(encoded.device)).any(dim=1)
+    return int(bad.nonzero()[0]) if bad.any() else None
+
 
 def without_language_tags(text: str) -> str:
     """Multilingual models write what they heard as `<de-DE>`, which is no word."""
@@ -514,15 +574,31 @@ def batches(lengths: Sequence[float], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def decode_test_set(decoder: Decoder, utterances: Sequence[Utterance], batch_size: int, journal: Journal) -> tuple[Timing, int]:
+@dataclass
+class Decoded:
+    """What decoding a test set came to, former processes' batches included."""
+
+    timing: Timing
+    tokens: int
+    measured_on: dict[str, Any]  # keys of `measured_on` below; None where batches differ
+
+
+def decode_test_set(
+    decoder: Decoder,
+    utterances: Sequence[Utterance],
+    batch_size: int,
+    journal: Journal,
+    measured_on: dict[str, Any] | None = None,
+) -> Decoded:
     """Decode what `journal` lacks of a test set; memory is bounded by the batch.
 
-    Returns:
-        The times and the number of tokens of all batches, those of former processes included.
+    Args:
+        measured_on: what the times depend on (processor, threads); a resumed decode may have seen several.
 
     Raises:
-        UserError: audio that cannot be read or holds NaN.
+        UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN.
     """
+    measured_on = measured_on or {}
     sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
     ticker, finished = MinuteTicker(), journal.finished
     if finished:
@@ -533,48 +609,73 @@ def decode_test_set(decoder: Decoder, utterances: Sequence[Utterance], batch_siz
             continue
         waveforms = [load_audio(utterances[index], sample_rate) for index in indices]
         timing, lines = Timing(), {}
-        for index, hypothesis in zip(indices, decoder.decode(waveforms, timing), strict=True):
+        try:
+            hypotheses = decoder.decode(waveforms, timing)
+        except NotFinite as error:
+            raise UserError(
+                f"cut {utterances[indices[error.index]].id}: the encoder gives NaN or infinity at tier {decoder.tier.name}; "
+                f"is its waveform beyond all measure? If not, the model is damaged: look at the losses of its train.csv"
+            ) from error
+        for index, hypothesis in zip(indices, hypotheses, strict=True):
             utterance = utterances[index]
-            times = zip(decoder.pieces(hypothesis), decoder.emission_s(hypothesis), strict=True)
             lines[index] = {
                 "id": utterance.id,
                 "block": utterance.block,
                 "duration_s": utterance.duration_s,
                 "ref": utterance.text,
                 "hyp": decoder.text(hypothesis),
-                "tokens": [{"piece": piece, "time_s": seconds} for piece, seconds in times],
+                "tokens": decoder.emitted(hypothesis),
             }
         tokens = sum(len(line["tokens"]) for line in lines.values())
-        journal.close_batch(lines, {"timing": vars(timing), "tokens": tokens})
+        journal.close_batch(lines, {"timing": vars(timing), "tokens": tokens, "measured_on": measured_on})
         if ticker.due():
             _LOG.info("%d of %d utterances", len(journal.finished), len(utterances))
     times = [Timing(**record["timing"]) for record in journal.records]
-    timing = Timing(sum(part.features_s for part in times), sum(part.encode_decode_s for part in times))
-    return timing, sum(record["tokens"] for record in journal.records)
+    return Decoded(
+        Timing(sum(part.features_s for part in times), sum(part.encode_decode_s for part in times)),
+        sum(record["tokens"] for record in journal.records),
+        {
+            name: value if all(record["measured_on"][name] == value for record in journal.records) else None
+            for name, value in measured_on.items()
+        },
+    )
 
 
-def batch_check(decoder: Decoder, utterances: Sequence[Utterance]) -> dict[str, Any]:
-    """Compare some utterances decoded as test sets are with the same one by one and chunk by chunk, and time the latter.
+def batch_check(decoder: Decoder, utterances: Sequence[Utterance], batch_size: int, journal: Journal) -> dict[str, Any]:
+    """Decode some utterances of a decoded test set again, one by one and chunk by chunk, to compare them and to time chunks.
 
-    Floating point sums in another order where matrices have other shapes. `max_logit_difference` is over all frames, before any
-    token; `differing_utterances` have other tokens or other frames. `chunk_ms_*` is what one live stream waits for.
+    Floating point sums in another order where matrices have other shapes. `differing_utterances` have other tokens or other
+    times in `journal`; `max_logit_difference` is over all frames, before any token, against batches of at most `batch_size`.
+    `chunk_ms_*` is what one live stream waits for.
     """
     # From short to long, but no minutes: this is done for every model, precision and tier.
-    ordered = sorted((u for u in utterances if u.duration_s <= _CHECKED_S), key=lambda utterance: utterance.duration_s)
-    chosen: list[Utterance] = []
-    for index in dict.fromkeys(int(share * (len(ordered) - 1)) for share in _CHECKED_SHARES if ordered):
-        if sum(utterance.duration_s for utterance in chosen) < _CHECKED_S:
-            chosen.append(ordered[index])
-    waveforms = [load_audio(utterance, int(decoder.model.cfg.preprocessor.sample_rate)) for utterance in chosen]
+    by_length = sorted(range(len(utterances)), key=lambda index: utterances[index].duration_s)
+    short = [index for index in by_length if utterances[index].duration_s <= _CHECKED_S]
+    chosen: list[int] = []
+    for place in dict.fromkeys(int(share * (len(short) - 1)) for share in _CHECKED_SHARES if short):
+        if sum(utterances[index].duration_s for index in chosen) < _CHECKED_S:
+            chosen.append(short[place])
+    sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
+    if chosen:
+        waveforms = [load_audio(utterances[index], sample_rate) for index in chosen]
+        decoded = [journal.line(index)["tokens"] for index in chosen]
+    else:
+        waveforms = [load_audio(utterances[by_length[0]], sample_rate)[: round(_CHECKED_S * sample_rate)]]
+        decoded = [decoder.emitted(hypothesis) for hypothesis in decoder.decode(waveforms)]
     live, chunks_ms = decoder.chunk_by_chunk(), []
     live.decode(waveforms[:1])  # what the first call sets up is no time of a chunk
-    alone = [live.decode([samples], steps_ms=chunks_ms)[0] for samples in waveforms]
-    together = decoder.decode(waveforms)
-    pairs = zip((live.logits([samples])[0] for samples in waveforms), decoder.logits(waveforms), strict=True)
-    differences = [float((left - right).abs().max()) for left, right in pairs if left.numel()]
+    alone = [live.emitted(live.decode([samples], steps_ms=chunks_ms)[0]) for samples in waveforms]
+    together = [
+        rows
+        for indices in batches([len(samples) for samples in waveforms], batch_size)
+        for rows in zip(indices, decoder.logits([waveforms[index] for index in indices]), strict=True)
+    ]
+    differences = [
+        float((live.logits([waveforms[index]])[0] - logits).abs().max()) for index, logits in together if logits.numel()
+    ]
     return {
         "utterances": len(waveforms),
-        "differing_utterances": sum(left != right for left, right in zip(alone, together, strict=True)),
+        "differing_utterances": sum(left != right for left, right in zip(alone, decoded, strict=True)),
         "max_logit_difference": max(differences, default=0.0),
         "chunks": 0 if decoder.tier.offline else len(chunks_ms),
         "chunk_ms_median": None if decoder.tier.offline else percentile(chunks_ms, 0.5),
@@ -624,4 +725,5 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    # Less a hair: 0.95 * 20 is a little over 19 in floating point.
+    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]

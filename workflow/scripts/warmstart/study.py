@@ -671,12 +671,22 @@ class Study:
                     f"{here} is [{tier.left}, {tier.right}], a context the models are not trained with; add it "
                     f"to training.model.contexts ({[list(context) for context in contexts]}) or take one of those"
                 )
+            if tier.name == "offline" and not tier.offline:
+                raise UserError("tiers.offline streams: give it `offline: true`, or another name")
             named = re.fullmatch(r"(\d+)ms", tier.name)
             if named and int(named[1]) != tier.lookahead_ms:
                 raise UserError(
                     f"tiers.{tier.name} has right context {tier.right}, which is {tier.lookahead_ms} ms of lookahead: "
                     f"call it {tier.lookahead_ms}ms or set the right context to {int(named[1]) / (1000 * FRAME_S) - 1:g}"
                 )
+
+        most = max(right for _, right in contexts)
+        offline = [tier.right for tier in self.tiers.values() if tier.offline]
+        if offline and max(offline) < most:
+            raise UserError(
+                f"no offline tier has the largest right context the models are trained with, {most}: emission delays are "
+                f"measured against it; set the context of one to [left, {most}]"
+            )
 
     def _check_zero_shot(self, name: str, init: dict[str, Any]) -> None:
         if init["zero_shot"] is None:
