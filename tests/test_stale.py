@@ -1,6 +1,7 @@
 """Only stale outputs run again: edits in a finished study, then what real Snakemake plans."""
 
 import os
+import shutil
 
 import pytest
 import yaml
@@ -197,6 +198,26 @@ def test_one_more_test_set_is_decoded_without_the_old_ones(study):
     study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo", str((one / "human.jsonl").relative_to(study.folder)))
     assert (one / "human.jsonl").exists()
     assert (one / "same_voices.json").read_bytes() == before[one / "same_voices.json"]
+
+
+def test_what_a_failed_decode_had_finished_is_not_decoded_again(study):
+    """Snakemake removes all outputs of a job that fails, the finished ones too."""
+    made = "results/hypotheses/it/en/0.004h/seed1/full/560ms"
+    before = (study.folder / made / "same_voices.jsonl").read_bytes()
+    shutil.rmtree(study.folder / made)
+    audio = study.folder / "demo/speech/it/agent-user.flac"
+    whole = audio.read_bytes()
+    audio.write_bytes(whole[:1000])
+    target = ("--cores", "1", "--workflow-profile", "profiles/demo", f"{made}/human.jsonl")
+    failed = study.snakemake(*target, check=False)
+    assert failed.returncode
+    assert "cut human-it-test-agent-user: audio cannot be read" in failed.stdout
+    assert not (study.folder / made / "same_voices.jsonl").exists()
+    audio.write_bytes(whole)
+    said = study.snakemake(*target).stdout
+    assert "6 of 6 utterances were finished by a process before this one" in said
+    assert (study.folder / made / "same_voices.jsonl").read_bytes() == before
+    assert not list((study.folder / made).glob(".*"))
 
 
 def test_a_test_set_taken_out_or_moved_is_scored_without_decoding(study):
