@@ -58,7 +58,6 @@ localrules:
     plan,
     plot,
     build_report,
-    describe_bundle,
 
 
 rule all:

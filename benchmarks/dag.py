@@ -48,7 +48,10 @@ rule bundle:
     output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json"
     shell: "touch {output}"
 rule describe_bundle:
-    input: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json", "tables.csv"
+    input:
+        "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json",
+        lambda w: plan["described"][f"results/bundles/{w.lang}/{w.init}/{w.hours}h/{w.seed}/{w.precision}/{w.tier}/README.md"],
+        lambda w: plan["tests"][w.lang],
     output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/README.md"
     shell: "touch {output}"
 for LANG, SETS in plan["test_sets"].items():
@@ -119,6 +122,11 @@ def shape(config: dict) -> tuple[dict, int]:
 
     hypotheses = {lang: [bare(path) for path in study.hypotheses(lang)] for lang in study.languages}
     headers = {lang: [path.removesuffix("l") for path in paths] for lang, paths in hypotheses.items()}
+    described = {}
+    for path in study.bundles():
+        _, _, lang, init, hours, seed, precision, tier, _ = path.split("/")
+        found = study.bundle_hypotheses(lang, init, hours.removesuffix("h"), seed.removeprefix("seed"), precision, tier)
+        described[bare(path)] = [bare(name) for one in found for name in (one, one.removesuffix("l"))]
     plan = {
         "test_sets": {lang: study.test_sets(lang) for lang in study.languages},
         "tests": {lang: [study.test_manifest(lang, name) for name in study.test_sets(lang)] for lang in study.languages},
@@ -130,7 +138,8 @@ def shape(config: dict) -> tuple[dict, int]:
         "quantized": [bare(path) for path in study.quantize_reports()],
         "curves": [bare(f"results/runs/{run.path}/train.csv") for run in study.runs()],
         "runs": [bare(f"results/runs/{run.path}/run.json") for run in study.runs()],
-        "bundles": [bare(path) for path in study.bundles()],
+        "bundles": list(described),
+        "described": described,
     }
     jobs = len(study.runs()) * 2 + sum(1 for run in study.runs() for _ in study.precisions(run))
     return plan, jobs

@@ -39,6 +39,18 @@ def test_one_language_or_one_run_is_a_target_of_its_own(checkout: Checkout):
     assert not {"quantize", "decode_de", "score"} & set(jobs)
 
 
+def test_a_bundle_of_one_run_takes_that_run_alone(checkout: Checkout):
+    jobs = checkout.planned("results/bundles/de/ml/100h/seed1/int4/560ms/README.md", config=None)
+    assert {name: jobs[name] for name in ("train", "quantize", "build_bundle", "describe_bundle")} == dict.fromkeys(
+        ("train", "quantize", "build_bundle", "describe_bundle"), 1
+    )
+    assert jobs["decode_de"] == 2  # int4 and full at this tier
+    assert not {"score", "aggregate", "plot", "build_report"} & set(jobs)
+    # int4 is decoded at 560 ms only: the rates of this bundle are of full, and no encoder is quantised for them.
+    jobs = checkout.planned("results/bundles/de/ml/100h/seed1/int4/160ms/README.md", config=None)
+    assert (jobs["train"], jobs["decode_de"], jobs.get("quantize")) == (1, 1, None)
+
+
 def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout, tmp_path):
     """Four seeds make 4000 hypothesis files; Linux refuses an argument over 128 KiB, and a shell line is one."""
     config = checkout.read_config("config.yaml") | {"seeds": [1, 2, 3, 4]}

@@ -141,8 +141,20 @@ def test_the_bundle_is_whole(smoke):
     }
 
 
+def test_the_readme_of_the_bundle_has_the_rates_of_the_study(smoke):
+    text = (smoke.folder / "results/bundles/it/ml/0.02h/seed1/int4/560ms/README.md").read_text(encoding="utf-8")
+    with open(smoke.folder / "results/tables/wer.csv", encoding="utf-8", newline="") as stream:
+        table = {(row["precision"], row["test_set"]): row for row in csv.DictReader(stream)
+                 if (row["lang"], row["init"], row["hours"], row["tier"]) == ("it", "ml", "0.02", "560ms")}  # fmt: skip
+    found = [line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| (int4|full) ", line)]
+    assert [row[0] for row in found] == ["int4"] * 3 + ["full"] * 3
+    for precision, test_set, _, words, wer, *_ in found:
+        of_study = table[precision, test_set]
+        assert (words, wer) == (of_study["words"], f"{float(of_study['wer_pct']):.2f}")
+
+
 def test_every_job_left_a_log_and_a_benchmark(smoke):
-    for stage in ("train", "quantize", "decode", "build_pool", "score"):
+    for stage in ("train", "quantize", "decode", "build_pool", "score", "build_bundle", "describe_bundle"):
         logs = {
             path.relative_to(smoke.folder / "logs").with_suffix("") for path in (smoke.folder / f"logs/{stage}").rglob("*.log")
         }

@@ -11,7 +11,6 @@ from warmstart import recipe
 
 pytestmark = pytest.mark.slow
 
-EVIDENCE = {"aggregate", "plot", "build_report", "describe_bundle"}
 HEAVY = {
     "download_corpus",
     "prepare_manifest",
@@ -61,7 +60,9 @@ def test_a_new_language_runs_its_own_jobs_and_the_evidence(study, checkout):
     ]
     assert heavy
     assert all("/fr/" in path or "/fr." in path for path in heavy)
-    assert EVIDENCE & set(study.planned()) >= {"aggregate", "plot", "build_report"}
+    jobs = study.planned()
+    assert set(jobs) >= {"aggregate", "plot", "build_report"}
+    assert jobs["describe_bundle"] == 1, "its own bundle's alone"
 
 
 def test_a_new_tier_is_decoded_and_nothing_else_is(study):
@@ -71,6 +72,7 @@ def test_a_new_tier_is_decoded_and_nothing_else_is(study):
     jobs = study.planned()
     assert jobs["decode_it"] == 4  # 2 inits x 2 budgets at one tier
     assert not (HEAVY - {"decode_it"}) & set(jobs)
+    assert "describe_bundle" not in jobs
     assert all("/160ms/" in path for path in study.planned_outputs() if path.startswith("results/hypotheses/"))
 
 
@@ -122,7 +124,7 @@ def test_edited_statistics_make_tables_again_and_no_scores(study):
     with open(study.folder / "workflow/scripts/warmstart/statistics.py", "a", encoding="utf-8") as stream:
         stream.write("\n# another interval\n")
     jobs = study.planned()
-    assert {"aggregate", "plot", "build_report"} <= set(jobs)
+    assert {"aggregate", "plot", "build_report", "describe_bundle"} <= set(jobs)
     assert not (HEAVY | {"score"}) & set(jobs)
 
 
@@ -300,7 +302,7 @@ def test_following_the_guide_to_a_new_language_plans_only_its_jobs(study):
     config = study.read_config()
     config["languages"]["sv"] = block
     study.write_config(config)
-    shared = ("results/lists/", "results/tables/", "results/figures/", "results/report.html", "results/bundles/")
+    shared = ("results/lists/", "results/tables/", "results/figures/", "results/report.html")
     own = [path for path in study.planned_outputs() if not path.startswith(shared)]
     assert own
     assert all("/sv/" in path or "/sv." in path for path in own)

@@ -1,11 +1,16 @@
 """Deployable bundles: streaming ONNX encoder, decoder, joiner and tokens that sherpa-onnx loads as they are.
 
-in    results/runs/.../model.nemo; for the README results/tables/wer.csv
+in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test manifests
 out   results/bundles/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/
 """
 
 BUNDLE = f"results/bundles/{grid.RUN}/{{precision}}/{{tier}}"
 BUNDLE_FILES = ["encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "bundle.json"]
+
+
+def bundle_hypotheses(wildcards):
+    """What a README has its rates from."""
+    return STUDY.bundle_hypotheses(**wildcards)
 
 
 rule build_bundle:
@@ -38,25 +43,38 @@ rule build_bundle:
         " --output-dir {params.directory:q} --log {log:q}"
 
 
-# Apart, because the tables change with every run that a study gets, and the networks do not.
+# Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates come from the run's own
+# hypotheses and not from the tables, which wait for the whole study and pool its seeds.
 rule describe_bundle:
     input:
         about=f"{BUNDLE}/bundle.json",
-        scores="results/tables/wer.csv",
-        code=code("describe_bundle.py", "warmstart/bundle.py"),
+        hypotheses=bundle_hypotheses,
+        headers=lambda wildcards: [header(path) for path in bundle_hypotheses(wildcards)],
+        tests=lambda wildcards: [STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)],
+        code=code(
+            "describe_bundle.py", "warmstart/bundle.py", "warmstart/scoring.py", "warmstart/statistics.py", "warmstart/text.py"
+        ),
     output:
         page=f"{BUNDLE}/README.md",
     log:
         f"logs/describe_bundle/{grid.RUN}/{{precision}}/{{tier}}.log",
+    benchmark:
+        f"results/benchmarks/describe_bundle/{grid.RUN}/{{precision}}/{{tier}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
+        tests=lambda wildcards: named(
+            {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
+        ),
+        settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.lang)),
         origin=lambda wildcards: as_json(STUDY.bundle_origin(wildcards.init)),
         directory=lambda wildcards, output: str(Path(output.page).parent),
     message:
         "README of the bundle of {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
     shell:
-        "python {params.program:q} --bundle {params.directory:q} --scores {input.scores:q} --origin {params.origin:q}"
-        " --log {log:q}"
+        "python {params.program:q} --bundle {params.directory:q} --hypotheses {input.hypotheses:q} --tests {params.tests:q}"
+        " --settings {params.settings:q} --origin {params.origin:q} --log {log:q}"

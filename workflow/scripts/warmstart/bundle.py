@@ -9,7 +9,6 @@ Source of the metadata: k2-fsa/sherpa-onnx, scripts/nemo/fast-conformer-hybrid-t
 """
 
 import contextlib
-import csv
 import json
 import logging
 import os
@@ -24,7 +23,8 @@ from warmstart import files, quantization, streaming
 from warmstart.errors import UserError
 
 _PACKAGES = ("sherpa-onnx", "onnxruntime", "nemo-toolkit", "torch")
-_README_COLUMNS = ("precision", "tier", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct")
+_README_COLUMNS = ("precision", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct")
+_README_COLUMNS += ("rtfx", "engine", "device_name")
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
 # Zeros in front, in samples. Its frames are centred half a hop late: 80 samples line them up. The first window is two encoder
@@ -81,28 +81,6 @@ def write_tokens(model, path: Path) -> None:
     pieces = model.tokenizer.ids_to_tokens(list(range(model.joint.num_classes_with_blank - 1)))
     lines = [f"{piece} {index}" for index, piece in enumerate([*pieces, "<blk>"])]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def measured_rows(scores: str | Path | None, wanted: dict[str, Any]) -> list[dict[str, str]]:
-    """Rows of a WER table that are about this bundle.
-
-    Args:
-        scores: CSV with a column for each of `wanted` that it knows, or None.
-        wanted: values by column; numbers are compared as numbers.
-    """
-    if scores is None:
-        return []
-
-    def same(found: str, value: Any) -> bool:
-        try:
-            return float(found) == float(value)
-        except ValueError:
-            return found == str(value)
-
-    with open(scores, encoding="utf-8", newline="") as stream:
-        return [
-            row for row in csv.DictReader(stream) if all(same(row[key], value) for key, value in wanted.items() if key in row)
-        ]
 
 
 def _log_guard(model) -> float:
@@ -215,25 +193,121 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
     return result
 
 
-def _short(value: str) -> str:
-    """A table cell: numbers with a fraction to two decimals."""
-    try:
-        return f"{float(value):.2f}" if "." in value else value
-    except ValueError:
-        return value
+def measure(
+    about: dict[str, Any], hypotheses: Sequence[str | Path], tests: dict[str, Path], settings: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Rates of a bundle's own run, from its hypotheses: what `score.py` counts, with the intervals of `aggregate.py`.
+
+    Args:
+        about: content of `bundle.json`.
+        hypotheses: files of this run at this tier, with their headers.
+        tests: test set -> manifest.
+        settings: of `Study.bundle_settings`: `text`, `test_set_text`, `statistics`.
+
+    Returns:
+        A row for each file, of `_README_COLUMNS`; percent. An interval is NaN where the test set is one block.
+
+    Raises:
+        UserError: hypotheses of another model or tier, or what `scoring.Scorer` refuses.
+    """
+    if not hypotheses:
+        return []
+    import numpy
+
+    from warmstart import scoring, statistics
+
+    lang, chosen, rows = about["keys"]["lang"], settings.get("statistics") or {}, []
+    scorer = scoring.Scorer(lang, settings, tests, None)
+    for path in map(Path, hypotheses):
+        header = scorer.header(path)
+        if (header["model_sha256"], header["tier"]) != (about["model_sha256"], about["tier"]["name"]):
+            raise UserError(
+                f"{path}: decoded with another model or at another tier ({header['tier']}) than this bundle's; decode again,"
+                " or make the bundle again"
+            )
+        counts = scorer.score(path, header, None)
+        errors, words, wrong, characters = (
+            sum(numpy.asarray(counts[name], dtype=float) for name in names)
+            for names in (
+                ("substitutions", "deletions", "insertions"),
+                ("ref_words",),
+                ("char_substitutions", "char_deletions", "char_insertions"),
+                ("ref_chars",),
+            )
+        )
+        _, block = numpy.unique(counts["block"], return_inverse=True)
+        draws = statistics.cell_draws(
+            numpy.bincount(block, errors)[None],
+            numpy.bincount(block, words),
+            [[0]],
+            chosen.get("replicates", 10000),
+            statistics.generator(chosen.get("seed", 1), "blocks", lang, header["test_set"]),
+            lambda _: statistics.generator(0),  # for several seeds; this is one
+        )
+        wer = draws[0].scaled(100.0)
+        low, high = wer.interval(chosen.get("confidence", 0.95))
+        rows.append(
+            {
+                **{name: header.get(name) for name in ("precision", "test_set", "rtfx", "engine", "device_name")},
+                "utterances": len(errors),
+                "words": int(words.sum()),
+                "wer_pct": wer.value,
+                "wer_low_pct": low,
+                "wer_high_pct": high,
+                "cer_pct": 100.0 * float(wrong.sum() / characters.sum()) if characters.sum() else float("nan"),
+            }
+        )
+    return rows
 
 
-def readme(about: dict[str, Any], measured: list[dict[str, str]], origin: dict[str, Any]) -> str:
+def _short(value: Any) -> str:
+    """A table cell: numbers with a fraction to two decimals, `-` for what is not known."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _computes(settings: dict[str, Any]) -> str:
+    """Weights and activations of a precision, in words."""
+    if settings["scheme"] == "fp32":
+        return "weights float32, activations float32"
+    activations = "int8 where they meet these weights (accuracy_level 4)" if settings["accuracy_level"] else "float32"
+    return f"weights {settings['bits']} bit ({settings['scheme']}, block {settings['block_size']}), activations {activations}"
+
+
+def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: float) -> list[str]:
+    """Lines on the rates of this run."""
+    own, tier = about["precision"], about["tier"]["name"]
+    scored = list(dict.fromkeys(row["precision"] for row in rows))
+    lines = []
+    if own not in scored:
+        others = f" The rows below are of {', '.join(f'`{name}`' for name in scored)}, not of these weights." if scored else ""
+        lines += [f"**`{own}`, the precision of this bundle, was not scored at {tier} for this run.**{others}", ""]
+    if rows:
+        lines += [
+            "| " + " | ".join(_README_COLUMNS) + " |",
+            "|" + " --- |" * len(_README_COLUMNS),
+            *("| " + " | ".join(_short(row[column]) for column in _README_COLUMNS) + " |" for row in rows),
+            "",
+            f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively (NeMo's features and chunks) by the"
+            f" study; `full` is PyTorch with the weights as trained. Intervals ({confidence:.0%}) are of the test set's blocks:"
+            " speakers, sentences or utterances; the randomness of training is not in them. `rtfx` is audio per compute time of"
+            " whole batches, not of one stream.",
+            "",
+        ]
+    return lines
+
+
+def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[str, Any], confidence: float = 0.95) -> str:
     """The bundle's README.
 
     Args:
         about: content of `bundle.json`.
-        measured: rows of a WER table about it.
+        measured: rows of `measure`.
         origin: `licence` of the bundle; `init` with name, licence, source.
+        confidence: of the intervals in `measured`.
     """
-    keys, tier, settings = about["keys"], about["tier"], about["settings"]
-    scheme = settings["scheme"]
-    weights = "float32" if scheme == "fp32" else f"{settings['bits']} bit ({scheme}, block {settings['block_size']})"
+    keys, tier = about["keys"], about["tier"]
     seconds = tail_s(streaming.Tier(**tier))
     met, init = about["agreement"], origin.get("init") or {}
     lines = [
@@ -241,7 +315,8 @@ def readme(about: dict[str, Any], measured: list[dict[str, str]], origin: dict[s
         "",
         f"Cache-aware FastConformer transducer, encoder started from `{keys['init']}`, fine-tuned on {keys['hours']} h"
         f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of {(tier['right'] + 1) * 80} ms,"
-        f" {tier['left'] * 80} ms of left context. Encoder weights: {weights}, {about['encoder_bytes'] / 1e6:.1f} MB.",
+        f" {tier['left'] * 80} ms of left context. Precision `{about['precision']}`: encoder {_computes(about['settings'])};"
+        f" {about['encoder_bytes'] / 1e6:.1f} MB.",
         "",
         "## Use",
         "",
@@ -269,16 +344,7 @@ def readme(about: dict[str, Any], measured: list[dict[str, str]], origin: dict[s
         "",
         "## Measured",
         "",
-    ]
-    if measured:
-        columns = [column for column in _README_COLUMNS if column in measured[0]]
-        lines += ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-        lines += ["| " + " | ".join(_short(row[column]) for column in columns) + " |" for row in measured]
-        lines += ["", "Decoded natively (NeMo's features and chunks) by the study."]
-    else:
-        lines += ["No scores were given when this page was written."]
-    lines += [
-        "",
+        *_measured(about, measured, confidence),
         "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With the zeros above its frames and"
         " chunks are those of the native decode, and what is left is the edge of the signal; without them 160 ms are lost."
         f" Against the native decode with the same weights, on {met['utterances']} utterances ({met['native_words']} words):",
@@ -327,24 +393,27 @@ def verify(folder: str | Path) -> dict[str, Any]:
     return about
 
 
-def describe(folder: str | Path, scores: str | Path | None, origin: dict[str, Any]) -> None:
+def describe(
+    folder: str | Path,
+    hypotheses: Sequence[str | Path],
+    tests: dict[str, Path],
+    settings: dict[str, Any],
+    origin: dict[str, Any],
+) -> None:
     """Write the README of a bundle that is there.
 
     Args:
-        scores: WER table, or None.
+        hypotheses, tests, settings: see `measure`; no hypotheses = nothing was scored.
         origin: see `readme`.
 
     Raises:
-        UserError: no such bundle or table.
+        UserError: no such bundle, or what `measure` refuses.
     """
     folder = Path(folder)
     about = _read_about(folder)
-    if scores is not None and not Path(scores).is_file():
-        raise UserError(f"{scores}: no such table; leave --scores out or run rule aggregate")
-    wanted = {key: about["keys"][key] for key in ("lang", "init", "hours") if key in about["keys"]}
-    measured = measured_rows(scores, {**wanted, "tier": about["tier"]["name"]})
-    with files.atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(readme(about, measured, origin), encoding="utf-8")
+    measured = measure(about, hypotheses, tests, settings)
+    confidence = (settings.get("statistics") or {}).get("confidence", 0.95)
+    files.write_text(folder / "README.md", readme(about, measured, origin, confidence))
 
 
 def build(

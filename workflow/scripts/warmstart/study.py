@@ -373,6 +373,19 @@ class Study:
             if run.init == wanted["init"] and run.hours == self.budgets(lang)[-1] and run.seed == self.config["seeds"][0]
         ]
 
+    def bundle_hypotheses(self, lang: str, init: str, hours: str, seed: str, precision: str, tier: str) -> list[str]:
+        """Hypothesis files that a bundle's README has its rates from: the run's own at this tier, those of its precision first,
+        then those of `full`. A precision that the study does not decode there has none.
+        """
+        run = Run(lang, init, hours, int(seed))
+        decoded = [name for name, at in self.precisions(run) if at.name == tier]
+        return [
+            f"results/hypotheses/{run.path}/{name}/{tier}/{test_set}.jsonl"
+            for name in dict.fromkeys([precision, FULL])
+            if name in decoded
+            for test_set in self.test_sets(lang)
+        ]
+
     def bundle_tiers(self) -> list[str]:
         """Tiers that a bundle can be made for: it streams."""
         return [tier.name for tier in self.tiers.values() if not tier.offline]
@@ -524,6 +537,11 @@ class Study:
         recipe = self.config["inits"][init]["pretrain"]
         text = {lang: self.text(lang) for lang in recipe["languages"]}
         return {**recipe, "model": self.config["training"]["model"], "text": text}
+
+    def bundle_settings(self, lang: str) -> dict[str, Any]:
+        """What `describe_bundle.py` scores with."""
+        wanted = ("replicates", "confidence", "seed")
+        return {**self.text_settings(lang), "statistics": {key: self.config["statistics"][key] for key in wanted}}
 
     def bundle_origin(self, init: str) -> dict[str, Any]:
         """The licence chain of a bundle."""
