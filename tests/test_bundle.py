@@ -52,6 +52,17 @@ def test_sherpa_decodes_a_real_recording_with_other_precisions(toy_model_path, t
     assert bundle.recognize(bundle.open_recognizer(found), clips[0], SAMPLE_RATE, 0.58)
 
 
+def test_weights_beside_the_graph_ship_and_are_counted(toy_model_path, tmp_path, clips, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(quantization, "_PROTOBUF_LIMIT_BYTES", 100_000)
+    found = build(toy_model_path, tmp_path, clips[:1], {"scheme": None})
+    about, data = bundle.verify(found), found / "encoder.onnx.data"
+    assert bundle.recognize(bundle.open_recognizer(found), clips[0], SAMPLE_RATE, 0.58)
+    assert about["encoder_bytes"] == (found / "encoder.onnx").stat().st_size + data.stat().st_size
+    assert about["files"]["encoder.onnx.data"]["sha256"] == files.digest(data)
+    assert data.stat().st_mode == (found / "encoder.onnx").stat().st_mode
+    assert f"; {about['encoder_bytes'] / 1e6:.1f} MB." in (found / "README.md").read_text(encoding="utf-8")
+
+
 def test_sherpa_decodes_a_real_recording(int4_bundle):
     samples, rate = soundfile.read(int4_bundle / "example.wav", dtype="float32")
     tokens = bundle.recognize(bundle.open_recognizer(int4_bundle), samples, rate, 0.58)

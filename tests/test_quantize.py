@@ -1,6 +1,9 @@
 """The encoder files compute what PyTorch computes with the same weights, and their reports say what is in them."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy
 import onnx
@@ -39,6 +42,19 @@ def make(toy_model_path, folder, tier, **settings):  # noqa: F811
     return path, json.loads(report.read_text())
 
 
+def one_product(seed):
+    """A graph whose weights alone depend on the seed."""
+    weight = numpy.random.default_rng(seed).normal(size=(128, 24)).astype(numpy.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="layers.0.linear/MatMul")],
+        "one",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", 128])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", 24])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+
+
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
 @pytest.mark.parametrize("settings", [{"scheme": "fp32"}, INT4], ids=["fp32", "int4"])
 def test_tokens_equal_pytorch_with_the_same_weights(toy_model_path, tmp_path, speech, tier, settings):  # noqa: F811
@@ -60,15 +76,8 @@ def test_tokens_equal_pytorch_with_the_same_weights(toy_model_path, tmp_path, sp
 def test_dequantised_weight_is_what_onnxruntime_multiplies_with(scheme, bits):
     import onnxruntime
 
-    weight = numpy.random.default_rng(1).normal(size=(128, 24)).astype(numpy.float32)
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="layers.0.linear/MatMul")],
-        "one",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", 128])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", 24])],
-        [onnx.numpy_helper.from_array(weight, "w")],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
+    model = one_product(1)
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0])
     quantized = quantization.quantize(model, Scheme(scheme, bits))
     session = onnxruntime.InferenceSession(quantized.SerializeToString(), providers=["CPUExecutionProvider"])
     multiplied = session.run(None, {"x": numpy.eye(128, dtype=numpy.float32)})[0]
@@ -158,6 +167,76 @@ def test_every_precision_of_a_study_runs_from_file_to_hypotheses(toy_model_path,
     # int8 activations are not what the dequantised weights compute: their tokens, and their parity, are their own.
     assert same == (settings.get("accuracy_level") != 4)
     assert (report["parity"]["max_abs"] < 1e-4) == same
+
+
+def test_weights_beside_a_graph_are_covered_by_its_digest_and_go_with_it(tmp_path, monkeypatch):
+    path = tmp_path / "encoder.onnx"
+    small = one_product(1).SerializeToString(deterministic=True)
+    assert quantization.save(one_product(1), path) == path.stat().st_size
+    assert onnx.load(str(path)).SerializeToString(deterministic=True) == small
+    assert not onnx.load(str(path)).metadata_props, "what was made before has the same bytes"
+    monkeypatch.setattr(quantization, "_PROTOBUF_LIMIT_BYTES", 1000)
+    digests = set()
+    for seed in (1, 2):
+        written = quantization.save(one_product(seed), path)
+        data = tmp_path / "encoder.onnx.data"
+        assert written == path.stat().st_size + data.stat().st_size
+        assert data.stat().st_size == 128 * 24 * 4, "nothing of the former weights"
+        assert data.stat().st_mode == path.stat().st_mode
+        digests.add(files.digest(path))
+    assert len(digests) == 2
+    quantization.save(one_product(1), path)
+    assert files.digest(path) in digests, "the same weights give the same bytes"
+    monkeypatch.undo()
+    quantization.save(one_product(1), path)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[2:]
+from test_quantize import one_product
+from warmstart import quantization
+quantization._PROTOBUF_LIMIT_BYTES = 1000
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the weights are written, the graph is about to get its name
+quantization.save(one_product(2), sys.argv[1])
+"""
+
+
+def test_killed_while_weights_are_written_leaves_no_graph_beside_weights_of_another(tmp_path, monkeypatch):
+    path = tmp_path / "encoder.onnx"
+    monkeypatch.setattr(quantization, "_PROTOBUF_LIMIT_BYTES", 1000)
+    quantization.save(one_product(1), path)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), *sys.path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "encoder.onnx.data").exists()
+    assert not path.exists()
+    quantization.save(one_product(3), path)
+    found = onnx.numpy_helper.to_array(onnx.load(str(path)).graph.initializer[0])
+    expected = onnx.numpy_helper.to_array(one_product(3).graph.initializer[0])
+    assert numpy.array_equal(found, expected)
+
+
+def test_an_encoder_with_weights_beside_it_decodes_and_refuses_others(toy_model_path, tmp_path, speech, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(quantization, "_PROTOBUF_LIMIT_BYTES", 100_000)
+    path, report = make(toy_model_path, tmp_path, TIERS[0], scheme="fp32")
+    data = path.with_name(path.name + ".data")
+    assert report["bytes"]["encoder"] == path.stat().st_size + data.stat().st_size
+    assert report["parity"]["max_abs"] < 1e-4
+    model = streaming.load_model(toy_model_path)
+    expected = Decoder(model, Tier("full", *TIERS[0].context, offline=True)).decode(speech)
+    assert Decoder(model, TIERS[0], streaming.OnnxEncoder(path, TIERS[0])).decode(speech) == expected
+    weights = bytearray(data.read_bytes())
+    weights[1000] ^= 1
+    data.write_bytes(weights)
+    for opened in (lambda: streaming.OnnxEncoder(path, TIERS[0]), lambda: quantization.load_weights(model.encoder, path)):
+        with pytest.raises(UserError, match=r"\.onnx\.data: not the weights that .*\.onnx was written with; make both again"):
+            opened()
+    data.unlink()
+    with pytest.raises(UserError, match=r"onnx\.data: no weights that"):
+        quantization.load_weights(model.encoder, path)
+    with pytest.raises(UserError, match="cannot load it"):
+        streaming.OnnxEncoder(path, TIERS[0])
 
 
 def test_bad_input_is_refused(toy_model_path, tmp_path):  # noqa: F811

@@ -2,6 +2,8 @@
 
 in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test manifests
 out   results/bundles/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/
+
+Beyond 2 GB the encoder's weights lie in encoder.onnx.data, which is no output, because a smaller one has none.
 """
 
 BUNDLE = f"results/bundles/{grid.RUN}/{{precision}}/{{tier}}"

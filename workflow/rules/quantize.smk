@@ -2,6 +2,9 @@
 
 in    results/runs/.../model.nemo
 out   results/runs/.../{precision}/{tier}/{encoder.onnx,quantize.json}
+
+Beyond 2 GB the weights lie in encoder.onnx.data. It is no output, because a smaller encoder has none; the program removes what a
+former one left, and the encoder names its digest.
 """
 
 

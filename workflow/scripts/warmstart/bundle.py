@@ -466,7 +466,7 @@ def build(
             "settings": vars(scheme),
             "model_sha256": files.digest(model_path),
             "processor": platform.processor() or platform.machine(),
-            "encoder_bytes": (folder / "encoder.onnx").stat().st_size,
+            "encoder_bytes": sum(path.stat().st_size for path in folder.glob("encoder.onnx*")),  # with its .data
             "feature_dim": model.encoder._feat_in,
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "example": {

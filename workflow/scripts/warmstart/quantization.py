@@ -42,6 +42,7 @@ OUTPUTS = ["outputs", "encoded_lengths", "cache_last_channel_next", "cache_last_
 
 # protobuf refuses larger messages; behind it the weights lie beside the graph.
 _PROTOBUF_LIMIT_BYTES = 2_000_000_000
+_DATA_DIGEST = "warmstart_data_sha256"
 
 # kaldi-native-fbank floors energies at float32's epsilon, 2^-23, before its logarithm: -15.9424; a little above it.
 _SHERPA_LOG_FLOOR = -15.942
@@ -358,12 +359,15 @@ def load_weights(encoder, path: str | Path, any_activations: bool = False) -> No
     graph with int8 activations too, and then it does not.
 
     Raises:
-        UserError: the graph has int8 activations, which weights alone do not reproduce, or does not fit the encoder.
+        UserError: the graph has int8 activations, which weights alone do not reproduce, or does not fit the encoder; or see
+            `require_data`.
     """
     import onnx
     import torch
 
-    model = onnx.load(str(path))
+    model = onnx.load(str(path), load_external_data=False)
+    require_data(path, {entry.key: entry.value for entry in model.metadata_props})
+    onnx.load_external_data_for_model(model, str(Path(path).parent))
     if accuracy_levels(model) - {0} and not any_activations:
         raise UserError(
             f"{path}: made with accuracy_level 4 (int8 activations), which PyTorch does not compute; decode it at a streaming"
@@ -452,23 +456,60 @@ def set_metadata(model: "onnx.ModelProto", values: dict[str, str]) -> None:
         model.metadata_props.add(key=key, value=value)
 
 
+def _data_of(path: str | Path) -> Path:
+    """Where the weights of a graph beyond protobuf's limit lie."""
+    return Path(path).with_name(Path(path).name + ".data")
+
+
 def save(model: "onnx.ModelProto", path: str | Path) -> int:
     """Write a graph as one file, whole or not at all; beyond protobuf's 2 GB its weights go to `<name>.data` beside it.
+
+    Such a graph names the digest of its weights, so that its own covers them (`require_data`). What was under these names goes,
+    the graph first: a kill at any moment leaves no graph beside weights of another one.
 
     Returns:
         Bytes written.
     """
     import onnx
+    from onnx import external_data_helper as external
 
-    path = Path(path)
-    with files.atomic_path(path) as temporary:
-        if graph_bytes(model) < _PROTOBUF_LIMIT_BYTES:
+    path, data = Path(path), _data_of(path)
+    if graph_bytes(model) < _PROTOBUF_LIMIT_BYTES:
+        with files.atomic_path(path) as temporary:
             onnx.save_model(model, str(temporary))
-            return temporary.stat().st_size
-        data = path.with_name(path.name + ".data")
+            written = temporary.stat().st_size
         data.unlink(missing_ok=True)
-        onnx.save_model(model, str(temporary), save_as_external_data=True, all_tensors_to_one_file=True, location=data.name)
+        return written
+    path.unlink(missing_ok=True)
+    data.unlink(missing_ok=True)  # onnx would append to it
+    with files.atomic_path(path) as temporary:
+        try:
+            external.convert_model_to_external_data(model, all_tensors_to_one_file=True, location=data.name)
+            external.write_external_data_tensors(model, str(path.parent))
+            known = {entry.key: entry.value for entry in model.metadata_props}
+            set_metadata(model, {**known, _DATA_DIGEST: files.digest(data)})
+            onnx.save_model(model, str(temporary))
+        except BaseException:
+            data.unlink(missing_ok=True)
+            raise
+        data.chmod(temporary.stat().st_mode & 0o777)  # onnx makes it readable by its owner alone
         return temporary.stat().st_size + data.stat().st_size
+
+
+def require_data(path: str | Path, metadata: dict[str, str]) -> None:
+    """Check that the weights beside a graph are those it was written with.
+
+    Args:
+        metadata: of the graph; graphs with their weights inside name no digest.
+
+    Raises:
+        UserError: they are missing or others.
+    """
+    data = _data_of(path)
+    if (digest := metadata.get(_DATA_DIGEST)) and not (data.is_file() and files.digest(data) == digest):
+        raise UserError(
+            f"{data}: {'not the' if data.is_file() else 'no'} weights that {path} was written with; make both again"
+        )
 
 
 def parity(model, tier: streaming.Tier, encoder_path: str | Path, chunks: int = 4) -> dict[str, Any]:

@@ -327,6 +327,8 @@ class OnnxEncoder:
     def __init__(self, path: str | Path, tier: Tier, model_sha256: str | None = None, threads: int = 1):
         import onnxruntime
 
+        from warmstart import quantization
+
         if not Path(path).is_file():
             raise UserError(f"{path}: no such encoder; make it with quantize.py")
         options = onnxruntime.SessionOptions()
@@ -349,6 +351,7 @@ class OnnxEncoder:
                 f"{path}: made of a model with sha256 {metadata['warmstart_model_sha256'][:12]}…,"
                 f" --model has {model_sha256[:12]}…; run quantize.py again"
             )
+        quantization.require_data(path, metadata)
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._cache_shapes = [value.shape[1:] for value in self._session.get_inputs()[2:4]]
 
