@@ -1,6 +1,7 @@
 """A bundle loads in sherpa-onnx as it is, holds the weights that were scored, and is whole or absent."""
 
 import json
+from types import SimpleNamespace
 
 import numpy
 import onnx
@@ -61,6 +62,73 @@ def test_weights_beside_the_graph_ship_and_are_counted(toy_model_path, tmp_path,
     assert about["files"]["encoder.onnx.data"]["sha256"] == files.digest(data)
     assert data.stat().st_mode == (found / "encoder.onnx").stat().st_mode
     assert f"; {about['encoder_bytes'] / 1e6:.1f} MB." in (found / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_the_readme_shows_prints_what_it_says(toy_model_path, tmp_path, clips, monkeypatch, capsys):  # noqa: F811
+    loud = clips[0] * (1.6 / abs(clips[0]).max())  # PCM_16 clips it
+    found = build(toy_model_path, tmp_path, [loud], {"scheme": None})
+    shown = bundle.verify(found)["example"]["sherpa_onnx"]
+    recognizer = bundle.open_recognizer(found)
+    assert "".join(bundle.recognize(recognizer, loud, SAMPLE_RATE, 0.58)).strip() != shown, "the file sounds as the samples do"
+    text = (found / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(found)
+    capsys.readouterr()
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    assert capsys.readouterr().out.strip() == shown != ""
+    assert f"What this prints for it here: {shown}\n" in text
+
+
+def test_zeros_in_front_are_as_long_at_every_sample_rate(int4_bundle):
+    recognizer = bundle.open_recognizer(int4_bundle)
+
+    def windows(rate, seconds):
+        stream = bundle.open_stream(recognizer, numpy.zeros(round(seconds * rate), numpy.float32), rate, bundle.tail_s(TIER))
+        count = 0
+        while recognizer.is_ready(stream):
+            recognizer.decode_stream(stream)
+            count += 1
+        return count
+
+    for more in range(0, 560, 70):  # somewhere in there 110 ms less are a window less
+        counts = {rate: windows(rate, 1.005 + more / 1000) for rate in (8000, 16000, 48000)}
+        assert len(set(counts.values())) == 1, (more, counts)
+    assert "[0.0] * round(0.165 * rate)" in (int4_bundle / "README.md").read_text(encoding="utf-8")
+
+
+def test_words_that_sherpa_adds_where_the_native_decode_has_none_are_counted(int4_bundle, clips):
+    class Deaf:
+        model, tier = SimpleNamespace(cfg=SimpleNamespace(preprocessor=SimpleNamespace(sample_rate=SAMPLE_RATE))), TIER
+
+        def decode(self, waveforms):
+            return [None for _ in waveforms]
+
+        def text(self, _):
+            return ""
+
+    found = bundle.agreement(int4_bundle, Deaf(), clips)
+    recognizer = bundle.open_recognizer(int4_bundle)
+    said = sum(len("".join(bundle.recognize(recognizer, clip, SAMPLE_RATE, 0.58)).split()) for clip in clips)
+    assert found["native_words"] == 0
+    assert found["variants"][-1]["differing_words"] == said > 0
+
+
+def test_an_emptied_cache_cuts_new_frames_off_as_the_readme_says(int4_bundle):
+    """What `recognizer.reset` does; the day it costs nothing, the README may say so."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(int4_bundle / "encoder.onnx"), providers=["CPUExecutionProvider"])
+    cache = [numpy.zeros((1, *value.shape[1:]), numpy.float32) for value in session.get_inputs()[2:4]]
+    window = numpy.random.default_rng(1).normal(-6, 3, (1, 80, 65)).astype(numpy.float32)
+    other = window.copy()
+    other[:, :, 9:16] += 3  # the first 9 were in the window before
+
+    def encoded(features, heard):
+        values = [features, numpy.array([65]), *cache, numpy.array([heard])]
+        return session.run(None, dict(zip(quantization.INPUTS, values, strict=True)))[0]
+
+    assert numpy.array_equal(encoded(window, 0), encoded(other, 0))
+    assert abs(encoded(window, 7) - encoded(other, 7)).max() > 1e-3
+    assert "`recognizer.reset(stream)`" in (int4_bundle / "README.md").read_text(encoding="utf-8")
 
 
 def test_sherpa_decodes_a_real_recording(int4_bundle):

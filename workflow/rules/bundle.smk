@@ -32,7 +32,7 @@ rule build_bundle:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("build_bundle"),
-        recipe=4,
+        recipe=5,
         run=run_keys,
         tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
