@@ -1,6 +1,9 @@
 """READMEs of bundles: the rates of their own run and precision, from its hypotheses."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from test_score import TEXT, write_hypotheses, write_manifest
@@ -8,7 +11,7 @@ from test_score import TEXT, write_hypotheses, write_manifest
 import aggregate
 import describe_bundle
 import score
-from warmstart import files
+from warmstart import bundle, files
 from warmstart.errors import UserError
 
 KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1}
@@ -110,6 +113,38 @@ def test_the_precision_is_named_and_one_that_was_not_scored_is_said(folder, tmp_
     assert "was not scored at 560ms for this run.**\n" in nothing
     assert rows(other)
     assert "wer_pct" not in nothing
+
+
+def test_a_damaged_bundle_is_refused_by_name(folder, tmp_path):
+    about = files.read_json(folder / "bundle.json")
+    for text, message in [
+        ('{"keys": ', r"bundle.json: damaged \(Expecting value.*make the bundle again"),
+        ("[]", r"bundle.json: lacks keys, tier, .*feature_dim; make the bundle again"),
+        (json.dumps({**about, "tier": 5, "agreement": {}}), r"bundle.json: lacks tier, agreement; make the bundle again"),
+    ]:
+        (folder / "bundle.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            describe(folder)
+    write_about(folder, about)
+    (folder / "joiner.onnx").unlink()
+    (folder / "tokens.txt").write_text("others")
+    with pytest.raises(UserError, match=r"missing \['joiner.onnx'\], changed \['tokens.txt'\]; make the bundle again"):
+        describe(folder)
+    assert not (folder / "README.md").exists()
+
+
+def test_what_killed_builds_left_is_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f".560ms.{os.getpid()}", f".560ms.{dead.pid}", f".560ms.{dead.pid}.former", ".160ms.1", ".560ms.1", ".560ms.keep"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("half")
+    with bundle.atomic_directory(tmp_path / "560ms") as made:
+        (made / "whole").write_text("whole")
+    # Process 1 is alive; the others are not of this bundle.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".160ms.1", ".560ms.1", ".560ms.keep", "560ms"]
+    assert [path.name for path in (tmp_path / "560ms").iterdir()] == ["whole"]
 
 
 def test_hypotheses_of_another_model_or_tier_are_refused(folder, tmp_path):

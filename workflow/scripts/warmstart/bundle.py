@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,18 @@ _README_COLUMNS = ("precision", "test_set", "utterances", "words", "wer_pct", "w
 _README_COLUMNS += ("rtfx", "engine", "device_name")
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
+# What the README is made of, in `bundle.json`.
+_ABOUT: dict[str, set[str]] = {
+    "keys": {"lang", "init", "hours", "seed"},
+    "tier": {"name", "left", "right", "offline"},
+    "settings": {"scheme", "bits", "block_size", "accuracy_level"},
+    "versions": {"sherpa-onnx"},
+    "example": {"id", "reference", "sherpa_onnx"},
+    "agreement": {"utterances", "native_words", "variants", "rtfx"},
+    "files": set(FILES[:5]),
+    **{key: set() for key in ("precision", "model_sha256", "processor", "encoder_bytes", "feature_dim")},
+}
+
 # Zeros in front, in seconds. Its frames are centred half a hop late: 5 ms line them up. The first window is two encoder frames
 # longer than the first chunk, and the export cuts them off: 160 ms more, and nothing of the audio is lost.
 FRONT_S = 0.005 + 0.16
@@ -35,11 +48,29 @@ _FRONTS = {"as it is": 0.0, "5 ms of zeros in front": 0.005, "165 ms of zeros in
 _LOG = logging.getLogger("warmstart.bundle")
 
 
+def _runs(process: int) -> bool:
+    """Whether a process of this machine is alive, whoever owns it."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextlib.contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it takes the place of `path` when the block ends well, and goes when it raises."""
+    """Give a temporary folder beside `path`; it takes the place of `path` when the block ends well, and goes when it raises.
+
+    What killed processes left of the same `path` goes first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):
+        owner = re.fullmatch(r"(\d+)(\.former)?", left.name.removeprefix(f".{path.name}."))
+        if owner and (int(owner[1]) == os.getpid() or not _runs(int(owner[1]))):
+            shutil.rmtree(left)
     temporary, former = (path.with_name(f".{path.name}.{os.getpid()}{suffix}") for suffix in ("", ".former"))
     temporary.mkdir()
     try:
@@ -373,20 +404,30 @@ def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[s
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
-    if not (folder / "bundle.json").is_file():
+    path = folder / "bundle.json"
+    if not path.is_file():
         raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
-    return files.read_json(folder / "bundle.json")
+    try:
+        about = files.read_json(path)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise UserError(f"{path}: damaged ({error}); make the bundle again with build_bundle.py") from None
+    found = about if isinstance(about, dict) else {}
+    blocks = {key: value if isinstance(value, dict) else {} for key, value in found.items()}
+    lacking = [key for key, parts in _ABOUT.items() if key not in found or not parts <= blocks[key].keys()]
+    if lacking:
+        raise UserError(f"{path}: lacks {', '.join(lacking)}; make the bundle again with build_bundle.py")
+    return about
 
 
 def verify(folder: str | Path) -> dict[str, Any]:
     """Check a bundle against its own digests and give its `bundle.json`.
 
     Raises:
-        UserError: listing files that are missing or changed.
+        UserError: a damaged `bundle.json`, or listing files that are missing or changed.
     """
     folder = Path(folder)
     about = _read_about(folder)
-    missing = [name for name in [*about["files"], "README.md"] if not (folder / name).is_file()]
+    missing = [name for name in about["files"] if not (folder / name).is_file()]
     changed = [
         name for name, entry in about["files"].items() if name not in missing and files.digest(folder / name) != entry["sha256"]
     ]
@@ -409,10 +450,10 @@ def describe(
         origin: see `readme`.
 
     Raises:
-        UserError: no such bundle, or what `measure` refuses.
+        UserError: no such bundle, files of it that are missing or changed, or what `measure` refuses.
     """
     folder = Path(folder)
-    about = _read_about(folder)
+    about = verify(folder)
     measured = measure(about, hypotheses, tests, settings)
     confidence = (settings.get("statistics") or {}).get("confidence", 0.95)
     files.write_text(folder / "README.md", readme(about, measured, origin, confidence))
