@@ -239,6 +239,14 @@ def test_an_encoder_with_weights_beside_it_decodes_and_refuses_others(toy_model_
         streaming.OnnxEncoder(path, TIERS[0])
 
 
+@pytest.mark.parametrize("context", [(0, 0), (0, 6), (1, 0)])
+def test_a_tier_without_a_cache_is_refused_before_the_model_is_read(tmp_path, context):
+    with pytest.raises(UserError, match=f"left context of {context[0]}; .* 2 frames or more"):
+        make(tmp_path / "no_such.nemo", tmp_path, Tier("short", *context), scheme="fp32")
+    with pytest.raises(UserError, match="2 frames or more"):
+        quantization.export(None, Tier("short", *context))
+
+
 def test_bad_input_is_refused(toy_model_path, tmp_path):  # noqa: F811
     with pytest.raises(UserError, match="scheme is 'gguf'"):
         make(toy_model_path, tmp_path, TIERS[0], scheme="gguf")

@@ -167,6 +167,23 @@ def test_fault_in_the_config_is_named_with_value_and_remedy(full, fault):
         assert part in str(caught.value)
 
 
+def test_a_tier_too_short_for_an_export_is_for_full_precision_alone(full):
+    """Such an export failed after days of training: with one frame of cache, two cannot be told from one."""
+    full["training"]["model"] |= {"contexts": [[70, 13], [70, 6], [70, 1], [70, 0], [1, 0]], "context_probs": [0.2] * 5}
+    full["tiers"]["80ms"] = {"context": [1, 0]}
+    study = make(full)
+    assert ("full", "80ms") in [(name, tier.name) for name, tier in study.precisions(study.runs("cs")[0])]
+    full["bundle"]["tier"] = "80ms"
+    with pytest.raises(UserError, match=r"bundle.tier has '80ms'.* allowed: 1120ms, 160ms, 560ms$"):
+        make(full)
+    full["bundle"]["tier"] = "560ms"
+    full["precisions"]["int4"]["tiers"] = ["560ms", "80ms"]
+    with pytest.raises(
+        UserError, match=r"precisions.int4.tiers: 80ms has a left context of 1, .* 2 frames or more; .* full can be"
+    ):
+        make(full)
+
+
 def test_a_headline_on_which_no_language_is_scored_is_refused(full):
     full["test_sets"]["dev"] = {"corpus": "mls", "split": "dev"}
     full["statistics"]["headline_test_set"] = "dev"

@@ -481,7 +481,7 @@ def build(
         Content of `bundle.json`.
 
     Raises:
-        UserError: offline tier, bad settings, model or examples.
+        UserError: offline tier or one without cache, bad settings, model or examples.
     """
     import importlib.metadata
     import tempfile
@@ -490,6 +490,7 @@ def build(
 
     if tier.offline:
         raise UserError(f"tier {tier.name} is offline; a bundle streams: choose a streaming tier (bundle.tier)")
+    quantization.require_exportable(tier)
     scheme = quantization.Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
     utterances = streaming.read_manifest(examples)[:agreement_utterances]
     model = streaming.load_model(model_path)

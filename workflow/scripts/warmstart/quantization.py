@@ -203,6 +203,19 @@ def cache_shapes(encoder) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     )
 
 
+def require_exportable(tier: streaming.Tier) -> None:
+    """Refuse before anything is loaded what `export` cannot do.
+
+    Raises:
+        UserError: a left context of less than two frames.
+    """
+    if not tier.exportable:
+        raise UserError(
+            f"tier {tier.name} has a left context of {tier.left}; an encoder is exported with one of 2 frames or more: take"
+            " another tier"
+        )
+
+
 def export(encoder, tier: streaming.Tier, native: bool = True, log_guard: float = 0.0) -> "onnx.ModelProto":
     """Export one streaming step of a PyTorch encoder (on the CPU) as a graph with float32 weights inside.
 
@@ -213,10 +226,12 @@ def export(encoder, tier: streaming.Tier, native: bool = True, log_guard: float 
         log_guard: what the features of the model add before the logarithm (0: nothing); for windows.
 
     Raises:
-        UserError: the tier was not trained.
+        UserError: the tier was not trained, or see `require_exportable`.
     """
     import onnx
     import torch
+
+    require_exportable(tier)
 
     streaming.set_tier(encoder, tier)
     shape = streaming.ChunkShape.of(encoder)
@@ -554,6 +569,7 @@ def build(model_path: str | Path, tier: streaming.Tier, precision: str, scheme: 
     """
     import onnxruntime
 
+    require_exportable(tier)
     model = streaming.load_model(model_path)
     started = time.perf_counter()
     original = export(model.encoder, tier)

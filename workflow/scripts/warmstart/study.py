@@ -387,8 +387,8 @@ class Study:
         ]
 
     def bundle_tiers(self) -> list[str]:
-        """Tiers that a bundle can be made for: it streams."""
-        return [tier.name for tier in self.tiers.values() if not tier.offline]
+        """Tiers that a bundle can be made for: it streams, and its encoder is exported."""
+        return [tier.name for tier in self.tiers.values() if not tier.offline and tier.exportable]
 
     def bundle(
         self,
@@ -730,6 +730,11 @@ class Study:
                 )
             for tier in self.tiers.values() if precision["tiers"] == "all" else map(self.tiers.get, precision["tiers"]):
                 here = f"precisions.{name}.tiers: {tier.name}"
+                if name != FULL and not tier.exportable:
+                    raise UserError(
+                        f"{here} has a left context of {tier.left}, but ONNX encoders need one of 2 frames or more; list other"
+                        f" tiers for {name}; full can be decoded at this one"
+                    )
                 if tier.offline and self.only_in_onnxruntime(name):
                     raise UserError(
                         f"{here} is offline, but this precision exists as streaming steps of ONNX Runtime only; list "

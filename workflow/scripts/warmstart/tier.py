@@ -48,6 +48,14 @@ class Tier:
         return [self.left, self.right]
 
     @property
+    def exportable(self) -> bool:
+        """Whether a streaming step can be an ONNX graph.
+
+        Windows repeat two frames of the one before; a stream's first one, which has none, is known by a cache that holds fewer.
+        """
+        return self.left >= 2
+
+    @property
     def lookahead_ms(self) -> int:
         """Algorithmic latency of a chunk: (right + 1) * 80 ms, as the public models' cards count it."""
         return (self.right + 1) * round(FRAME_S * 1000)
