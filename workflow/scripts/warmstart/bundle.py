@@ -12,7 +12,6 @@ import contextlib
 import json
 import logging
 import os
-import platform
 import re
 import shutil
 import time
@@ -510,7 +509,7 @@ def build(
             "tier": vars(tier),
             "settings": vars(scheme),
             "model_sha256": files.digest(model_path),
-            "processor": platform.processor() or platform.machine(),
+            "processor": streaming.device_name("cpu"),
             "encoder_bytes": sum(path.stat().st_size for path in folder.glob("encoder.onnx*")),  # with its .data
             "feature_dim": model.encoder._feat_in,
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
