@@ -115,6 +115,28 @@ def test_the_precision_is_named_and_one_that_was_not_scored_is_said(folder, tmp_
     assert "wer_pct" not in nothing
 
 
+def test_licences_go_from_the_corpora_to_the_bundle(folder):
+    origin = {
+        "licence": "CC-BY-4.0",
+        "init": {"name": "English", "licence": "OpenMDW-1.1", "source": "donor/repo", "random": False},
+        "corpora": {"mls": "CC BY 4.0 (MLS)", "own": None},
+        "example": {"corpus": "fleurs", "licence": "CC BY 4.0"},
+    }
+    text = describe(folder, origin=origin)
+    for line in (
+        "- This bundle: CC-BY-4.0",
+        "- Encoder initialised from: English (donor/repo), licence: OpenMDW-1.1",
+        "- Training corpus `mls`: CC BY 4.0 (MLS)",
+        "- Training corpus `own`: licence not stated",
+        "- `example.wav`, of the corpus `fleurs`: CC BY 4.0",
+    ):
+        assert f"{line}\n" in text, line
+    origin["init"]["random"] = True
+    text = describe(folder, origin=origin)
+    assert "- Encoder before fine-tuning: random weights, architecture of English (donor/repo)\n" in text
+    assert "OpenMDW" not in text, "none of its weights are in there"
+
+
 def test_a_damaged_bundle_is_refused_by_name(folder, tmp_path):
     about = files.read_json(folder / "bundle.json")
     for text, message in [

@@ -240,11 +240,13 @@ def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
 
 
 def test_the_replayed_language_has_its_name_among_the_drops():
-    settings = DISPLAY | {"replayed_languages": {"en": "English"}}
+    settings = DISPLAY | {"replayed_languages": {"en": "English"}, "licences": {"en": {"mls": "CC BY 4.0"}}}
     entry = {"read": {}, "kept": {}, "dropped": {"too_long": {"cuts": 5, "hours": 0.05}}}
     page = Page({}, [], Quality(pools={"en": {"corpora": {"mls": entry}}}), settings)
     (row,) = page._drops()["rows"]
     assert [found["text"] for found in row] == ["English", "mls", "training", "pool", "too long", "5", "0.050"]
+    (row,) = page._data()["rows"]
+    assert (row[0]["text"], row[1]["text"], row[-1]["text"]) == ("English", "mls", "CC BY 4.0")
 
 
 def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):

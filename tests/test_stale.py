@@ -150,7 +150,7 @@ def test_what_only_stops_or_describes_a_job_runs_nothing(study):
     """A corpus that loses a little more than was allowed must not cost the trainings of all other languages."""
     config = study.read_config()
     config["filters"]["max_drop_fraction"] = 0.4
-    config["corpora"]["spoken"] |= {"max_drop_fraction": 0.3, "licence": "made here"}
+    config["corpora"]["spoken"] |= {"max_drop_fraction": 0.3, "licence": "CC0"}
     config["corpora"]["human"]["hours"]["it"] = 0.1
     # Hours of another language in the same corpus, as docs/add-a-language.md has them.
     config["corpora"]["human"]["hours"]["sv"] = 31
@@ -159,8 +159,8 @@ def test_what_only_stops_or_describes_a_job_runs_nothing(study):
     del config["inits"]["ml"]["sha256"]
     config["test_sets"]["heard"] = dict(config["test_sets"]["same_voices"])
     study.write_config(config)
-    # Figures and page list the test sets.
-    assert study.planned() == {"plot": 1, "build_report": 1}
+    # Figures and page list the test sets; page and bundle the licences.
+    assert study.planned() == {"plot": 1, "build_report": 1, "describe_bundle": 1}
 
 
 def test_an_edited_cluster_profile_runs_nothing(study):

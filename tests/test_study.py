@@ -14,7 +14,7 @@ from warmstart import explain
 from warmstart import study as grid
 from warmstart.corpora import open_corpus
 from warmstart.errors import UserError
-from warmstart.resources import available_hours, format_hours
+from warmstart.resources import available_hours, format_hours, licence
 from warmstart.text import normalize
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -182,6 +182,28 @@ def test_a_tier_too_short_for_an_export_is_for_full_precision_alone(full):
         UserError, match=r"precisions.int4.tiers: 80ms has a left context of 1, .* 2 frames or more; .* full can be"
     ):
         make(full)
+
+
+def test_the_licence_chain_of_a_bundle_is_whole(full):
+    origin = make(full).bundle_origin("de", "ml")
+    assert origin["init"]["licence"] == "OpenMDW-1.1"
+    assert origin["corpora"]["mls"] == "CC BY 4.0 (Multilingual LibriSpeech, OpenSLR 94)"
+    assert set(origin["corpora"]) == set(full["languages"]["de"]["training_corpora"])
+    assert origin["example"] == {"corpus": "fleurs", "licence": "CC BY 4.0 (FLEURS, google/fleurs)"}
+    full["languages"]["de"]["corpora"]["mls"] = {"code": "german", "licence": "by contract"}
+    full["inits"]["scratch"] = {"name": "From scratch", "scratch": "ml"}
+    full["bundle"] = None
+    study = make(full)
+    assert study.bundle_origin("de", "scratch")["init"]["random"]
+    assert study.bundle_origin("de", "ml")["corpora"]["mls"] == "by contract"
+    # `make bundle` works without a `bundle:`, with the same default.
+    assert (
+        study.bundle_origin("de", "ml")["licence"]
+        == origin["licence"]
+        == "the licence of the init and the terms of the training corpora"
+    )
+    assert licence({"kind": "local"}) is None
+    assert licence({"kind": "local", "licence": "CC0"}) == "CC0"
 
 
 def test_a_headline_on_which_no_language_is_scored_is_refused(full):

@@ -73,7 +73,7 @@ rule describe_bundle:
             {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
         ),
         settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.lang)),
-        origin=lambda wildcards: as_json(STUDY.bundle_origin(wildcards.init)),
+        origin=lambda wildcards: as_json(STUDY.bundle_origin(wildcards.lang, wildcards.init)),
         directory=lambda wildcards, output: str(Path(output.page).parent),
     message:
         "README of the bundle of {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"

@@ -6,7 +6,8 @@ Writes README.md into the folder.
     python workflow/scripts/describe_bundle.py --bundle bundle \\
         --hypotheses results/hypotheses/it/ml/0.32h/seed1/int4/560ms/human.jsonl \\
         --tests human=results/manifests/human/it/test.jsonl.gz --settings '{"text": {"alphabet": "abc", "numbers": "it"}}' \\
-        --origin '{"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "CC-BY-4.0", "source": "nvidia/..."}}'
+        --origin '{"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "CC-BY-4.0", "source": "nvidia/..."},
+        "corpora": {"mls": "CC BY 4.0"}, "example": {"corpus": "fleurs", "licence": "CC BY 4.0"}}'
 """
 
 from pathlib import Path
@@ -23,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="TEST_SET=MANIFEST")
     parser.add_argument("--settings", type=cli.json_value, default={}, help='{"text": {...}, "statistics": {...}}')
-    parser.add_argument("--origin", type=cli.json_value, default={}, help="JSON: licence; init with name, licence, source")
+    parser.add_argument(
+        "--origin", type=cli.json_value, default={}, help="JSON: licence; init, corpora and example with theirs"
+    )
     arguments = parser.parse_args(argv)
     cli.start(arguments)
     bundle.describe(arguments.bundle, arguments.hypotheses, dict(arguments.tests), arguments.settings, arguments.origin)

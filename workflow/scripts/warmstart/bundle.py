@@ -318,12 +318,33 @@ def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: flo
             *("| " + " | ".join(_short(row[column]) for column in _README_COLUMNS) + " |" for row in rows),
             "",
             f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively (NeMo's features and chunks) by the"
-            f" study; `full` is PyTorch with the weights as trained. Intervals ({confidence:.0%}) are of the test set's blocks:"
+            f" study; `full` is PyTorch with the weights as trained. Intervals ({100 * confidence:g} %) are of the test set's blocks:"
             " speakers, sentences or utterances; the randomness of training is not in them. `rtfx` is audio per compute time of"
             " whole batches, not of one stream.",
             "",
         ]
     return lines
+
+
+def _licences(origin: dict[str, Any], init: str) -> list[str]:
+    """The chain, from the bundle to what is in it."""
+    donor, example = origin.get("init") or {}, origin.get("example") or {}
+    named = f"{donor.get('name') or init} ({donor.get('source') or 'this study'})"
+    return [
+        f"- This bundle: {origin.get('licence') or 'not stated'}",
+        f"- Encoder before fine-tuning: random weights, architecture of {named}"
+        if donor.get("random")
+        else f"- Encoder initialised from: {named}, licence: {donor.get('licence') or 'not stated'}",
+        *(
+            f"- Training corpus `{name}`: {licence or 'licence not stated'}"
+            for name, licence in (origin.get("corpora") or {}).items()
+        ),
+        *(
+            [f"- `example.wav`, of the corpus `{example['corpus']}`: {example.get('licence') or 'licence not stated'}"]
+            if example
+            else []
+        ),
+    ]
 
 
 def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[str, Any], confidence: float = 0.95) -> str:
@@ -332,12 +353,13 @@ def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[s
     Args:
         about: content of `bundle.json`.
         measured: rows of `measure`.
-        origin: `licence` of the bundle; `init` with name, licence, source.
+        origin: `licence` of the bundle; `init` with name, licence, source, and `random` where it gave its architecture only;
+            `corpora`, name -> licence; `example`, corpus and licence. What is null is said to be not stated.
         confidence: of the intervals in `measured`.
     """
     keys, tier = about["keys"], about["tier"]
     seconds = tail_s(streaming.Tier(**tier))
-    met, init = about["agreement"], origin.get("init") or {}
+    met = about["agreement"]
     lines = [
         f"# Streaming speech recogniser: {keys['lang']}",
         "",
@@ -389,10 +411,7 @@ def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[s
         "",
         "## Licence",
         "",
-        f"- This bundle: {origin.get('licence') or 'not stated'}",
-        f"- Encoder initialised from: {init.get('name') or keys['init']} ({init.get('source') or 'this study'}),"
-        f" licence: {init.get('licence') or 'not stated'}",
-        "- Training corpora: each under its own licence; see the study's report.",
+        *_licences(origin, keys["init"]),
         "",
         "## Files",
         "",

@@ -557,7 +557,8 @@ class Page:
         return sheet("runs", heads, rows, sortable=True)
 
     def _data(self) -> dict:
-        heads = ["Language", "Corpus", "Read cuts", "Read h", "Kept cuts", "Kept h", "Dropped cuts", "Dropped h"]
+        heads = ["Language", "Corpus", "Read cuts", "Read h", "Kept cuts", "Kept h", "Dropped cuts", "Dropped h", "Licence"]
+        licences = self.settings.get("licences") or {}
         rows = []
         for lang, pool in self.quality.pools.items():
             for corpus, entry in pool.get("corpora", {}).items():
@@ -573,6 +574,7 @@ class Page:
                         cell(kept.get("hours"), 2),
                         cell(sum(d["cuts"] for d in dropped), 0),
                         cell(sum(d["hours"] for d in dropped), 2),
+                        cell((licences.get(lang) or {}).get(corpus) or "not stated", wide=True),
                     ]
                 )
         return sheet("data", heads, rows)

@@ -49,6 +49,20 @@ def table(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
+def licence(settings: dict[str, Any]) -> str | None:
+    """Licence of a corpus with the source that it asks to name: what its block says, else what its publisher does.
+
+    None: recordings whose licence nobody has stated.
+    """
+    if settings.get("licence"):
+        return settings["licence"]
+    row = next((row for row in table("licences.tsv") if row["kind"] == settings["kind"]), None)
+    if row is None or row["licence"] == "yours":
+        return None
+    _, named, source = row["to_do"].partition("name the source: ")
+    return f"{row['licence']} ({source})" if named else row["licence"]
+
+
 def gigabytes(settings: dict[str, Any], code: str, lang: str) -> tuple[float | None, bool]:
     """Size of a corpus's download in one language, in GB (1e9 bytes), and whether the publisher states it.
 

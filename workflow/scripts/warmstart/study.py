@@ -18,7 +18,7 @@ import yaml
 from warmstart import consistency, explain, recipe
 from warmstart.corpora import PUBLISHERS_SPEAKERS
 from warmstart.errors import UserError
-from warmstart.resources import available_hours, format_hours, replayed_hours
+from warmstart.resources import available_hours, format_hours, licence, replayed_hours
 from warmstart.tier import FRAME_S, Tier
 
 # PyYAML's loader in C is ten times as fast and is missing in some builds; both are the safe ones.
@@ -543,17 +543,32 @@ class Study:
         wanted = ("replicates", "confidence", "seed")
         return {**self.text_settings(lang), "statistics": {key: self.config["statistics"][key] for key in wanted}}
 
-    def bundle_origin(self, init: str) -> dict[str, Any]:
+    def bundle_origin(self, lang: str, init: str) -> dict[str, Any]:
         """The licence chain of a bundle."""
         donor = self.config["inits"][self.donor(init)]
+        wanted = self.config["bundle"] or {}
+        # `make bundle` makes one of a study without a `bundle:` too, whose defaults nobody has filled in then.
+        default = None if wanted else load_config(SCHEMA)["properties"]["bundle"]["properties"]["licence"]["default"]
+        example = self.config["test_sets"][self.test_sets(lang)[0]]["corpus"]
         return {
-            "licence": (self.config["bundle"] or {}).get("licence"),
+            "licence": wanted.get("licence", default),
             "init": {
                 "name": donor["name"],
                 "licence": donor.get("licence"),
                 "source": donor.get("hf", {}).get("repo", donor.get("path")),
+                "random": self.donor(init) != init,
             },
+            "corpora": {
+                corpus if code == lang else f"{corpus} ({code})": licences
+                for code in [lang, *(other for other in self.pooled_languages if other not in self.languages)]
+                for corpus, licences in self.licences(code).items()
+            },
+            "example": {"corpus": example, "licence": licence(self.corpus_block(example, lang))},
         }
+
+    def licences(self, lang: str) -> dict[str, str | None]:
+        """Licences of the corpora that feed a language's pool."""
+        return {corpus: licence(self.corpus_block(corpus, lang)) for corpus in self.language(lang)["training_corpora"]}
 
     def display_settings(self) -> dict[str, Any]:
         """What figures and report say of the study without having computed it."""
