@@ -10,11 +10,6 @@ BUNDLE = f"results/bundles/{grid.RUN}/{{precision}}/{{tier}}"
 BUNDLE_FILES = ["encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "bundle.json"]
 
 
-def bundle_hypotheses(wildcards):
-    """What a README has its rates from."""
-    return STUDY.bundle_hypotheses(**wildcards)
-
-
 rule build_bundle:
     input:
         model=f"results/runs/{grid.RUN}/model.nemo",

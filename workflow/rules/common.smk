@@ -107,6 +107,11 @@ def write_names(paths, output, log):
     Path(log).write_text(f"{len(paths)} names\n", encoding="utf-8")
 
 
+def bundle_hypotheses(wildcards):
+    """What the README of a bundle has its rates from."""
+    return STUDY.bundle_hypotheses(**wildcards)
+
+
 def run_keys(wildcards):
     """Keys of the run that a job belongs to."""
     return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})

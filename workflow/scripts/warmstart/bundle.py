@@ -318,9 +318,9 @@ def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: flo
             *("| " + " | ".join(_short(row[column]) for column in _README_COLUMNS) + " |" for row in rows),
             "",
             f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively (NeMo's features and chunks) by the"
-            f" study; `full` is PyTorch with the weights as trained. Intervals ({100 * confidence:g} %) are of the test set's blocks:"
-            " speakers, sentences or utterances; the randomness of training is not in them. `rtfx` is audio per compute time of"
-            " whole batches, not of one stream.",
+            f" study; `full` is PyTorch with the weights as trained. Intervals ({100 * confidence:g} %) are of the test set's"
+            " blocks: speakers, sentences or utterances; the randomness of training is not in them. `rtfx` is audio per compute"
+            " time of whole batches, not of one stream.",
             "",
         ]
     return lines
