@@ -386,7 +386,7 @@ def test_what_a_batch_changes_is_seen(model, tmp_path, speech):
     """The check compares with what was written: here a token less."""
     utterances = streaming.read_manifest(write_manifest(tmp_path / "test.jsonl.gz", {"u0": speech[0], "u1": speech[1]}))
     decoder, journal = Decoder(model, Tier(**TIER)), Journal(tmp_path / "j", "one")
-    streaming.decode_test_set(decoder, utterances, 2, journal)
+    streaming.decode_test_set(decoder, utterances, 2, journal, {})
     assert streaming.batch_check(decoder, utterances, 2, journal)["differing_utterances"] == 0
     line = journal.line(1)
     journal.close_batch({1: line | {"tokens": line["tokens"][:-1]}}, {})

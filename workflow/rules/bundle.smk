@@ -47,7 +47,7 @@ rule describe_bundle:
         about=f"{BUNDLE}/bundle.json",
         hypotheses=bundle_hypotheses,
         headers=lambda wildcards: [header(path) for path in bundle_hypotheses(wildcards)],
-        tests=lambda wildcards: [STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)],
+        tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
         code=code(
             "describe_bundle.py", "warmstart/bundle.py", "warmstart/scoring.py", "warmstart/statistics.py", "warmstart/text.py"
         ),
@@ -64,9 +64,7 @@ rule describe_bundle:
         mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
-        tests=lambda wildcards: named(
-            {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
-        ),
+        tests=lambda wildcards: TEST_ARGUMENTS[wildcards.lang],
         settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.lang)),
         origin=lambda wildcards: as_json(STUDY.bundle_origin(wildcards.lang, wildcards.init)),
         directory=lambda wildcards, output: str(Path(output.page).parent),

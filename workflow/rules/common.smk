@@ -85,6 +85,11 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
+# Test sets that a language is scored on, with their manifests, and the same as arguments of programs.
+TESTS = {lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)} for lang in STUDY.languages}
+TEST_ARGUMENTS = {lang: named(tests) for lang, tests in TESTS.items()}
+
+
 def shown(category, path, caption, **labels):
     """An output that `snakemake --report` shows, with its caption of workflow/report/captions/."""
     labels = labels or {"name": Path(path).stem}

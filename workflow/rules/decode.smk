@@ -14,8 +14,6 @@ QUANTIZED_ENCODER = f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onn
 
 DECODING = {precision: as_json(STUDY.decoding_settings(precision)) for precision in config["precisions"]}
 DECODE_GPUS = {precision: STUDY.decode_gpus(precision) for precision in config["precisions"]}
-TESTS = {lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)} for lang in STUDY.languages}
-TEST_ARGUMENTS = {lang: named(tests) for lang, tests in TESTS.items()}
 
 
 for LANG in STUDY.languages:

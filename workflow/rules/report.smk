@@ -89,7 +89,7 @@ rule build_report:
     threads: 1
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=as_json(
+        settings=lambda wildcards: as_json(
             {**STUDY.display_settings(), "licences": {lang: STUDY.licences(lang) for lang in STUDY.pooled_languages}}
         ),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),

@@ -11,7 +11,7 @@ rule score:
         hypotheses=lambda wildcards: STUDY.hypotheses(wildcards.lang),
         headers=lambda wildcards: [header(path) for path in STUDY.hypotheses(wildcards.lang)],
         listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
-        tests=lambda wildcards: [STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)],
+        tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
         pool="results/pools/{lang}.jsonl.gz",
         code=code("score.py", "warmstart/scoring.py", "warmstart/text.py"),
     output:
@@ -27,9 +27,7 @@ rule score:
         mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
-        tests=lambda wildcards: named(
-            {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.test_sets(wildcards.lang)}
-        ),
+        tests=lambda wildcards: TEST_ARGUMENTS[wildcards.lang],
         settings=lambda wildcards: as_json({**STUDY.text_settings(wildcards.lang), **config["scoring"]}),
     message:
         "Score {wildcards.lang}"

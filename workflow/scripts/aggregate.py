@@ -23,7 +23,7 @@ from warmstart import statistics as st
 from warmstart.errors import UserError
 from warmstart.files import atomic_path, read_json
 
-DEFAULTS = {"replicates": 10000, "confidence": 0.95, "tier_margin_pp": 0.5, "threshold_pp": 0.5, "seed": 1}
+DEFAULTS = st.DEFAULTS | {"tier_margin_pp": 0.5, "threshold_pp": 0.5}
 CELL = ["init", "hours", "precision", "tier"]
 COUNTS = ["ref_words", "hits", "substitutions", "deletions", "insertions", "ref_chars"]
 COUNTS += [

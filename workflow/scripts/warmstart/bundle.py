@@ -23,8 +23,10 @@ from warmstart import files, quantization, streaming
 from warmstart.errors import UserError
 
 _PACKAGES = ("sherpa-onnx", "onnxruntime", "nemo-toolkit", "torch")
-_README_COLUMNS = ("precision", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct")
-_README_COLUMNS += ("rtfx", "engine", "device_name")
+_README_COLUMNS = (
+    *("precision", "test_set", "utterances", "words", "wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct"),
+    *("rtfx", "engine", "device_name"),
+)
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
 # What the README is made of, in `bundle.json`.
@@ -222,7 +224,11 @@ def agreement(folder: Path, decoder: streaming.Decoder, waveforms: Sequence) -> 
 
 
 def measure(
-    about: dict[str, Any], hypotheses: Sequence[str | Path], tests: dict[str, Path], settings: dict[str, Any]
+    about: dict[str, Any],
+    hypotheses: Sequence[str | Path],
+    tests: dict[str, Path],
+    settings: dict[str, Any],
+    chosen: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Rates of a bundle's own run, from its hypotheses: what `score.py` counts, with the intervals of `aggregate.py`.
 
@@ -230,7 +236,8 @@ def measure(
         about: content of `bundle.json`.
         hypotheses: files of this run at this tier, with their headers.
         tests: test set -> manifest.
-        settings: of `Study.bundle_settings`: `text`, `test_set_text`, `statistics`.
+        settings: what `scoring.Scorer` takes: `text`, `test_set_text`.
+        chosen: replicates, confidence and seed of the intervals.
 
     Returns:
         A row for each file, of `_README_COLUMNS`; percent. An interval is NaN where the test set is one block.
@@ -244,7 +251,7 @@ def measure(
 
     from warmstart import scoring, statistics
 
-    lang, chosen, rows = about["keys"]["lang"], settings.get("statistics") or {}, []
+    lang, rows = about["keys"]["lang"], []
     scorer = scoring.Scorer(lang, settings, tests, None)
     for path in map(Path, hypotheses):
         header = scorer.header(path)
@@ -268,12 +275,12 @@ def measure(
             numpy.bincount(block, errors)[None],
             numpy.bincount(block, words),
             [[0]],
-            chosen.get("replicates", 10000),
-            statistics.generator(chosen.get("seed", 1), "blocks", lang, header["test_set"]),
+            chosen["replicates"],
+            statistics.generator(chosen["seed"], "blocks", lang, header["test_set"]),
             lambda _: statistics.generator(0),  # for several seeds; this is one
         )
         wer = draws[0].scaled(100.0)
-        low, high = wer.interval(chosen.get("confidence", 0.95))
+        low, high = wer.interval(chosen["confidence"])
         rows.append(
             {
                 **{name: header.get(name) for name in ("precision", "test_set", "rtfx", "engine", "device_name")},
@@ -347,7 +354,7 @@ def _licences(origin: dict[str, Any], init: str) -> list[str]:
     ]
 
 
-def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[str, Any], confidence: float = 0.95) -> str:
+def readme(about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[str, Any], confidence: float) -> str:
     """The bundle's README.
 
     Args:
@@ -464,17 +471,20 @@ def describe(
     """Write the README of a bundle that is there.
 
     Args:
-        hypotheses, tests, settings: see `measure`; no hypotheses = nothing was scored.
+        hypotheses, tests: see `measure`; no hypotheses = nothing was scored.
+        settings: of `Study.bundle_settings`: what `measure` takes, and `statistics`.
         origin: see `readme`.
 
     Raises:
         UserError: no such bundle, files of it that are missing or changed, or what `measure` refuses.
     """
+    from warmstart import statistics
+
     folder = Path(folder)
     about = verify(folder)
-    measured = measure(about, hypotheses, tests, settings)
-    confidence = (settings.get("statistics") or {}).get("confidence", 0.95)
-    files.write_text(folder / "README.md", readme(about, measured, origin, confidence))
+    chosen = statistics.DEFAULTS | settings.get("statistics", {})
+    measured = measure(about, hypotheses, tests, settings, chosen)
+    files.write_text(folder / "README.md", readme(about, measured, origin, chosen["confidence"]))
 
 
 def build(

@@ -133,10 +133,9 @@ def not_causal(config: dict[str, Any]) -> list[str]:
     known = facts(config)
     context = known["encoder.conv_context_size"]
     causal = context == "causal" or (isinstance(context, list | tuple) and context[-1] == 0)
+    normalize = known["preprocessor.normalize"]
     # NeMo takes any other word for none.
-    normalised = known["preprocessor.normalize"] in ("per_feature", "all_features") or isinstance(
-        known["preprocessor.normalize"], dict
-    )
+    normalised = normalize in ("per_feature", "all_features") or isinstance(normalize, dict)
     wanted = {
         "encoder.conv_context_size": ("'causal'", causal),
         "encoder.causal_downsampling": ("True", bool(known["encoder.causal_downsampling"])),

@@ -68,7 +68,7 @@ class Journal:
 
     def close_batch(self, lines: dict[int, Any], record: Any) -> None:
         """Add the lines of a batch by index of the utterance, and what is to be known of the batch."""
-        offset = self._stream.tell()
+        offset = self._stream.seek(0, os.SEEK_END)  # a reader may have left it anywhere
         packed = [
             json.dumps({"index": index, "line": line}, ensure_ascii=False).encode() + b"\n" for index, line in lines.items()
         ]
@@ -86,9 +86,7 @@ class Journal:
             KeyError: it is in no closed batch.
         """
         self._stream.seek(self._offsets[index])
-        line = json.loads(self._stream.readline())["line"]
-        self._stream.seek(0, os.SEEK_END)
-        return line
+        return json.loads(self._stream.readline())["line"]
 
     def lines(self) -> Iterator[Any]:
         """All lines by rising index, read from the disk one by one."""

@@ -381,7 +381,7 @@ def load_weights(encoder, path: str | Path, any_activations: bool = False) -> No
     import torch
 
     model = onnx.load(str(path), load_external_data=False)
-    require_data(path, {entry.key: entry.value for entry in model.metadata_props})
+    require_data(path, metadata_of(model))
     onnx.load_external_data_for_model(model, str(Path(path).parent))
     if accuracy_levels(model) - {0} and not any_activations:
         raise UserError(
@@ -464,6 +464,11 @@ def half_bytes(model: "onnx.ModelProto") -> int:
     return graph_bytes(model) - floats // 2
 
 
+def metadata_of(model: "onnx.ModelProto") -> dict[str, str]:
+    """The metadata of a graph."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def set_metadata(model: "onnx.ModelProto", values: dict[str, str]) -> None:
     """Replace the metadata of a graph."""
     del model.metadata_props[:]
@@ -501,8 +506,7 @@ def save(model: "onnx.ModelProto", path: str | Path) -> int:
         try:
             external.convert_model_to_external_data(model, all_tensors_to_one_file=True, location=data.name)
             external.write_external_data_tensors(model, str(path.parent))
-            known = {entry.key: entry.value for entry in model.metadata_props}
-            set_metadata(model, {**known, _DATA_DIGEST: files.digest(data)})
+            set_metadata(model, {**metadata_of(model), _DATA_DIGEST: files.digest(data)})
             onnx.save_model(model, str(temporary))
         except BaseException:
             data.unlink(missing_ok=True)

@@ -15,6 +15,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
+# Of a program that is run by hand; in the workflow the configuration has the last word.
+DEFAULTS = {"replicates": 10000, "confidence": 0.95, "seed": 1}
+
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
 _MAX_BLOCKS = 10_000  # more blocks than this make no interval better, only slower
 _EXPONENTS = np.linspace(-3.0, 6.0, 181)

@@ -591,7 +591,7 @@ def decode_test_set(
     utterances: Sequence[Utterance],
     batch_size: int,
     journal: Journal,
-    measured_on: dict[str, Any] | None = None,
+    measured_on: dict[str, Any],
 ) -> Decoded:
     """Decode what `journal` lacks of a test set; memory is bounded by the batch.
 
@@ -601,7 +601,6 @@ def decode_test_set(
     Raises:
         UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN.
     """
-    measured_on = measured_on or {}
     sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
     ticker, finished = MinuteTicker(), journal.finished
     if finished:
@@ -668,14 +667,12 @@ def batch_check(decoder: Decoder, utterances: Sequence[Utterance], batch_size: i
     live, chunks_ms = decoder.chunk_by_chunk(), []
     live.decode(waveforms[:1])  # what the first call sets up is no time of a chunk
     alone = [live.emitted(live.decode([samples], steps_ms=chunks_ms)[0]) for samples in waveforms]
-    together = [
-        rows
-        for indices in batches([len(samples) for samples in waveforms], batch_size)
-        for rows in zip(indices, decoder.logits([waveforms[index] for index in indices]), strict=True)
-    ]
-    differences = [
-        float((live.logits([waveforms[index]])[0] - logits).abs().max()) for index, logits in together if logits.numel()
-    ]
+    differences = []
+    for indices in batches([len(samples) for samples in waveforms], batch_size):
+        together = decoder.logits([waveforms[index] for index in indices])
+        for index, logits in zip(indices, together, strict=True):
+            if logits.numel():
+                differences.append(float((live.logits([waveforms[index]])[0] - logits).abs().max()))
     return {
         "utterances": len(waveforms),
         "differing_utterances": sum(left != right for left, right in zip(alone, decoded, strict=True)),

@@ -429,13 +429,9 @@ class Study:
     def corpus_settings(self, corpus: str, lang: str) -> dict[str, Any]:
         """Block of a corpus plus the language's own code in it; without what changes neither download nor manifests."""
         settings = self.corpus_block(corpus, lang)
-        for key in (
-            "train_split",
-            "licence",
-            "max_drop_fraction",
-            "speakers_of",
-            *(["hours"] if settings["kind"] != "synthetic" else []),
-        ):
+        if settings["kind"] != "synthetic":
+            settings.pop("hours", None)
+        for key in ("train_split", "licence", "max_drop_fraction", "speakers_of"):
             settings.pop(key, None)
         if "dataset_ids" in settings:
             # Not those of other languages: adding one must not fetch this one again.
