@@ -1,4 +1,5 @@
-"""From which encoder should a streaming recogniser for a new language start? One study, from corpora to report.
+"""From which encoder should a streaming recogniser for a new language start? One study, from
+corpora to report.
 
 Edit config.yaml (the full study) or pass another one whole: `snakemake --configfile demo.yaml`.
 """
@@ -10,12 +11,14 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 if sys.version_info < (3, 11, 4):
-    # Else NeMo would fail on its first model, after the downloads: it unpacks with a filter that 3.11.4 brought.
+    # Else NeMo would fail on its first model, after the downloads: it unpacks with a filter that
+    # 3.11.4 brought.
     raise WorkflowError(
         f"Python 3.11.4 or later is needed, this is {sys.version.split()[0]}; `make` installs into one you name"
     )
 
-# A file given with --configfile replaces config.yaml; Snakemake alone would merge the two, and the demo would inherit 8 languages.
+# A file given with --configfile replaces config.yaml; Snakemake alone would merge the two, and the
+# demo would inherit 8 languages.
 if "languages" not in config:
 
     # A folder that is named with --directory may have its own, or use the one that lies here.
@@ -74,7 +77,11 @@ rule all_manifests:
 
 rule all_pools:
     input:
-        [STUDY.training_cuts(lang, hours) for lang in STUDY.languages for hours in STUDY.budgets(lang)],
+        [
+            STUDY.training_cuts(lang, hours)
+            for lang in STUDY.languages
+            for hours in STUDY.budgets(lang)
+        ],
 
 
 rule all_inits:
@@ -84,7 +91,11 @@ rule all_inits:
 
 rule all_pretrained:
     input:
-        [f"resources/pretrained/{init}.nemo" for init in STUDY.inits if "pretrain" in config["inits"][init]],
+        [
+            f"resources/pretrained/{init}.nemo"
+            for init in STUDY.inits
+            if "pretrain" in config["inits"][init]
+        ],
 
 
 rule all_models:

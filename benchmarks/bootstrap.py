@@ -1,7 +1,8 @@
 """Speed of the paired block bootstrap: this package against `scipy.stats.bootstrap`, in one run.
 
-100,000 utterances of 2,000 speakers, 20 systems. Ours sums counts inside speakers and resamples sums; SciPy gets the same sums
-per speaker and the same statistic, one system at a time. Times are CPU seconds of one core.
+100,000 utterances of 2,000 speakers, 20 systems. Ours sums counts inside speakers and resamples
+sums; SciPy gets the same sums per speaker and the same statistic, one system at a time. Times are
+CPU seconds of one core.
 
     python benchmarks/bootstrap.py
 """
@@ -15,7 +16,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from warmstart.statistics import resample_rates
+from warmstart.evidence.intervals import resample_rates
 
 UTTERANCES, SPEAKERS, SYSTEMS, REPLICATES = 100_000, 2_000, 20, 10_000
 LIMIT_S = 10
@@ -51,9 +52,12 @@ def main() -> None:
     theirs = found.confidence_interval
     print(f"ours   {ours_s:7.2f} s   first system [{low:.3f}, {high:.3f}] %")
     print(
-        f"scipy  {scipy_s:7.2f} s   first system [{100 * theirs.low:.3f}, {100 * theirs.high:.3f}] %   (one system x {SYSTEMS})"
+        f"scipy  {scipy_s:7.2f} s   first system [{100 * theirs.low:.3f}, {100 * theirs.high:.3f}] "
+        f"%   (one system x {SYSTEMS})"
     )
-    print(f"scipy / ours {scipy_s / ours_s:.1f}; ours / limit of {LIMIT_S} s {ours_s / LIMIT_S:.2f}")
+    print(
+        f"scipy / ours {scipy_s / ours_s:.1f}; ours / limit of {LIMIT_S} s {ours_s / LIMIT_S:.2f}"
+    )
 
 
 if __name__ == "__main__":

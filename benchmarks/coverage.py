@@ -1,9 +1,11 @@
-"""How often the intervals, the exponent and the equivalence test are right, over simulated studies with a planted truth.
+"""How often the intervals, the exponent and the equivalence test are right, over simulated studies
+with a planted truth.
 
 Prints a table; takes about a second a study on one core. Figures observed: benchmarks/RESULTS.md.
 
     python benchmarks/coverage.py --studies 500 --replicates 1000
-    python benchmarks/coverage.py --replicates 500 --truth '{"seeds": 3, "seed_sd_pp": 0.5, "hours": [100, 500, 2500]}'
+    python benchmarks/coverage.py --replicates 500 --truth '{"seeds": 3, "seed_sd_pp": 0.5, "hours":
+    [100, 500, 2500]}'
 """
 
 import argparse
@@ -14,13 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 
-import aggregate
-from warmstart import statistics as st
-from warmstart.planted import Truth, score_table
+from made.planted import Truth, score_table  # noqa: E402
 
-SETTINGS = {"baseline": "en", "challenger": "ml", "headline_test_set": "fleurs", "reference_tier": "160ms", "confidence": 0.95}
+import aggregate  # noqa: E402
+from warmstart.evidence.intervals import Draws  # noqa: E402
+
+SETTINGS = {
+    "baseline": "en",
+    "challenger": "ml",
+    "headline_test_set": "fleurs",
+    "reference_tier": "160ms",
+    "confidence": 0.95,
+}
 SETTINGS |= {"tier_margin_pp": 0.5, "threshold_pp": 0.5}
 
 
@@ -48,19 +58,29 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
     def note(name: str, value: float) -> None:
         hits.setdefault(name, []).append(value)
 
-    # The gap between the truths at the two tiers sits on the margin in this second study: saying "equivalent" is then false.
+    # The gap between the truths at the two tiers sits on the margin in this second study: saying
+    # "equivalent" is then false.
     edge = Truth(**{**truth.__dict__, "tier_gap_pp": (0.0, SETTINGS["tier_margin_pp"])})
     for number in range(studies):
         scored = study(truth, number, replicates, languages)
         for one in scored:
             gaps = aggregate.gaps_of(one, settings)
-            note("gap, first budget", inside_of(gaps[(truth.hours[0], "full", "160ms")], truth.gap_pp(truth.hours[0])))
-            note("gap, last budget", inside_of(gaps[(truth.hours[-1], "full", "160ms")], truth.gap_pp(truth.hours[-1])))
+            note(
+                "gap, first budget",
+                inside_of(gaps[(truth.hours[0], "full", "160ms")], truth.gap_pp(truth.hours[0])),
+            )
+            note(
+                "gap, last budget",
+                inside_of(gaps[(truth.hours[-1], "full", "160ms")], truth.gap_pp(truth.hours[-1])),
+            )
             wer = truth.wer_floor + truth.wer_slope
             note("WER", inside_of(one.wer[("ml", truth.hours[0], "full", "160ms")], wer))
         for row in aggregate.quantization_rows(scored, settings, []):
             if row["languages_as"] == "one" and row["init"] == "gap":
-                note("int4: difference of differences", inside(row["delta_low_pp"], truth.int4_gap_pp, row["delta_high_pp"]))
+                note(
+                    "int4: difference of differences",
+                    inside(row["delta_low_pp"], truth.int4_gap_pp, row["delta_high_pp"]),
+                )
         for row in aggregate.gap_rows(scored, settings):
             if (
                 row["lang"] == "mean"
@@ -73,26 +93,39 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
         for row in aggregate.fit_rows(scored, settings):
             if row["family"] == "power" and row["tier"] == "160ms":
                 kind = "pooled" if row["lang"] == "pooled" else "one language"
-                note(f"exponent, {kind}", inside(row["exponent_low_b"], truth.exponent, row["exponent_high_b"]))
+                note(
+                    f"exponent, {kind}",
+                    inside(row["exponent_low_b"], truth.exponent, row["exponent_high_b"]),
+                )
                 note(f"bias of the exponent, {kind}", row["exponent_b"] / truth.exponent - 1)
-                hours = truth.reference_hours * (truth.amplitude_pp / SETTINGS["threshold_pp"]) ** (1 / truth.exponent)
+                hours = truth.reference_hours * (truth.amplitude_pp / SETTINGS["threshold_pp"]) ** (
+                    1 / truth.exponent
+                )
                 note(
                     f"hours to {SETTINGS['threshold_pp']} pp, {kind}",
                     inside(row["threshold_low_hours"], hours, row["threshold_high_hours"]),
                 )
         for row in aggregate.tier_rows(scored, settings):
             if row["languages_as"] == "one" and row["hours"] == "all":
-                note("tier difference", inside(row["difference_low_pp"], 0.0, row["difference_high_pp"]))
-                note("says 'equivalent' when there is no difference", row["verdict"] == "equivalent")
+                note(
+                    "tier difference",
+                    inside(row["difference_low_pp"], 0.0, row["difference_high_pp"]),
+                )
+                note(
+                    "says 'equivalent' when there is no difference", row["verdict"] == "equivalent"
+                )
         for row in aggregate.tier_rows(study(edge, number, replicates, 1), settings):
             if row["hours"] in ("all", truth.hours[-1]):
                 where = "all hours" if row["hours"] == "all" else "last budget"
                 note(f"says 'equivalent' falsely, {where}", row["verdict"] == "equivalent")
     # An exponent that the data do not bound has no bias; the interval's coverage counts it.
-    return {name: 100.0 * float(np.mean([value for value in values if np.isfinite(value)])) for name, values in hits.items()}
+    return {
+        name: 100.0 * float(np.mean([value for value in values if np.isfinite(value)]))
+        for name, values in hits.items()
+    }
 
 
-def inside_of(draws: st.Draws, truth: float) -> bool:
+def inside_of(draws: Draws, truth: float) -> bool:
     """Whether the 95 % interval of an estimate holds the truth."""
     low, high = draws.interval(SETTINGS["confidence"])
     return inside(low, truth, high)
@@ -100,21 +133,31 @@ def inside_of(draws: st.Draws, truth: float) -> bool:
 
 def main() -> None:
     """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--studies", type=int, default=500)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--languages", type=int, default=3)
     parser.add_argument(
-        "--truth", type=json.loads, default={}, help='JSON over the defaults of planted.Truth, e.g. {"speakers": 30}'
+        "--truth",
+        type=json.loads,
+        default={},
+        help='JSON over the defaults of planted.Truth, e.g. {"speakers": 30}',
     )
     arguments = parser.parse_args()
     start = time.perf_counter()
-    result = run(Truth(**arguments.truth), arguments.studies, arguments.replicates, arguments.languages)
+    result = run(
+        Truth(**arguments.truth), arguments.studies, arguments.replicates, arguments.languages
+    )
     width = max(map(len, result))
     for name, value in result.items():
         print(f"{name:<{width}}  {value:7.2f} %")
     took = time.perf_counter() - start
-    print(f"{arguments.studies} studies of {arguments.languages} languages, {arguments.replicates} replicates, {took:.0f} s")
+    print(
+        f"{arguments.studies} studies of {arguments.languages} languages, {arguments.replicates} "
+        f"replicates, {took:.0f} s"
+    )
 
 
 if __name__ == "__main__":

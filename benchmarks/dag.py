@@ -1,8 +1,8 @@
 """Cost of `snakemake -n`: this workflow against a bare Snakefile of the same shape, in one run.
 
-The bare one has the same files, the same rules and as many jobs, and nothing else: no schema, no parameters, no logs, only
-the functions that list a language's inputs. What is above 1.0 is what this workflow costs on top of Snakemake. More seeds make
-more jobs.
+The bare one has the same files, the same rules and as many jobs, and nothing else: no schema, no
+parameters, no logs, only the functions that list a language's inputs. What is above 1.0 is what
+this workflow costs on top of Snakemake. More seeds make more jobs.
 
     python benchmarks/dag.py [JOBS ...]        default 500 2000 20000
 """
@@ -19,7 +19,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from warmstart import study as grid  # noqa: E402
+from warmstart.study.config import load_config, validate  # noqa: E402
+from warmstart.study.grid import Study  # noqa: E402
 
 LIMIT = 1.3
 DEFAULT_JOBS = (500, 2000, 20000)
@@ -40,7 +41,10 @@ rule aggregate:
     output: "tables.csv"
     shell: "touch {output}"
 rule score:
-    input: lambda w: plan["hypotheses"][w.lang], lambda w: plan["header_lists"][w.lang], "results/pools/{lang}.jsonl.gz"
+    input:
+        lambda w: plan["hypotheses"][w.lang],
+        lambda w: plan["header_lists"][w.lang],
+        "results/pools/{lang}.jsonl.gz",
     output: "results/scores/{lang}.parquet"
     shell: "touch {output}"
 rule bundle:
@@ -50,7 +54,9 @@ rule bundle:
 rule describe_bundle:
     input:
         "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/bundle.json",
-        lambda w: plan["described"][f"results/bundles/{w.lang}/{w.init}/{w.hours}h/{w.seed}/{w.precision}/{w.tier}/README.md"],
+        lambda w: plan["described"][
+            f"results/bundles/{w.lang}/{w.init}/{w.hours}h/{w.seed}/{w.precision}/{w.tier}/README.md"
+        ],
         lambda w: plan["tests"][w.lang],
     output: "results/bundles/{lang}/{init}/{hours}h/{seed}/{precision}/{tier}/README.md"
     shell: "touch {output}"
@@ -74,9 +80,12 @@ rule quantize:
     shell: "touch {output}"
 rule train:
     input:
-        "results/budgets/{lang}/{hours}h.jsonl.gz", "results/tokenizers/{lang}/tokenizer.model", "resources/inits/{init}.nemo",
+        "results/budgets/{lang}/{hours}h.jsonl.gz",
+        "results/tokenizers/{lang}/tokenizer.model",
+        "resources/inits/{init}.nemo",
     output:
-        "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo", "results/runs/{lang}/{init}/{hours}h/{seed}/train.csv",
+        "results/runs/{lang}/{init}/{hours}h/{seed}/model.nemo",
+        "results/runs/{lang}/{init}/{hours}h/{seed}/train.csv",
         "results/runs/{lang}/{init}/{hours}h/{seed}/run.json",
     shell: "touch {output}"
 rule init:
@@ -114,22 +123,31 @@ def with_seeds(config: dict, seeds: int) -> dict:
 def shape(config: dict) -> tuple[dict, int]:
     """File lists of the bare Snakefile, and the number of jobs that the seeds multiply."""
     made = json.loads(json.dumps(config))
-    grid.validate(made, ROOT / "workflow/schemas/config.schema.yaml")
-    study = grid.Study(made, ROOT)
+    validate(made, ROOT / "workflow/schemas/config.schema.yaml")
+    study = Study(made, ROOT)
 
     def bare(path: str) -> str:
         return path.replace("/seed", "/")
 
     hypotheses = {lang: [bare(path) for path in study.hypotheses(lang)] for lang in study.languages}
-    headers = {lang: [path.removesuffix("l") for path in paths] for lang, paths in hypotheses.items()}
+    headers = {
+        lang: [path.removesuffix("l") for path in paths] for lang, paths in hypotheses.items()
+    }
     described = {}
     for path in study.bundles():
         _, _, lang, init, hours, seed, precision, tier, _ = path.split("/")
-        found = study.bundle_hypotheses(lang, init, hours.removesuffix("h"), seed.removeprefix("seed"), precision, tier)
-        described[bare(path)] = [bare(name) for one in found for name in (one, one.removesuffix("l"))]
+        found = study.bundle_hypotheses(
+            lang, init, hours.removesuffix("h"), seed.removeprefix("seed"), precision, tier
+        )
+        described[bare(path)] = [
+            bare(name) for one in found for name in (one, one.removesuffix("l"))
+        ]
     plan = {
         "test_sets": {lang: study.test_sets(lang) for lang in study.languages},
-        "tests": {lang: [study.test_manifest(lang, name) for name in study.test_sets(lang)] for lang in study.languages},
+        "tests": {
+            lang: [study.test_manifest(lang, name) for name in study.test_sets(lang)]
+            for lang in study.languages
+        },
         "manifests": {lang: study.manifests(lang) for lang in study.languages},
         "hypotheses": hypotheses,
         "header_lists": headers,
@@ -167,32 +185,45 @@ def dry_run(folder: Path, *arguments: str) -> tuple[float, float, int]:
 
 def main() -> None:
     """Print one row a size, then the slope."""
-    config = grid.load_config(ROOT / "config.yaml")
+    config = load_config(ROOT / "config.yaml")
     _, per_seed = shape(with_seeds(config, 1))
     fixed = 150  # about what does not depend on seeds: downloads, manifests, pools
     rows = []
-    print(f"{'jobs':>6} {'bare jobs':>9} {'ours s':>7} {'bare s':>7} {'ratio':>6} {'ours MB':>8} {'bare MB':>8}")
+    print(
+        f"{'jobs':>6} {'bare jobs':>9} {'ours s':>7} {'bare s':>7} {'ratio':>6} {'ours MB':>8} "
+        f"{'bare MB':>8}"
+    )
     for wanted in [int(argument) for argument in sys.argv[1:]] or DEFAULT_JOBS:
         sized = with_seeds(config, max(1, round((wanted - fixed) / per_seed)))
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            (folder / "study.yaml").write_text(yaml.safe_dump(sized, allow_unicode=True), encoding="utf-8")
+            (folder / "study.yaml").write_text(
+                yaml.safe_dump(sized, allow_unicode=True), encoding="utf-8"
+            )
             (folder / "bare").mkdir()
             (folder / "bare/Snakefile").write_text(BARE, encoding="utf-8")
             (folder / "bare/plan.json").write_text(json.dumps(shape(sized)[0]), encoding="utf-8")
             ours_s, ours_mb, jobs = dry_run(
-                folder, "--snakefile", str(ROOT / "Snakefile"), "--configfile", str(folder / "study.yaml")
+                folder,
+                "--snakefile",
+                str(ROOT / "Snakefile"),
+                "--configfile",
+                str(folder / "study.yaml"),
             )
             bare_s, bare_mb, bare_jobs = dry_run(folder / "bare")
         rows.append((jobs, ours_s, bare_s))
         print(
-            f"{jobs:6} {bare_jobs:9} {ours_s:7.2f} {bare_s:7.2f} {ours_s / bare_s:6.2f} {ours_mb:8.0f} {bare_mb:8.0f}",
+            f"{jobs:6} {bare_jobs:9} {ours_s:7.2f} {bare_s:7.2f} {ours_s / bare_s:6.2f} "
+            f"{ours_mb:8.0f} {bare_mb:8.0f}",
             flush=True,
         )
     if len(rows) > 1:
         (low, ours_low, bare_low), (high, ours_high, bare_high) = rows[0], rows[-1]
         scale = 1000 / (high - low)
-        print(f"slope: ours {(ours_high - ours_low) * scale:.2f}, bare {(bare_high - bare_low) * scale:.2f} s per 1000 jobs")
+        print(
+            f"slope: ours {(ours_high - ours_low) * scale:.2f}, bare "
+            f"{(bare_high - bare_low) * scale:.2f} s per 1000 jobs"
+        )
     worst = max(ours / bare for _, ours, bare in rows)
     print(f"worst ratio {worst:.2f}; goal at most {LIMIT}")
 

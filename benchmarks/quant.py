@@ -1,8 +1,10 @@
-"""Speed and size of a streaming encoder on the CPU: PyTorch, ONNX float32, int8, int4, int4 with int8 activations, in one run.
+"""Speed and size of a streaming encoder on the CPU: PyTorch, ONNX float32, int8, int4, int4 with
+int8 activations, in one run.
 
-One stream, chunk after chunk at 560 ms ([70, 6]) with full caches; RTFx = 0.56 s / median time of a chunk, encoder only.
-Without --model the encoder has the architecture of the public 0.6 B models and random weights: neither speed nor size depend on
-their values. Every step is a process of its own, so that memory is given back: 6 GB at the peak for 0.6 B.
+One stream, chunk after chunk at 560 ms ([70, 6]) with full caches; RTFx = 0.56 s / median time of a
+chunk, encoder only. Without --model the encoder has the architecture of the public 0.6 B models and
+random weights: neither speed nor size depend on their values. Every step is a process of its own,
+so that memory is given back: 6 GB at the peak for 0.6 B.
 
     python benchmarks/quant.py --layers 2                # the same layers, fewer: a minute
     python benchmarks/quant.py                           # 0.6 B; k_quant takes minutes
@@ -22,12 +24,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the place of this folder, whose coverage.py numba would take for the package of that name.
 sys.path[:1] = [str(ROOT / "workflow" / "scripts")]
 
-from warmstart.tier import Tier  # noqa: E402
+from warmstart.study.tier import Tier  # noqa: E402
 
 TIER = Tier("560ms", 70, 6)
 CHUNK_S = 0.56
 # Of arXiv 2604.14493 (EPYC 7V12, one stream at 560 ms, 0.6 B, transducer included): RTFx and GB.
-COMPANION = {"onnx fp32": (6.73, 2.47), "int8": (7.25, 1.28), "int4": (7.20, 0.67), "int4 rtn": (7.30, 0.66)}
+COMPANION = {
+    "onnx fp32": (6.73, 2.47),
+    "int8": (7.25, 1.28),
+    "int4": (7.20, 0.67),
+    "int4 rtn": (7.30, 0.66),
+}
 SCHEMES = {
     "onnx fp32": {"scheme": "fp32"},
     "int8": {"scheme": "k_quant", "bits": 8},
@@ -41,10 +48,10 @@ def load_encoder(model: Path | None, layers: int):
     """The encoder of a model, or a random one of the public models' kind."""
     import torch
 
-    from warmstart import streaming
+    from warmstart.models.fastconformer import load
 
     if model is not None:
-        return streaming.load_model(model).encoder
+        return load.load_model(model).encoder
     from nemo.collections.asr.modules import ConformerEncoder
     from nemo.core.classes.common import typecheck
 
@@ -73,10 +80,10 @@ def load_encoder(model: Path | None, layers: int):
 
 def export(model: Path | None, layers: int, path: Path) -> tuple[int, int]:
     """Write the float32 graph; parameters of the encoder, mel bins."""
-    from warmstart import quantization
+    from warmstart.models.fastconformer import onnx_export
 
     encoder = load_encoder(model, layers)
-    save(quantization.export(encoder, TIER), path)
+    save(onnx_export.export(encoder, TIER), path)
     return sum(parameter.numel() for parameter in encoder.parameters()), encoder._feat_in
 
 
@@ -84,25 +91,29 @@ def save(graph, path: Path) -> int:
     """Write a graph as `streaming.OnnxEncoder` wants it; its bytes."""
     import json
 
-    from warmstart import quantization
+    from warmstart.models import onnx_file
 
-    quantization.set_metadata(graph, {"warmstart_form": "native", "warmstart_context": json.dumps(TIER.context)})
-    return quantization.save(graph, path)
+    onnx_file.set_metadata(
+        graph, {"warmstart_form": "native", "warmstart_context": json.dumps(TIER.context)}
+    )
+    return onnx_file.save(graph, path)
 
 
 def quantize(source: Path, scheme: dict, path: Path) -> tuple[int, float]:
     """Bytes and seconds."""
     import onnx
 
-    from warmstart import quantization
+    from warmstart.export import matmul_nbits
+    from warmstart.export.scheme import Scheme
 
     started = time.perf_counter()
-    written = save(quantization.quantize(onnx.load(str(source)), quantization.Scheme.from_json(scheme)), path)
+    written = save(matmul_nbits.quantize(onnx.load(str(source)), Scheme.from_json(scheme)), path)
     return written, time.perf_counter() - started
 
 
 def with_int8_activations(source: Path, path: Path) -> int:
-    """The same packed weights with `accuracy_level` 4, which is all that the setting changes in a graph; bytes."""
+    """The same packed weights with `accuracy_level` 4, which is all that the setting changes in a
+    graph; bytes."""
     import onnx
 
     graph = onnx.load(str(source))
@@ -145,7 +156,9 @@ class NemoSteps:
 
     def step(self, chunk, lengths, dropped, caches):
         """As `streaming.Encoder.step`."""
-        encoded, counts, *caches = self._encoder.cache_aware_stream_step(chunk, lengths, *caches, True, dropped)
+        encoded, counts, *caches = self._encoder.cache_aware_stream_step(
+            chunk, lengths, *caches, True, dropped
+        )
         return encoded, counts, caches
 
 
@@ -153,20 +166,23 @@ def time_pytorch(model: Path | None, layers: int, threads: int, chunks: int) -> 
     """Seconds a chunk: NeMo's step, ours."""
     import torch
 
-    from warmstart import streaming
-    from warmstart.encoder_steps import EncoderSteps
+    from warmstart.models.fastconformer.chunks import set_tier
+    from warmstart.models.fastconformer.streaming_encoder import EncoderSteps
 
     torch.set_num_threads(threads)
     encoder = load_encoder(model, layers)
-    streaming.set_tier(encoder, TIER)
-    return tuple(chunk_seconds(step, encoder._feat_in, chunks) for step in (NemoSteps(encoder), EncoderSteps(encoder)))
+    set_tier(encoder, TIER)
+    return tuple(
+        chunk_seconds(step, encoder._feat_in, chunks)
+        for step in (NemoSteps(encoder), EncoderSteps(encoder))
+    )
 
 
 def time_onnx(path: Path, features: int, threads: int, chunks: int) -> float:
     """Seconds a chunk."""
-    from warmstart import streaming
+    from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
 
-    return chunk_seconds(streaming.OnnxEncoder(path, TIER, threads=threads), features, chunks)
+    return chunk_seconds(OnnxEncoder(path, TIER, threads=threads), features, chunks)
 
 
 def apart(function, *arguments):
@@ -182,7 +198,9 @@ def _with_peak(function, arguments):
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="a .nemo; default: random weights")
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
@@ -196,18 +214,42 @@ def main() -> None:
         (nemo_s, ours_s), _ = apart(time_pytorch, *of_encoder, arguments.threads, arguments.chunks)
         base_bytes = sum(path.stat().st_size for path in source.parent.glob("fp32.onnx*"))
         base_s, _ = apart(time_onnx, source, features, arguments.threads, arguments.chunks)
-        print(f"{parameters / 1e6:.1f} M parameters, {arguments.threads} thread(s), export took {peak:.1f} GB")
-        columns = "encoder", "MB", "float32 / it", "RTFx", "x ONNX fp32", "made in s, GB", "companion: RTFx, x fp32, fp32 / it"
+        print(
+            f"{parameters / 1e6:.1f} M parameters, {arguments.threads} thread(s), export took "
+            f"{peak:.1f} GB"
+        )
+        columns = (
+            "encoder",
+            "MB",
+            "float32 / it",
+            "RTFx",
+            "x ONNX fp32",
+            "made in s, GB",
+            "companion: RTFx, x fp32, fp32 / it",
+        )
         print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
-        for name, seconds in (("PyTorch fp32, NeMo's step", nemo_s), ("PyTorch fp32, our step", ours_s)):
-            print(f"| {name} | {4 * parameters / 1e6:.1f} | 1.00 | {CHUNK_S / seconds:.2f} | {base_s / seconds:.2f} | | |")
+        for name, seconds in (
+            ("PyTorch fp32, NeMo's step", nemo_s),
+            ("PyTorch fp32, our step", ours_s),
+        ):
+            print(
+                f"| {name} | {4 * parameters / 1e6:.1f} | 1.00 | {CHUNK_S / seconds:.2f} | "
+                f"{base_s / seconds:.2f} | | |"
+            )
         for name in arguments.schemes:
             variants = [(name, source, base_bytes, "")]
             if name != "onnx fp32":
                 path, fast = Path(scratch) / "quantised.onnx", Path(scratch) / "fast.onnx"
                 (written, took_s), peak = apart(quantize, source, SCHEMES[name], path)
                 variants = [(name, path, written, f"{took_s:.0f}, {peak:.1f}")]
-                variants.append((f"{name}, int8 activations", fast, apart(with_int8_activations, path, fast)[0], ""))
+                variants.append(
+                    (
+                        f"{name}, int8 activations",
+                        fast,
+                        apart(with_int8_activations, path, fast)[0],
+                        "",
+                    )
+                )
             for label, graph, size, made in variants:
                 seconds, _ = apart(time_onnx, graph, features, arguments.threads, arguments.chunks)
                 theirs = ""
@@ -215,7 +257,8 @@ def main() -> None:
                     (rtfx, size_gb), (full_rtfx, full_gb) = COMPANION[label], COMPANION["onnx fp32"]
                     theirs = f"{rtfx}, {rtfx / full_rtfx:.2f}, {full_gb / size_gb:.2f}"
                 print(
-                    f"| {label} | {size / 1e6:.1f} | {4 * parameters / size:.2f} | {CHUNK_S / seconds:.2f} |"
+                    f"| {label} | {size / 1e6:.1f} | {4 * parameters / size:.2f} | "
+                    f"{CHUNK_S / seconds:.2f} |"
                     f" {base_s / seconds:.2f} | {made} | {theirs} |",
                     flush=True,
                 )

@@ -1,4 +1,5 @@
-"""Fixtures that cost time, made once a session: a scratch copy of the checkout, and the smoke study run in it for real."""
+"""Fixtures that cost time, made once a session: a scratch copy of the checkout, and the smoke study
+run in it for real."""
 
 import os
 import shutil
@@ -10,8 +11,8 @@ from pathlib import Path
 import filelock
 import pytest
 import yaml
-from cluster import Cluster, running_slurm
-from small_speech import donors, speech  # noqa: F401 (fixtures; a module may have a `speech` of its own)
+from made.cluster import Cluster, running_slurm
+from made.small_speech import donors, speech  # noqa: F401 (fixtures; a module may have a `speech` of its own)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,13 +24,19 @@ class Checkout:
         self.folder = folder
 
     def write_config(self, config: dict, name: str = "smoke.yaml") -> None:
-        (self.folder / name).write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        (self.folder / name).write_text(
+            yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
 
     def read_config(self, name: str = "smoke.yaml") -> dict:
         return yaml.safe_load((self.folder / name).read_text(encoding="utf-8"))
 
     def snakemake(
-        self, *arguments: str, check: bool = True, config: str | None = "smoke.yaml", umask: int = -1
+        self,
+        *arguments: str,
+        check: bool = True,
+        config: str | None = "smoke.yaml",
+        umask: int = -1,
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here; stdout and stderr come back as one text."""
         chosen = ["--configfile", config] if config else []
@@ -46,11 +53,15 @@ class Checkout:
             umask=umask,
         )
         if check and done.returncode:
-            raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-8000:]}")
+            raise AssertionError(
+                f"snakemake {' '.join(arguments)} ended with "
+                f"{done.returncode}:\n{done.stdout[-8000:]}"
+            )
         return done
 
     def planned(self, *arguments: str, config: str | None = "smoke.yaml") -> dict[str, int]:
-        """rule -> number of jobs that a dry run would do; empty when there is nothing to be done."""
+        """rule -> number of jobs that a dry run would do; empty when there is nothing to be
+        done."""
         output = self.snakemake("--dry-run", *arguments, config=config).stdout
         if "Nothing to be done" in output:
             return {}
@@ -68,7 +79,11 @@ class Checkout:
     def planned_outputs(self, *arguments: str) -> list[str]:
         """Output files that a run would make now, from Snakemake's own summary."""
         lines = self.snakemake("--summary", *arguments).stdout.splitlines()
-        rows = [line.split("\t") for line in lines if "\t" in line and not line.startswith("output_file")]
+        rows = [
+            line.split("\t")
+            for line in lines
+            if "\t" in line and not line.startswith("output_file")
+        ]
         return [row[0] for row in rows if row[-1] == "update pending"]
 
     def copy(self, folder: Path) -> "Checkout":
@@ -132,7 +147,8 @@ def smoke(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, worker_i
             shutil.rmtree(done.parent, ignore_errors=True)
             study = checkout.copy(done.parent / "warmstart")
             study.write_config(smoke_config())
-            # As on clusters whose users share a group; tests/test_shared_cluster.py looks at what came of it.
+            # As on clusters whose users share a group; tests/test_shared_cluster.py looks at what
+            # came of it.
             study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo", umask=0o002)
             done.touch()
     return Checkout(done.parent / "warmstart")

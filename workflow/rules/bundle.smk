@@ -1,19 +1,29 @@
-"""Deployable bundles: streaming ONNX encoder, decoder, joiner and tokens that sherpa-onnx loads as they are.
+"""Deployable bundles: streaming ONNX encoder, decoder, joiner and tokens that sherpa-onnx loads as
+they are.
 
 in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test manifests
 out   results/bundles/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/
 
-Beyond 2 GB the encoder's weights lie in encoder.onnx.data, which is no output, because a smaller one has none.
-"""
+Beyond 2 GB the encoder's weights lie in encoder.onnx.data, which is no output, because a smaller
+one has none."""
 
 BUNDLE = f"results/bundles/{grid.RUN}/{{precision}}/{{tier}}"
-BUNDLE_FILES = ["encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "bundle.json"]
+BUNDLE_FILES = [
+    "encoder.onnx",
+    "decoder.onnx",
+    "joiner.onnx",
+    "tokens.txt",
+    "example.wav",
+    "bundle.json",
+]
 
 
 rule build_bundle:
     input:
         model=f"results/runs/{grid.RUN}/model.nemo",
-        example=lambda wildcards: STUDY.test_manifest(wildcards.lang, STUDY.test_sets(wildcards.lang)[0]),
+        example=lambda wildcards: STUDY.test_manifest(
+            wildcards.lang, STUDY.test_sets(wildcards.lang)[0]
+        ),
     output:
         files=[f"{BUNDLE}/{name}" for name in BUNDLE_FILES],
     log:
@@ -40,17 +50,16 @@ rule build_bundle:
         " --output-dir {params.directory:q} --log {log:q}"
 
 
-# Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates come from the run's own
-# hypotheses and not from the tables, which wait for the whole study and pool its seeds.
+# Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates
+# come from the run's own hypotheses and not from the tables, which wait for the whole study and
+# pool its seeds.
 rule describe_bundle:
     input:
         about=f"{BUNDLE}/bundle.json",
         hypotheses=bundle_hypotheses,
         headers=lambda wildcards: [header(path) for path in bundle_hypotheses(wildcards)],
         tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
-        code=code(
-            "describe_bundle.py", "warmstart/bundle.py", "warmstart/scoring.py", "warmstart/statistics.py", "warmstart/text.py"
-        ),
+        code=code("describe_bundle"),
     output:
         page=f"{BUNDLE}/README.md",
     log:

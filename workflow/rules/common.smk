@@ -9,32 +9,39 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
-from warmstart import donors, queue
-from warmstart import study as grid
-from warmstart.corpora import open_corpus
-from warmstart.errors import UserError
-from warmstart.text import check_examples
+from warmstart.data.corpora import open_corpus
+from warmstart.data.text import check_examples
+from warmstart.models.fastconformer import donor as donors
+from warmstart.run import slurm_jobs
+from warmstart.run.errors import UserError
+from warmstart.run.imports import code_of
+from warmstart.study import grid
+from warmstart.study.config import refuse_duplicates, validate
 
-# Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own in front.
+# Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own
+# in front.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-# On a shared file system colleagues read what this makes and do not write it, whatever the shell's umask; all others stay as it says.
+# On a shared file system colleagues read what this makes and do not write it, whatever the shell's
+# umask; all others stay as it says.
 os.umask(os.umask(0) & ~0o050 | 0o020)
 
-# Relative where possible: the path of a checkout must not become an input that changes when the folder is renamed.
+# Relative where possible: the path of a checkout must not become an input that changes when the
+# folder is renamed.
 PROGRAMS = os.path.relpath(BASE / "workflow" / "scripts")
 ENVIRONMENT = str(BASE / "envs" / "warmstart.yaml")
 
-# Slurm warns a job before its time is over (--signal in the profile) and tells every process of it, this Snakemake included, whose
-# default is to die and take the training along. Ignored here, it is ignored by all that start from here but those that listen to it.
+# Slurm warns a job before its time is over (--signal in the profile) and tells every process of it,
+# this Snakemake included, whose default is to die and take the training along. Ignored here, it is
+# ignored by all that start from here but those that listen to it.
 if "SLURM_JOB_ID" in os.environ:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 try:
     for path in workflow.configfiles:
-        grid.refuse_duplicates(path)
-    grid.validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
+        refuse_duplicates(path)
+    validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
     STUDY = grid.Study(config, os.path.relpath(BASE))
     donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
     STUDY.check_digests()
@@ -58,12 +65,12 @@ wildcard_constraints:
     snr_db=r"-?[0-9]+",
 
 
-def code(*names):
-    """Files of the package as inputs: cheap rules run again when an idea they use is edited (`shell:` tracks no code).
+def code(name):
+    """A program and what it imports, as inputs: cheap rules run again when an idea they use is edited (`shell:` tracks no code).
 
     Training, download and decode rules do not list theirs: they carry a `recipe` number, raised by whoever changes what they make.
     """
-    return [f"{PROGRAMS}/{name}" for name in names]
+    return code_of(program(name))
 
 
 def program(name):
@@ -85,15 +92,21 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
-# Test sets that a language is scored on, with their manifests, and the same as arguments of programs.
-TESTS = {lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)} for lang in STUDY.languages}
+# Test sets that a language is scored on, with their manifests, and the same as arguments of
+# programs.
+TESTS = {
+    lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)}
+    for lang in STUDY.languages
+}
 TEST_ARGUMENTS = {lang: named(tests) for lang, tests in TESTS.items()}
 
 
 def shown(category, path, caption, **labels):
     """An output that `snakemake --report` shows, with its caption of workflow/report/captions/."""
     labels = labels or {"name": Path(path).stem}
-    return report(path, caption=f"../report/captions/{caption}.rst", category=category, labels=labels)
+    return report(
+        path, caption=f"../report/captions/{caption}.rst", category=category, labels=labels
+    )
 
 
 def header(hypotheses):
@@ -119,12 +132,21 @@ def bundle_hypotheses(wildcards):
 
 def run_keys(wildcards):
     """Keys of the run that a job belongs to."""
-    return as_json({"lang": wildcards.lang, "init": wildcards.init, "hours": wildcards.hours, "seed": int(wildcards.seed)})
+    return as_json(
+        {
+            "lang": wildcards.lang,
+            "init": wildcards.init,
+            "hours": wildcards.hours,
+            "seed": int(wildcards.seed),
+        }
+    )
 
 
 def tokenizer_tests(wildcards):
     """Test sets whose characters a tokenizer should be able to write."""
-    replayed = {name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.replayed_test_sets()}
+    replayed = {
+        name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.replayed_test_sets()
+    }
     return STUDY.guard_manifests(wildcards.lang) | replayed
 
 
@@ -133,7 +155,8 @@ def more(base):
     return lambda wildcards, attempt: base * (attempt + 1) // 2
 
 
-# A training on several nodes is started by srun inside its job, a task for each device; on one node by the program itself.
+# A training on several nodes is started by srun inside its job, a task for each device; on one node
+# by the program itself.
 SEVERAL_NODES = config["training"].get("num_nodes", 1) > 1
 
 
@@ -141,7 +164,11 @@ def training_tasks():
     """What Snakemake's Slurm plugin needs to know of a training on several nodes (`mpi`: the job calls srun itself)."""
     if not SEVERAL_NODES:
         return {}
-    return {"mpi": "srun", "nodes": config["training"]["num_nodes"], "tasks_per_node": config["training"]["devices"]}
+    return {
+        "mpi": "srun",
+        "nodes": config["training"]["num_nodes"],
+        "tasks_per_node": config["training"]["devices"],
+    }
 
 
 def training_launcher():
@@ -161,13 +188,18 @@ def zero_shot(lang, wildcards):
 def by_precision(values):
     """A directive whose value depends on the precision; plain where all are alike, because a function costs every job of a dry run."""
     first, *others = values.values()
-    return first if all(value == first for value in others) else lambda wildcards: values[wildcards.precision]
+    return (
+        first
+        if all(value == first for value in others)
+        else lambda wildcards: values[wildcards.precision]
+    )
 
 
 def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
     settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
-    # Readers of downloads are not asked: theirs never change, and importing them costs a dry run time.
+    # Readers of downloads are not asked: theirs never change, and importing them costs a dry run
+    # time.
     if settings["kind"] not in ("local", "granary") or "directory" not in settings:
         return []
     return open_corpus(wildcards.corpus, wildcards.lang, settings).tables()
@@ -182,7 +214,10 @@ def manifest_limit(wildcards):
 def pretraining_cuts(wildcards):
     """lang -> CutSet for one init's pretraining."""
     recipe = config["inits"][wildcards.init]["pretrain"]
-    return {lang: STUDY.manifest(recipe["corpus"], lang, recipe["split"]) for lang in recipe["languages"]}
+    return {
+        lang: STUDY.manifest(recipe["corpus"], lang, recipe["split"])
+        for lang in recipe["languages"]
+    }
 
 
 def init_source(wildcards):
@@ -198,7 +233,10 @@ OWNER = Path("results/study.json")
 
 def other_study():
     """What to do where this folder holds the results of another study, or None."""
-    if not OWNER.exists() or (name := json.loads(OWNER.read_text())["name"]) == config["study"]["name"]:
+    if (
+        not OWNER.exists()
+        or (name := json.loads(OWNER.read_text())["name"]) == config["study"]["name"]
+    ):
         return None
     return (
         f"results/ and resources/ here belong to the study {name!r}, not to {config['study']['name']!r}: move both folders away (the"
@@ -206,20 +244,21 @@ def other_study():
     )
 
 
-# A run refuses (below); a dry run and the planners would compare with, and learn from, what is not theirs.
+# A run refuses (below); a dry run and the planners would compare with, and learn from, what is not
+# theirs.
 if other := other_study():
     logger.warning(other)
 
 
 onstart:
-    # A folder holds one study: the demo must not overwrite the pools of a study that has trained for a week, nor lend it its inits.
-    # Planners look and print, and claim no folder.
+    # A folder holds one study: the demo must not overwrite the pools of a study that has trained
+    # for a week, nor lend it its inits. Planners look and print, and claim no folder.
     asked = set(workflow.dag_settings.targets)
     if not asked or asked - PLANNERS:
         if other := other_study():
             raise WorkflowError(other)
         # Jobs of a Snakemake that died write what this one would order again.
-        if left := queue.jobs_in(Path.cwd()):
+        if left := slurm_jobs.jobs_in(Path.cwd()):
             numbers = " ".join(job.split()[0] for job in left)
             raise WorkflowError(
                 f"Slurm still has jobs of an earlier Snakemake in this folder: {', '.join(left)}. Wait until they have finished, or"

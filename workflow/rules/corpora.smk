@@ -23,7 +23,8 @@ rule download_corpus:
         program=program("download_corpus"),
         recipe=1,
         settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
-        # A parameter, not an output: what was fetched before a connection broke survives the failed job.
+        # A parameter, not an output: what was fetched before a connection broke survives the failed
+        # job.
         directory=lambda wildcards, output: str(Path(output.complete).parent),
     message:
         "Fetch {wildcards.corpus}, {wildcards.lang}"

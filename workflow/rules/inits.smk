@@ -54,8 +54,11 @@ rule download_init:
         recipe=1,
         hub=lambda wildcards: as_json(STUDY.init_source(wildcards.init)),
         source=lambda wildcards, input: ["--source", input.source] if input.source else [],
-        # As a function of `input` it is no reason to fetch the file anew: what is here is compared while the DAG is built.
-        digest=lambda wildcards, input: ["--sha256", found] if (found := STUDY.init_digest(wildcards.init)) else [],
+        # As a function of `input` it is no reason to fetch the file anew: what is here is compared
+        # while the DAG is built.
+        digest=lambda wildcards, input: (
+            ["--sha256", found] if (found := STUDY.init_digest(wildcards.init)) else []
+        ),
     message:
         "Init {wildcards.init}"
     shell:

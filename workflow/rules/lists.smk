@@ -1,4 +1,5 @@
-"""Names of files that are too many for a command line: Linux takes 128 KB in one argument, and a shell line is one argument.
+"""Names of files that are too many for a command line: Linux takes 128 KB in one argument, and a
+shell line is one argument.
 
 in    nothing: which files there are follows from the configuration
 out   results/lists/{name}.txt   one path a line; programs take it as @FILE
@@ -7,7 +8,9 @@ out   results/lists/{name}.txt   one path a line; programs take it as @FILE
 RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
 LISTS = {
     **{f"hypotheses_{lang}": lambda lang=lang: STUDY.hypotheses(lang) for lang in STUDY.languages},
-    "headers": lambda: [header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
+    "headers": lambda: [
+        header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)
+    ],
     "quantized": STUDY.quantize_reports,
     "curves": lambda: [f"{path}/train.csv" for path in RUN_PATHS],
     "runs": lambda: [f"{path}/run.json" for path in RUN_PATHS],

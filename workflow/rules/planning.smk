@@ -1,4 +1,5 @@
-"""What a study will take, and what it may tell: tables for the terminal. Nothing is downloaded, made or claimed.
+"""What a study will take, and what it may tell: tables for the terminal. Nothing is downloaded,
+made or claimed.
 
 in    the configuration, and what there is of results/ already
 out   nothing: `snakemake --cores 1 hours` prints each time it is asked (and leaves a copy in logs/)
@@ -40,7 +41,11 @@ rule plan:
         "logs/plan.log",
     params:
         program=program("plan_gap"),
-        hours=config["plan_hours"] if isinstance(config["plan_hours"], list) else [config["plan_hours"]],
+        hours=(
+            config["plan_hours"]
+            if isinstance(config["plan_hours"], list)
+            else [config["plan_hours"]]
+        ),
         settings=config["statistics"],
     message:
         "Expected gap of a language that is not in the study"

@@ -29,7 +29,8 @@ rule build_pool:
         training=lambda wildcards: named(STUDY.training_manifests(wildcards.lang)),
         tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
         settings=lambda wildcards: as_json(STUDY.pool_settings(wildcards.lang)),
-        # Only stops the job: as a function of `input` it is no reason for Snakemake to make pools, and all trainings, anew.
+        # Only stops the job: as a function of `input` it is no reason for Snakemake to make pools,
+        # and all trainings, anew.
         limit=lambda wildcards, input: config["filters"]["max_drop_fraction"],
     message:
         "Pool of {wildcards.lang}"

@@ -1,11 +1,11 @@
-"""Weight-only quantised encoders for ONNX Runtime, one a tier: masks and cache sizes are part of the graph.
+"""Weight-only quantised encoders for ONNX Runtime, one a tier: masks and cache sizes are part of
+the graph.
 
 in    results/runs/.../model.nemo
 out   results/runs/.../{precision}/{tier}/{encoder.onnx,quantize.json}
 
-Beyond 2 GB the weights lie in encoder.onnx.data. It is no output, because a smaller encoder has none; the program removes what a
-former one left, and the encoder names its digest.
-"""
+Beyond 2 GB the weights lie in encoder.onnx.data. It is no output, because a smaller encoder has
+none; the program removes what a former one left, and the encoder names its digest."""
 
 
 rule quantize:

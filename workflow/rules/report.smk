@@ -14,7 +14,7 @@ rule aggregate:
         headers=[header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
         quantized=STUDY.quantize_reports(),
         lists=[listed("headers"), listed("quantized")],
-        code=code("aggregate.py", "warmstart/statistics.py"),
+        code=code("aggregate"),
     output:
         tables=[shown("Tables", f"results/tables/{name}.csv", f"table_{name}") for name in TABLES],
     log:
@@ -42,9 +42,11 @@ rule plot:
         tables=rules.aggregate.output.tables,
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
         listed=listed("curves"),
-        code=code("plot.py", "warmstart/plots.py"),
+        code=code("plot"),
     output:
-        figures=[shown("Figures", f"results/figures/{name}.svg", f"figure_{name}") for name in FIGURES],
+        figures=[
+            shown("Figures", f"results/figures/{name}.svg", f"figure_{name}") for name in FIGURES
+        ],
         images=[f"results/figures/{name}.png" for name in FIGURES],
     log:
         "logs/plot.log",
@@ -72,12 +74,17 @@ rule build_report:
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         listed=listed("runs"),
         pools=[f"results/pools/{lang}.qc.json" for lang in STUDY.pooled_languages],
-        manifests=[path.replace(".jsonl.gz", ".qc.json") for lang in STUDY.pooled_languages for path in STUDY.manifests(lang)],
+        manifests=[
+            path.replace(".jsonl.gz", ".qc.json")
+            for lang in STUDY.pooled_languages
+            for path in STUDY.manifests(lang)
+        ],
         tokenizers=[f"results/tokenizers/{lang}/coverage.json" for lang in STUDY.languages],
         scores=rules.aggregate.input.scores,
-        code=code(
-            "build_report.py", "warmstart/report.py", "../report/template.html", "../report/style.css", "../report/report.js"
-        ),
+        code=code("build_report"),
+        templates=[
+            f"{PROGRAMS}/../report/{name}" for name in ("template.html", "style.css", "report.js")
+        ],
     output:
         report=shown("Report", "results/report.html", "report"),
     log:
@@ -90,7 +97,10 @@ rule build_report:
     params:
         program=lambda wildcards, input: input.code[0],
         settings=lambda wildcards: as_json(
-            {**STUDY.display_settings(), "licences": {lang: STUDY.licences(lang) for lang in STUDY.pooled_languages}}
+            {
+                **STUDY.display_settings(),
+                "licences": {lang: STUDY.licences(lang) for lang in STUDY.pooled_languages},
+            }
         ),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         figures=lambda wildcards, input: str(Path(input.figures[0]).parent),

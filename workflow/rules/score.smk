@@ -13,7 +13,7 @@ rule score:
         listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
         tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
         pool="results/pools/{lang}.jsonl.gz",
-        code=code("score.py", "warmstart/scoring.py", "warmstart/text.py"),
+        code=code("score"),
     output:
         scores="results/scores/{lang}.parquet",
     log:
@@ -28,7 +28,9 @@ rule score:
     params:
         program=lambda wildcards, input: input.code[0],
         tests=lambda wildcards: TEST_ARGUMENTS[wildcards.lang],
-        settings=lambda wildcards: as_json({**STUDY.text_settings(wildcards.lang), **config["scoring"]}),
+        settings=lambda wildcards: as_json(
+            {**STUDY.text_settings(wildcards.lang), **config["scoring"]}
+        ),
     message:
         "Score {wildcards.lang}"
     shell:

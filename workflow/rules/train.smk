@@ -13,8 +13,9 @@ rule train:
         tokenizer="results/tokenizers/{lang}/tokenizer.model",
         vocabulary="results/tokenizers/{lang}/vocab.txt",
         init=lambda wildcards: f"resources/inits/{STUDY.donor(wildcards.init)}.nemo",
-        # Only looked at: an encoder of another kind stops before step 1. Not all inits, or a new one would make every model stale;
-        # not the baseline of the gaps, or another one would; and no `ancient`, behind which Snakemake overlooks edited params.
+        # Only looked at: an encoder of another kind stops before step 1. Not all inits, or a new
+        # one would make every model stale; not the baseline of the gaps, or another one would; and
+        # no `ancient`, behind which Snakemake overlooks edited params.
         reference=f"resources/inits/{STUDY.donors()[0]}.nemo",
     output:
         model=f"results/runs/{grid.RUN}/model.nemo",
@@ -40,20 +41,25 @@ rule train:
         reference=lambda wildcards, input: f"{STUDY.donors()[0]}={input.reference}",
         run=run_keys,
         settings=lambda wildcards: as_json(STUDY.training_settings()),
-        # A function of the output: what follows from outputs Snakemake does not compare, so an edit makes no finished model stale.
+        # A function of the output: what follows from outputs Snakemake does not compare, so an edit
+        # makes no finished model stale.
         pace=lambda wildcards, output: as_json(STUDY.training_pace()),
         text=lambda wildcards: as_json(STUDY.text(wildcards.lang)),
         # A run from scratch takes the architecture of another init's file, not its weights.
         init=lambda wildcards, input: (
-            ["scratch", "--like", input.init] if "scratch" in config["inits"][wildcards.init] else [input.init]
+            ["scratch", "--like", input.init]
+            if "scratch" in config["inits"][wildcards.init]
+            else [input.init]
         ),
         tokenizer=lambda wildcards, input: str(Path(input.tokenizer).parent),
-        # Snakemake removes the declared outputs of a failed job; checkpoints are not declared, so a killed run resumes from them.
+        # Snakemake removes the declared outputs of a failed job; checkpoints are not declared, so a
+        # killed run resumes from them.
         directory=lambda wildcards, output: str(Path(output.model).parent),
     message:
         "Train {wildcards.lang} from {wildcards.init} on {wildcards.hours} h, seed {wildcards.seed}"
     shell:
-        # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over before its checkpoint is written.
+        # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over
+        # before its checkpoint is written.
         "exec "
         + training_launcher()
         + "python {params.program:q} --train-cuts {input.cuts:q} --dev-cuts {input.validation:q} --tokenizer {params.tokenizer:q}"

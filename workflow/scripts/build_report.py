@@ -1,19 +1,21 @@
 """Build the report: one HTML page that opens without a network.
 
-Reads the tables, the figures, run.json of each run, the quality reports of pools and manifests, what each tokenizer cannot
-write, and optionally score files (examples of errors). Writes results/report.html.
+Reads the tables, the figures, run.json of each run, the quality reports of pools and manifests,
+what each tokenizer cannot write, and optionally score files (examples of errors). Writes
+results/report.html.
 
     python workflow/scripts/build_report.py --tables results/tables --figures results/figures \\
-        --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json --settings @display.json --output results/report.html
+        --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json --settings @display.json
+        --output results/report.html
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from warmstart import cli
-from warmstart.errors import UserError
-from warmstart.files import read_json, write_text
+from warmstart.run import cli
+from warmstart.run.errors import UserError
+from warmstart.run.files import read_json, write_text
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
@@ -32,11 +34,14 @@ SECTIONS = [
     ("methods", "Methods"),
 ]
 FIT_NOTE = (
-    "Law gap = a·h^(−b). The last four numbers are Akaike weights of the families, higher is better supported; they need more "
-    "budgets than parameters. ∞ in an interval means that the data do not bound the value on that side."
+    "Law gap = a·h^(−b). The last four numbers are Akaike weights of the families, higher is "
+    "better supported; they need more "
+    "budgets than parameters. ∞ in an interval means that the data do not bound the value on that "
+    "side."
 )
 QUANTIZATION_NOTE = (
-    "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size ratio names its denominator's "
+    "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size ratio "
+    "names its denominator's "
     "precision; sizes are of the encoder alone."
 )
 
@@ -46,13 +51,28 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--figures", type=Path, required=True)
-    parser.add_argument("--runs", action=cli.Paths, nargs="*", default=[], help="run.json of each run")
-    parser.add_argument("--qc", type=Path, nargs="*", default=[], help=".qc.json of each pool")
-    parser.add_argument("--manifests", type=Path, nargs="*", default=[], help=".qc.json of each manifest")
-    parser.add_argument("--coverage", type=Path, nargs="*", default=[], help="coverage.json of each tokenizer, in {lang}/")
-    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors")
     parser.add_argument(
-        "--settings", type=cli.json_value, required=True, help="names and choices of the study (Study.display_settings)"
+        "--runs", action=cli.Paths, nargs="*", default=[], help="run.json of each run"
+    )
+    parser.add_argument("--qc", type=Path, nargs="*", default=[], help=".qc.json of each pool")
+    parser.add_argument(
+        "--manifests", type=Path, nargs="*", default=[], help=".qc.json of each manifest"
+    )
+    parser.add_argument(
+        "--coverage",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="coverage.json of each tokenizer, in {lang}/",
+    )
+    parser.add_argument(
+        "--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors"
+    )
+    parser.add_argument(
+        "--settings",
+        type=cli.json_value,
+        required=True,
+        help="names and choices of the study (Study.display_settings)",
     )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -61,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     import jinja2
     from markupsafe import Markup
 
-    from warmstart.report import Page, Quality, aligned_examples, inline_svg
+    from warmstart.report.page import Page, Quality, aligned_examples, inline_svg
 
     tables = {}
     for name in TABLES:
@@ -85,7 +105,10 @@ def main(argv: list[str] | None = None) -> None:
     for path in arguments.scores:
         examples += aligned_examples(pd.read_parquet(path), page)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
     figures = {name: arguments.figures / f"{name}.svg" for name in FIGURES}
     budgets = sorted(hours for hours in tables["wer"].hours.unique() if hours > 0)
@@ -102,7 +125,10 @@ def main(argv: list[str] | None = None) -> None:
         # Files of this repository and our own figures: the only parts that are not escaped.
         css=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        figures={name: Markup(inline_svg(path)) if path.exists() else "" for name, path in figures.items()},
+        figures={
+            name: Markup(inline_svg(path)) if path.exists() else ""
+            for name, path in figures.items()
+        },
         study=study,
         subtitle=subtitle,
         sections=[(anchor, label) for anchor, label in SECTIONS if anchor != "errors" or examples],
@@ -120,8 +146,11 @@ def main(argv: list[str] | None = None) -> None:
         captions=page.captions(),
         examples=examples,
         methods=page.methods(),
-        citation=f"warmstart, study “{study['name']}”, commit {commit or 'not recorded'}: {study['title']}.\n"
-        "Reproduces and extends: N. Banfic, arXiv:2606.24169 (2026).",
+        citation=(
+            f"warmstart, study “{study['name']}”, commit {commit or 'not recorded'}: "
+            f"{study['title']}.\n"
+            "Reproduces and extends: N. Banfic, arXiv:2606.24169 (2026)."
+        ),
         footer=f"Code {commit[:12]}." if commit else "",
     )
     write_text(arguments.output, text)

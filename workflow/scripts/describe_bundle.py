@@ -1,18 +1,21 @@
-"""Write the README of a bundle: what it is, how to load it, its WER, its agreement with native decoding, its licences.
+"""Write the README of a bundle: what it is, how to load it, its WER, its agreement with native
+decoding, its licences.
 
-Reads the bundle's folder (bundle.json of build_bundle.py), and hypotheses of its run with the test manifests they are of.
-Writes README.md into the folder.
+Reads the bundle's folder (bundle.json of build_bundle.py), and hypotheses of its run with the test
+manifests they are of. Writes README.md into the folder.
 
     python workflow/scripts/describe_bundle.py --bundle bundle \\
         --hypotheses results/hypotheses/it/ml/0.32h/seed1/int4/560ms/human.jsonl \\
-        --tests human=results/manifests/human/it/test.jsonl.gz --settings '{"text": {"alphabet": "abc", "numbers": "it"}}' \\
-        --origin '{"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "CC-BY-4.0", "source": "nvidia/..."},
-        "corpora": {"mls": "CC BY 4.0"}, "example": {"corpus": "fleurs", "licence": "CC BY 4.0"}}'
+        --tests human=results/manifests/human/it/test.jsonl.gz --settings '{"text": {"alphabet":
+        "abc", "numbers": "it"}}' \\ --origin '{"licence": "CC-BY-4.0", "init": {"name": "English",
+        "licence": "CC-BY-4.0", "source": "nvidia/..."}, "corpora": {"mls": "CC BY 4.0"}, "example":
+        {"corpus": "fleurs", "licence": "CC BY 4.0"}}'
 """
 
 from pathlib import Path
 
-from warmstart import bundle, cli
+from warmstart.report import bundle_page
+from warmstart.run import cli
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,16 +23,33 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="its folder")
     parser.add_argument(
-        "--hypotheses", action=cli.Paths, nargs="*", default=[], help="of its run at its tier, in the order of their rows"
+        "--hypotheses",
+        action=cli.Paths,
+        nargs="*",
+        default=[],
+        help="of its run at its tier, in the order of their rows",
     )
-    parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="TEST_SET=MANIFEST")
-    parser.add_argument("--settings", type=cli.json_value, default={}, help='{"text": {...}, "statistics": {...}}')
     parser.add_argument(
-        "--origin", type=cli.json_value, default={}, help="JSON: licence; init, corpora and example with theirs"
+        "--tests", type=cli.named_path, nargs="*", default=[], metavar="TEST_SET=MANIFEST"
+    )
+    parser.add_argument(
+        "--settings", type=cli.json_value, default={}, help='{"text": {...}, "statistics": {...}}'
+    )
+    parser.add_argument(
+        "--origin",
+        type=cli.json_value,
+        default={},
+        help="JSON: licence; init, corpora and example with theirs",
     )
     arguments = parser.parse_args(argv)
     cli.start(arguments)
-    bundle.describe(arguments.bundle, arguments.hypotheses, dict(arguments.tests), arguments.settings, arguments.origin)
+    bundle_page.describe(
+        arguments.bundle,
+        arguments.hypotheses,
+        dict(arguments.tests),
+        arguments.settings,
+        arguments.origin,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Bring one encoder donor under its name in resources/inits/, with its digest verified.
 
-Reads a file on this machine (--source) or the Hugging Face hub (token from HF_TOKEN, if the repository asks for one).
-Writes {init}.nemo and {init}.json (where from, revision, sha256).
+Reads a file on this machine (--source) or the Hugging Face hub (token from HF_TOKEN, if the
+repository asks for one). Writes {init}.nemo and {init}.json (where from, revision, sha256).
 
     python workflow/scripts/download_init.py --source demo/inits/en.nemo --sha256 0bad... \\
         --output resources/inits/en.nemo --report resources/inits/en.json
@@ -12,9 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from warmstart import cli
-from warmstart.errors import UserError
-from warmstart.files import atomic_path, digest, write_json
+from warmstart.run import cli
+from warmstart.run.errors import UserError
+from warmstart.run.files import atomic_path, digest, write_json
 
 logger = logging.getLogger("warmstart.download_init")
 
@@ -35,11 +35,15 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
 
     try:
         commit = HfApi().model_info(hub["repo"], revision=hub["revision"]).sha
-        return Path(hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)), commit
+        return Path(
+            hf_hub_download(hub["repo"], hub["file"], revision=commit, local_dir=folder)
+        ), commit
     except (httpx2.HTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}); check name and connection; "
-            f"for a gated repository accept its terms on its page and set HF_TOKEN; or download it by hand and give "
+            f"{hub['repo']}@{hub['revision']}: {hub['file']} cannot be downloaded ({error}); check "
+            "name and connection; "
+            "for a gated repository accept its terms on its page and set HF_TOKEN; or download it "
+            "by hand and give "
             f"inits.<name>.path"
         ) from error
 
@@ -47,7 +51,12 @@ def from_hub(hub: dict[str, Any], folder: Path) -> tuple[Path, str]:
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--hub", type=cli.json_value, default={}, help="repo, revision, file: block `hf` of the init")
+    parser.add_argument(
+        "--hub",
+        type=cli.json_value,
+        default={},
+        help="repo, revision, file: block `hf` of the init",
+    )
     parser.add_argument("--source", type=Path, help="a .nemo file that is there already")
     parser.add_argument("--sha256", help="digest that the file must have")
     parser.add_argument("--output", type=Path, required=True)
@@ -58,25 +67,36 @@ def main(argv: list[str] | None = None) -> None:
     report = {}
     if arguments.source is not None:
         if not arguments.source.is_file():
-            raise UserError(f"{arguments.source}: no such init; correct inits.<name>.path in the config")
+            raise UserError(
+                f"{arguments.source}: no such init; correct inits.<name>.path in the config"
+            )
         source = arguments.source
         report["source"] = str(source)
     else:
-        source, report["revision"] = from_hub(arguments.hub, arguments.output.parent / f".{arguments.output.stem}.download")
+        source, report["revision"] = from_hub(
+            arguments.hub, arguments.output.parent / f".{arguments.output.stem}.download"
+        )
         report["source"] = f"{arguments.hub['repo']}: {arguments.hub['file']}"
 
     expected = arguments.sha256
     found = digest(source)
     if expected and found != expected:
         raise UserError(
-            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged one: fetch it again, "
+            f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged "
+            "one: fetch it again, "
             f"or correct the digest"
         )
     if not expected:
-        logger.warning("%s has no sha256 in the config; found %s: set it to pin the study", arguments.output.name, found)
+        logger.warning(
+            "%s has no sha256 in the config; found %s: set it to pin the study",
+            arguments.output.name,
+            found,
+        )
     with atomic_path(arguments.output) as temporary:
         shutil.copyfile(source, temporary)
-    write_json(arguments.report, {**report, "sha256": found, "size_bytes": arguments.output.stat().st_size})
+    write_json(
+        arguments.report, {**report, "sha256": found, "size_bytes": arguments.output.stat().st_size}
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Print the path of a bundle of a study, which is its Snakemake target: what `make bundle` asks for.
+"""Print the path of a bundle of a study, which is its Snakemake target: what `make bundle` asks
+for.
 
-Reads a configuration. An empty option counts as not given; precision, tier and seed default to `bundle:` in the configuration
-and the first seed as defaults.
+Reads a configuration. An empty option counts as not given; precision, tier and seed default to
+`bundle:` in the configuration and the first seed as defaults.
 
     python workflow/scripts/find_bundle.py --config config.yaml --lang de --init ml --hours 100
 """
 
 from pathlib import Path
 
-from warmstart import cli, study
-from warmstart.errors import UserError
+from warmstart.run import cli
+from warmstart.run.errors import UserError
+from warmstart.study.config import load_config, validate
+from warmstart.study.grid import Study
 
 _SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
@@ -23,10 +26,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if not arguments.config.is_file():
         raise UserError(f"{arguments.config}: no such configuration")
-    config = study.load_config(arguments.config)
-    study.validate(config, _SCHEMA)
-    given = {name: value for name, value in vars(arguments).items() if name not in ("config", "log") and value}
-    print(study.Study(config, _SCHEMA.parents[2]).bundle(**given))
+    config = load_config(arguments.config)
+    validate(config, _SCHEMA)
+    given = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name not in ("config", "log") and value
+    }
+    print(Study(config, _SCHEMA.parents[2]).bundle(**given))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Print what each run of a study costs in hours of GPU and cores: measured where runs are finished, predicted otherwise.
+"""Print what each run of a study costs in hours of GPU and cores: measured where runs are finished,
+predicted otherwise.
 
 Reads a configuration and what there is of the study's results. Writes to the terminal only.
 
@@ -8,16 +9,29 @@ Reads a configuration and what there is of the study's results. Writes to the te
 import argparse
 from pathlib import Path
 
-from warmstart import cli, planning, study
+from warmstart.run import cli
+from warmstart.study import grid, planning
 
 
 def main(argv: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="config.yaml", help="the study's configuration: a file, or JSON")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the study's results, as far as there are any")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", default="config.yaml", help="the study's configuration: a file, or JSON"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="the study's results, as far as there are any",
+    )
     arguments = parser.parse_args(argv)
-    print(planning.per_run(planning.Planner(study.open_study(arguments.config), arguments.results)), end="")
+    print(
+        planning.per_run(planning.Planner(grid.open_study(arguments.config), arguments.results)),
+        end="",
+    )
 
 
 if __name__ == "__main__":

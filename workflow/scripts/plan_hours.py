@@ -1,7 +1,8 @@
-"""Print what a study's data will take before anything is downloaded: hours, the budgets that fit, disk, licences.
+"""Print what a study's data will take before anything is downloaded: hours, the budgets that fit,
+disk, licences.
 
-Reads a configuration and the pinned statistics in workflow/data/. Writes to the terminal only; imports the standard library and
-PyYAML.
+Reads a configuration and the pinned statistics in workflow/data/. Writes to the terminal only;
+imports the standard library and PyYAML.
 
     python workflow/scripts/plan_hours.py --config config.yaml
 """
@@ -9,13 +10,21 @@ PyYAML.
 import argparse
 from typing import Any
 
-from warmstart import cli
-from warmstart.consistency import corpus_block
-from warmstart.planning import aligned, is_local
-from warmstart.resources import available_hours, format_hours, gigabytes, replayed_hours, shared_gigabytes, table
-from warmstart.study import read_config
+from warmstart.run import cli
+from warmstart.study.config import read_config
+from warmstart.study.consistency import corpus_block
+from warmstart.study.planning import aligned, is_local
+from warmstart.study.published import (
+    available_hours,
+    format_hours,
+    gigabytes,
+    replayed_hours,
+    shared_gigabytes,
+    table,
+)
 
-# The budgets of the full study's axis, for languages that might reach further than their block asks.
+# The budgets of the full study's axis, for languages that might reach further than their block
+# asks.
 _SCALES = (100, 250, 500, 1000, 2500)
 
 
@@ -26,7 +35,11 @@ def plan(config: dict[str, Any]) -> str:
 
 def _hours(config: dict[str, Any]) -> str:
     blocks = {**config["languages"], **_replayed(config)}
-    corpora = [name for name in config["corpora"] if any(name in block["training_corpora"] for block in blocks.values())]
+    corpora = [
+        name
+        for name in config["corpora"]
+        if any(name in block["training_corpora"] for block in blocks.values())
+    ]
     rows = [["lang", *corpora, "sum", "budgets"]]
     for lang, block in blocks.items():
         codes = block["corpora"]
@@ -34,13 +47,21 @@ def _hours(config: dict[str, Any]) -> str:
             name: available_hours(corpus_block(config, name, lang, codes.get(name, lang)), lang)
             for name in block["training_corpora"]
         }
-        total, unknown = sum(value for value in hours.values() if value is not None), None in hours.values()
+        total, unknown = (
+            sum(value for value in hours.values() if value is not None),
+            None in hours.values(),
+        )
         cells = [_number(hours.get(name)) if name in hours else "-" for name in corpora]
         last = (
-            _budgets(block["budgets_hours"], total, unknown) if lang in config["languages"] else _replay(config, total, unknown)
+            _budgets(block["budgets_hours"], total, unknown)
+            if lang in config["languages"]
+            else _replay(config, total, unknown)
         )
         rows.append([lang, *cells, _number(total), last])
-    return "Hours of training speech, as published, before cleaning (? = known only when read)\n" + aligned(rows)
+    return (
+        "Hours of training speech, as published, before cleaning (? = known only when read)\n"
+        + aligned(rows)
+    )
 
 
 def _budgets(asked: list[float], total: float, unknown: bool) -> str:
@@ -59,7 +80,11 @@ def _replayed(config: dict[str, Any]) -> dict[str, Any]:
         return {}
     block = config["support_languages"][replay["lang"]]
     tested = {source["corpus"] for source in config["test_sets"].values()}
-    used = {name: code for name, code in block["corpora"].items() if name in block["training_corpora"] or name in tested}
+    used = {
+        name: code
+        for name, code in block["corpora"].items()
+        if name in block["training_corpora"] or name in tested
+    }
     return {replay["lang"]: {**block, "corpora": used}}
 
 
@@ -92,10 +117,21 @@ def _disk(config: dict[str, Any]) -> str:
         size = sum(known.values()) + (shared or 0.0)
         about = any(not stated for _, stated in sizes.values()) if shared is None else not exact
         if not size:
-            rows.append([name, "0", "nothing is downloaded" if settings["kind"] in ("local", "granary", "synthetic") else "?"])
+            rows.append(
+                [
+                    name,
+                    "0",
+                    "nothing is downloaded"
+                    if settings["kind"] in ("local", "granary", "synthetic")
+                    else "?",
+                ]
+            )
             continue
         total, rough = total + size, rough or about
-        detail = ", ".join(f"{lang} {value:.1f}" for lang, value in known.items()) or f"one download for {', '.join(users)}"
+        detail = (
+            ", ".join(f"{lang} {value:.1f}" for lang, value in known.items())
+            or f"one download for {', '.join(users)}"
+        )
         rows.append([name, f"{'~' if about else ''}{size:.1f}", detail])
     rows.append(
         [
@@ -110,7 +146,9 @@ def _disk(config: dict[str, Any]) -> str:
 def _licences(config: dict[str, Any]) -> str:
     kinds = {settings["kind"] for settings in config["corpora"].values()}
     lines = [
-        f"{row['kind']}: {row['licence']}. To do: {row['to_do']}." for row in table("licences.tsv") if row["kind"] in kinds
+        f"{row['kind']}: {row['licence']}. To do: {row['to_do']}."
+        for row in table("licences.tsv")
+        if row["kind"] in kinds
     ]
     return "Licences\n" + "\n".join(line.replace(" To do: -.", "") for line in lines)
 
@@ -120,8 +158,12 @@ def _number(hours: float | None) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="config.yaml", help="the study's configuration: a file, or JSON")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", default="config.yaml", help="the study's configuration: a file, or JSON"
+    )
     arguments = parser.parse_args(argv)
     print(plan(read_config(arguments.config)), end="")
 

@@ -1,6 +1,7 @@
 """Print what running a study now would do: jobs, GPU hours, core hours and disk of every stage.
 
-Asks Snakemake which outputs are missing or stale, so it is run in the folder of the study. Writes to the terminal only.
+Asks Snakemake which outputs are missing or stale, so it is run in the folder of the study. Writes
+to the terminal only.
 
     python workflow/scripts/plan_study.py --config config.yaml
 """
@@ -10,8 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from warmstart import cli, planning, study
-from warmstart.errors import UserError
+from warmstart.run import cli
+from warmstart.run.errors import UserError
+from warmstart.study import grid, planning
 
 
 def pending_outputs(config: str) -> list[tuple[str, str]]:
@@ -31,11 +33,18 @@ def pending_outputs(config: str) -> list[tuple[str, str]]:
 
 def main(argv: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default="config.yaml", help="the study's configuration file")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the study's results, as far as there are any")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="the study's results, as far as there are any",
+    )
     arguments = parser.parse_args(argv)
-    planner = planning.Planner(study.open_study(arguments.config), arguments.results)
+    planner = planning.Planner(grid.open_study(arguments.config), arguments.results)
     print(planning.per_stage(planner, pending_outputs(arguments.config)), end="")
 
 

@@ -1,4 +1,5 @@
-"""Print the headline of a study to the terminal: WER per init, budget and tier, the gap with its interval, the report's path.
+"""Print the headline of a study to the terminal: WER per init, budget and tier, the gap with its
+interval, the report's path.
 
 Reads wer.csv, gap.csv and guideline.csv. Writes to standard output only.
 
@@ -9,34 +10,56 @@ from pathlib import Path
 
 import pandas as pd
 
-from warmstart import cli
-from warmstart.errors import UserError
+from warmstart.run import cli
+from warmstart.run.errors import UserError
 
 FULL = "full"
 
 
 def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> list[str]:
-    """The text, line by line: one block a language, a row per init and budget, a column per tier."""
+    """The text, line by line: one block a language, a row per init and budget, a column per
+    tier."""
     if guideline.empty:
         rows = wer.sort_values(["test_set", "lang", "hours", "tier"])
-        table = rows[["test_set", "lang", "init", "hours", "precision", "tier", "wer_pct"]].to_string(
-            index=False, float_format="%.4g"
-        )
-        return ["No gap: the headline test set was not decoded with both inits at the reference tier. WER in %:", "", table]
+        table = rows[
+            ["test_set", "lang", "init", "hours", "precision", "tier", "wer_pct"]
+        ].to_string(index=False, float_format="%.4g")
+        return [
+            "No gap: the headline test set was not decoded with both inits at the reference tier. "
+            "WER in %:",
+            "",
+            table,
+        ]
     test_set, reference = guideline.test_set.iloc[0], guideline.tier.iloc[0]
     wer = wer[(wer.test_set == test_set) & (wer.precision == FULL)]
-    gap = gap[(gap.test_set == test_set) & (gap.precision == FULL) & (gap.languages_as != "sampled")]
+    gap = gap[
+        (gap.test_set == test_set) & (gap.precision == FULL) & (gap.languages_as != "sampled")
+    ]
     tiers = sorted(
-        wer.tier.unique(), key=lambda name: (not name[0].isdigit(), int(name.removesuffix("ms")) if name[0].isdigit() else 0)
+        wer.tier.unique(),
+        key=lambda name: (
+            not name[0].isdigit(),
+            int(name.removesuffix("ms")) if name[0].isdigit() else 0,
+        ),
     )
     baseline, challenger = gap.baseline.iloc[0], gap.challenger.iloc[0]
     label = f"{baseline} - {challenger}"
     width = max(11, *(len(name) for name in tiers))
     first = max(len(label), *(len(name) for name in wer.init)) + 2
-    out = [f"WER in % on {test_set} at full precision; gap = WER({baseline}) - WER({challenger}) in percentage points"]
-    for lang in [*(name for name in wer.lang.unique() if name != "mean"), *(["mean"] if (wer.lang == "mean").any() else [])]:
+    out = [
+        f"WER in % on {test_set} at full precision; gap = WER({baseline}) - WER({challenger}) in "
+        "percentage points"
+    ]
+    for lang in [
+        *(name for name in wer.lang.unique() if name != "mean"),
+        *(["mean"] if (wer.lang == "mean").any() else []),
+    ]:
         own = wer[wer.lang == lang]
-        out += ["", f"{lang}", f"  {'init':<{first}}{'hours':>8}  " + "".join(f"{name:>{width}}" for name in tiers)]
+        out += [
+            "",
+            f"{lang}",
+            f"  {'init':<{first}}{'hours':>8}  " + "".join(f"{name:>{width}}" for name in tiers),
+        ]
         for hours in sorted(own.hours.unique()):
             for init in own.init.unique():
                 cells = own[(own.hours == hours) & (own.init == init)].set_index("tier").wer_pct
@@ -49,11 +72,17 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
     rows = gap[gap.tier == reference]
     decisions = guideline.set_index(["lang", "hours"]).decision
     for row in rows.itertuples():
-        bounds = "interval not estimable" if pd.isna(row.gap_low_pp) else f"[{row.gap_low_pp:+.1f}, {row.gap_high_pp:+.1f}]"
+        bounds = (
+            "interval not estimable"
+            if pd.isna(row.gap_low_pp)
+            else f"[{row.gap_low_pp:+.1f}, {row.gap_high_pp:+.1f}]"
+        )
         decision = decisions.get((row.lang, row.hours), "")
         # Not all reach every budget: means of two budgets may be of other languages.
         decision += f" (mean of {row.languages:g})" if row.lang == "mean" else ""
-        out.append(f"  {row.lang:<6}{row.hours:>8g} h  {row.gap_pp:>+6.1f} pp  {bounds:<18} {decision}")
+        out.append(
+            f"  {row.lang:<6}{row.hours:>8g} h  {row.gap_pp:>+6.1f} pp  {bounds:<18} {decision}"
+        )
     return out
 
 

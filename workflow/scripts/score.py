@@ -1,19 +1,22 @@
 """Count the errors of every hypothesis of a language, utterance by utterance.
 
-Reads hypothesis files with the headers beside them, test manifests, and the pool for word frequencies.
-Writes one Parquet file, a row per utterance and hypothesis file (columns: docs/outputs.md).
+Reads hypothesis files with the headers beside them, test manifests, and the pool for word
+frequencies. Writes one Parquet file, a row per utterance and hypothesis file (columns:
+docs/outputs.md).
 
-    python workflow/scripts/score.py --lang it --hypotheses results/hypotheses/it/*/*/*/*/*/*.jsonl \\
-        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --train-text results/pools/it.jsonl.gz \\
-        --settings '{"text": {"alphabet": "abc", "numbers": "it"}, "rare_below": 5}' --output results/scores/it.parquet
+    python workflow/scripts/score.py --lang it --hypotheses results/hypotheses/it/*/*/*/*/*/*.jsonl
+    \\
+        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --train-text
+        results/pools/it.jsonl.gz \\ --settings '{"text": {"alphabet": "abc", "numbers": "it"},
+        "rare_below": 5}' --output results/scores/it.parquet
 """
 
 from pathlib import Path
 
-from warmstart import cli
-from warmstart.errors import UserError
-from warmstart.files import atomic_path
-from warmstart.logs import MinuteTicker
+from warmstart.run import cli
+from warmstart.run.errors import UserError
+from warmstart.run.files import atomic_path
+from warmstart.run.logs import MinuteTicker
 
 SCHEMA = [
     *((name, "string") for name in ("lang", "init")),
@@ -21,8 +24,20 @@ SCHEMA = [
     ("seed", "int64"),
     *((name, "string") for name in ("precision", "tier", "test_set", "id", "block")),
     ("duration_s", "float64"),
-    *((name, "int32") for name in ("ref_words", "hits", "substitutions", "deletions", "insertions")),
-    *((name, "int32") for name in ("ref_chars", "char_hits", "char_substitutions", "char_deletions", "char_insertions")),
+    *(
+        (name, "int32")
+        for name in ("ref_words", "hits", "substitutions", "deletions", "insertions")
+    ),
+    *(
+        (name, "int32")
+        for name in (
+            "ref_chars",
+            "char_hits",
+            "char_substitutions",
+            "char_deletions",
+            "char_insertions",
+        )
+    ),
     ("empty", "bool"),
     ("looping", "bool"),
     *((name, "int32") for name in ("number_words", "number_errors", "rare_words", "rare_errors")),
@@ -34,13 +49,16 @@ SCHEMA = [
 
 
 def find_anchors(headers: dict[Path, dict]) -> dict[Path, Path]:
-    """For each hypothesis file, the offline decode of the same run and test set: of its own precision, else of `full`.
+    """For each hypothesis file, the offline decode of the same run and test set: of its own
+    precision, else of `full`.
 
     Of several offline tiers the one that hears most.
     """
     by_context = sorted(headers.items(), key=lambda item: (item[1]["right"], item[1]["left"]))
     offline = {
-        (h["init"], str(h["hours"]), h["seed"], h["test_set"], h["precision"]): path for path, h in by_context if h["offline"]
+        (h["init"], str(h["hours"]), h["seed"], h["test_set"], h["precision"]): path
+        for path, h in by_context
+        if h["offline"]
     }
     anchors = {}
     for path, h in headers.items():
@@ -56,9 +74,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--lang", required=True)
     parser.add_argument("--hypotheses", action=cli.Paths, nargs="+", required=True)
-    parser.add_argument("--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST")
-    parser.add_argument("--train-text", default=None, help="pool of the language; absent or 'null': rare words are not counted")
-    parser.add_argument("--settings", type=cli.json_value, required=True, help='{"text": {...}, "rare_below": 5}')
+    parser.add_argument(
+        "--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST"
+    )
+    parser.add_argument(
+        "--train-text",
+        default=None,
+        help="pool of the language; absent or 'null': rare words are not counted",
+    )
+    parser.add_argument(
+        "--settings", type=cli.json_value, required=True, help='{"text": {...}, "rare_below": 5}'
+    )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
@@ -66,16 +92,20 @@ def main(argv: list[str] | None = None) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    from warmstart.scoring import KEYS, Scorer, training_words
+    from warmstart.evidence.scoring import KEYS, Scorer, training_words
 
-    pool = None if arguments.train_text in (None, "null", "") else training_words(arguments.train_text)
+    pool = (
+        None if arguments.train_text in (None, "null", "") else training_words(arguments.train_text)
+    )
     scorer = Scorer(arguments.lang, arguments.settings, dict(arguments.tests), pool)
     headers = {path: scorer.header(path) for path in arguments.hypotheses}
     seen: dict[tuple, Path] = {}
     for path, header in headers.items():
         key = tuple(str(header[name]) for name in KEYS)
         if key in seen:
-            raise UserError(f"{path} and {seen[key]} are both {'/'.join(key)}; give each hypothesis file once")
+            raise UserError(
+                f"{path} and {seen[key]} are both {'/'.join(key)}; give each hypothesis file once"
+            )
         seen[key] = path
     anchors = find_anchors(headers)
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in SCHEMA])
@@ -86,10 +116,14 @@ def main(argv: list[str] | None = None) -> None:
     ):
         for number, (path, header) in enumerate(headers.items(), 1):
             rows = scorer.score(path, header, anchors.get(path))
-            writer.write_table(pyarrow.table({name: rows[name] for name, _ in SCHEMA}, schema=schema))
+            writer.write_table(
+                pyarrow.table({name: rows[name] for name, _ in SCHEMA}, schema=schema)
+            )
             if ticker.due():
                 logger.info("%d of %d hypothesis files scored", number, len(headers))
-    logger.info("%s: %d hypothesis files scored -> %s", arguments.lang, len(headers), arguments.output)
+    logger.info(
+        "%s: %d hypothesis files scored -> %s", arguments.lang, len(headers), arguments.output
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Cut one hour budget from a language's pool.
 
-Reads the pool. Writes `--output`, the prefix of that many hours, and `--report`, its hours, cuts and shares per corpus.
+Reads the pool. Writes `--output`, the prefix of that many hours, and `--report`, its hours, cuts
+and shares per corpus.
 
     python workflow/scripts/subset_budget.py --pool results/pools/de.jsonl.gz --hours 100 \\
         --output results/budgets/de/100h.jsonl.gz --report results/budgets/de/100h.json
@@ -9,7 +10,8 @@ Reads the pool. Writes `--output`, the prefix of that many hours, and `--report`
 import argparse
 from pathlib import Path
 
-from warmstart import budgets, cli
+from warmstart.data import budgets
+from warmstart.run import cli
 
 
 def _hours(text: str) -> float:

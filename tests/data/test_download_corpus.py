@@ -1,0 +1,265 @@
+"""download_corpus: what arrives is whole and verified; what does not is named; tokens stay out of
+logs and files."""
+
+import hashlib
+import io
+import logging
+import os
+import tarfile
+
+import pytest
+from made.web import serving
+
+from warmstart.data import download
+from warmstart.data.download import Digest
+from warmstart.run.errors import UserError
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "www").mkdir()
+    with serving(tmp_path / "www") as made:
+        yield made
+
+
+@pytest.fixture
+def content(site):
+    made = os.urandom(300_000)
+    (site.root / "a.bin").write_bytes(made)
+    return made
+
+
+@pytest.fixture
+def waits():
+    """Collects the pauses instead of taking them."""
+    return []
+
+
+def get(site, tmp_path, waits, **more):
+    path = tmp_path / "got" / "a.bin"
+    return path, download.fetch(f"{site.url}/a.bin", path, sleep=waits.append, **more)
+
+
+def leftovers(tmp_path):
+    return sorted(path.name for path in (tmp_path / "got").iterdir())
+
+
+def sha256(content):
+    return Digest("sha256", hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_arrives_with_its_digest(site, tmp_path, content, waits):
+    path, found = get(site, tmp_path, waits, digest=sha256(content), size=len(content))
+    assert path.read_bytes() == content
+    assert found == f"sha256:{sha256(content).hex}"
+    assert leftovers(tmp_path) == ["a.bin"]
+    assert get(site, tmp_path, waits, digest=sha256(content))[1] == found
+    assert len(site.asked("/a.bin")) == 1  # the second call found it there
+
+
+def test_a_cut_connection_is_continued_from_the_byte_it_reached(site, tmp_path, content, waits):
+    site.faults["/a.bin"] = ["hang up", "hang up"]
+    path, _ = get(site, tmp_path, waits, digest=sha256(content))
+    assert path.read_bytes() == content
+    starts = [int(headers.get("Range", "bytes=0-")[6:-1]) for headers in site.asked("/a.bin")]
+    assert starts == [0, 150_000, 225_000]
+    assert len(waits) == 2
+
+
+def test_a_killed_job_is_continued_by_the_next(site, tmp_path, content, waits):
+    site.faults["/a.bin"] = ["hang up"] + [503] * 20
+    with pytest.raises(
+        UserError, match=r"gave up after 6 tries without progress \(HTTP 503\); 150.0 kB are kept"
+    ):
+        get(site, tmp_path, waits)
+    assert leftovers(tmp_path) == [".a.bin.part", ".a.bin.part.json"]
+    site.faults.clear()
+    path, _ = get(site, tmp_path, waits, digest=sha256(content))
+    assert path.read_bytes() == content
+    assert site.asked("/a.bin")[-1]["Range"] == "bytes=150000-"
+    assert leftovers(tmp_path) == ["a.bin"]
+
+
+def test_a_server_that_ignores_ranges_is_read_from_the_start(site, tmp_path, content, waits):
+    site.ranges = False
+    site.faults["/a.bin"] = ["hang up"]
+    path, _ = get(site, tmp_path, waits, digest=sha256(content))
+    assert path.read_bytes() == content
+
+
+def test_two_versions_of_a_file_are_never_mixed(site, tmp_path, content, waits):
+    site.faults["/a.bin"] = ["hang up"] + [503] * 20
+    with pytest.raises(UserError):
+        get(site, tmp_path, waits)
+    site.faults.clear()
+    new = os.urandom(200_000)
+    (site.root / "a.bin").write_bytes(new)
+    path, _ = get(site, tmp_path, waits)
+    assert path.read_bytes() == new
+
+
+def test_a_complete_part_needs_only_its_digest(site, tmp_path, content, waits):
+    (tmp_path / "got").mkdir()
+    (tmp_path / "got" / ".a.bin.part").write_bytes(content)
+    path, _ = get(site, tmp_path, waits, digest=sha256(content))  # answered with 416
+    assert path.read_bytes() == content
+
+
+def test_a_wrong_byte_is_found_and_nothing_is_kept(site, tmp_path, content, waits):
+    site.faults["/a.bin"] = ["wrong byte"]
+    with pytest.raises(
+        UserError, match=rf"/a.bin: sha256 is [0-9a-f]{{64}}, {sha256(content).hex} expected"
+    ):
+        get(site, tmp_path, waits, digest=sha256(content))
+    assert leftovers(tmp_path) == []
+    assert get(site, tmp_path, waits, digest=sha256(content))[0].read_bytes() == content
+
+
+def test_a_wrong_size_is_named(site, tmp_path, content, waits):
+    with pytest.raises(UserError, match="300000 bytes, 299000 expected"):
+        get(site, tmp_path, waits, size=299_000)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (401, "wants a token"),
+        (403, "accept the data set's terms"),
+        (404, "no such file"),
+        (418, "check the source"),
+    ],
+)
+def test_refusals_stop_at_once_with_a_remedy(site, tmp_path, content, waits, status, remedy):
+    site.faults["/a.bin"] = [status]
+    with pytest.raises(UserError, match=f"HTTP {status}; .*{remedy}"):
+        get(site, tmp_path, waits)
+    assert waits == []
+    assert leftovers(tmp_path) == []
+
+
+def test_busy_servers_are_asked_again_after_the_pause_they_ask_for(site, tmp_path, content, waits):
+    site.faults["/a.bin"] = [
+        (429, {"Retry-After": "7"}),
+        503,
+        (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    ]
+    path, _ = get(site, tmp_path, waits)
+    assert path.read_bytes() == content
+    assert waits == [7.0, 4.0, 0.0]
+
+
+def test_an_absent_server_is_named(tmp_path, waits):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/a\.bin: gave up after 6 tries"):
+        download.fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", sleep=waits.append)
+
+
+def test_a_full_disk_is_noticed_before_the_first_byte(site, tmp_path, waits):
+    site.routes["/a.bin"] = (200, {"Content-Length": str(1 << 60)}, b"")
+    with pytest.raises(UserError, match=r"to come, .* free on disk; make room"):
+        get(site, tmp_path, waits)
+
+
+def test_tokens_and_signed_links_stay_out_of_logs_messages_and_files(
+    site, tmp_path, content, waits, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    secret = "very-secret-token"
+    with serving(site.root) as elsewhere:
+        elsewhere.faults["/a.bin"] = ["hang up"]
+        site.routes["/signed"] = (
+            302,
+            {"Location": f"{elsewhere.url}/a.bin?signature={secret}"},
+            b"",
+        )
+        url = f"{site.url}/signed?key={secret}"
+        download.fetch(url, tmp_path / "got" / "a.bin", token=secret, sleep=waits.append)
+        # The first host gets the token; the storage behind the redirect does not.
+        assert any(secret in str(headers) for _, _, headers in site.requests)
+        assert all("Authorization" not in headers for _, _, headers in elsewhere.requests)
+    site.faults["/signed"] = [403]
+    with pytest.raises(UserError) as raised:
+        download.fetch(url, tmp_path / "got" / "b.bin", token=secret)
+    records = [
+        record.getMessage() for record in caplog.records if record.name.startswith("warmstart")
+    ]
+    assert records
+    assert all(secret not in text for text in [*records, str(raised.value)])
+    assert all(secret.encode() not in path.read_bytes() for path in (tmp_path / "got").iterdir())
+
+
+def test_shown_addresses_hold_no_credentials():
+    assert (
+        download.shown("https://me:pass@host.org:8080/x/y.tar?sig=abc#frag")
+        == "https://host.org:8080/x/y.tar"
+    )
+
+
+def archive(path, members, mode="w:gz"):
+    """A tar archive of (TarInfo or name, content)."""
+    with tarfile.open(path, mode) as stream:
+        for info, data in members:
+            if isinstance(info, str):
+                info = tarfile.TarInfo(info)
+                info.size = len(data)
+            stream.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_archives_are_unpacked_whole(tmp_path, mode):
+    made = archive(tmp_path / "a.tar", [("x/1.txt", b"one"), ("x/y/2.txt", b"two")], mode)
+    download.unpack(made, tmp_path / "out")
+    assert (tmp_path / "out" / "x" / "y" / "2.txt").read_bytes() == b"two"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "out"]
+
+
+def link(kind, name, target):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "../evil",
+        "x/../../evil",
+        "/tmp/warmstart-evil",
+        "x\\..\\evil",
+        link(tarfile.SYMTYPE, "x/l", "../../evil"),
+        link(tarfile.SYMTYPE, "x/l", "1.txt"),
+        link(tarfile.LNKTYPE, "x/l", "/etc/passwd"),
+        link(tarfile.FIFOTYPE, "x/pipe", ""),
+        link(tarfile.CHRTYPE, "x/null", ""),
+    ],
+    ids=[
+        "up",
+        "down and up",
+        "absolute",
+        "backslashes",
+        "link out",
+        "link inside",
+        "hard link",
+        "pipe",
+        "device",
+    ],
+)
+def test_archives_that_reach_outside_are_refused_and_leave_nothing(tmp_path, member):
+    inner = tmp_path / "in"
+    inner.mkdir()
+    made = archive(inner / "a.tar.gz", [("x/1.txt", b"one"), (member, b"")])
+    with pytest.raises(UserError, match=r"a\.tar\.gz: member .* refused"):
+        download.unpack(made, inner / "out")
+    assert [path.name for path in inner.iterdir()] == ["a.tar.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, -20])
+def test_damaged_archives_leave_nothing(tmp_path, keep):
+    made = archive(tmp_path / "a.tar.gz", [(f"x/{n}.bin", os.urandom(5000)) for n in range(20)])
+    whole = made.read_bytes()
+    made.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
+    with pytest.raises(UserError, match=r"a\.tar\.gz: (damaged|the archive is empty)"):
+        download.unpack(made, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]

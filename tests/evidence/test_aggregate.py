@@ -1,0 +1,348 @@
+"""Tables: planted studies come back, tiny studies give rows that say what is not estimable."""
+
+import fnmatch
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made.planted import Truth, score_table
+
+import aggregate
+import print_headline
+import score
+from warmstart.run.errors import UserError
+
+SETTINGS = {
+    "baseline": "en",
+    "challenger": "ml",
+    "headline_test_set": "fleurs",
+    "reference_tier": "160ms",
+    "replicates": 800,
+}
+CHECKED = {
+    "test_set": "fleurs",
+    "utterances": 8,
+    "differing_utterances": 1,
+    "max_logit_difference": 1e-5,
+    "chunk_ms_median": 20.5,
+    "chunk_ms_p95": 31.0,
+}
+TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
+
+
+def make_tables(folder, studies, extra=(), **settings):
+    """Run the program on score files and read its tables back."""
+    paths = []
+    for name, table in studies.items():
+        path = folder / f"{name}.parquet"
+        table.to_parquet(path)
+        paths.append(str(path))
+    arguments = [
+        "--scores",
+        *paths,
+        *extra,
+        "--settings",
+        json.dumps(SETTINGS | settings),
+        "--output-dir",
+        str(folder / "tables"),
+    ]
+    aggregate.main(arguments)
+    return {name: pd.read_csv(folder / "tables" / f"{name}.csv") for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Tables of a planted study of three languages."""
+    folder = tmp_path_factory.mktemp("planted")
+    random = np.random.default_rng(3)
+    truth = Truth(speakers=200)
+    return make_tables(
+        folder, {lang: score_table(truth, random, lang) for lang in ("de", "fr", "it")}
+    ) | {"folder": folder}
+
+
+def test_the_planted_gaps_come_back_inside_their_intervals(tables):
+    gap = tables["gap"]
+    rows = gap[(gap.languages_as == "fixed") & (gap.precision == "full") & (gap.tier == "160ms")]
+    truth = [Truth().gap_pp(hours) for hours in rows.hours]
+    assert rows.gap_pp.to_numpy() == pytest.approx(truth, abs=0.5)
+    # Five intervals of 95 %: at least four hold.
+    assert ((rows.gap_low_pp <= truth) & (truth <= rows.gap_high_pp)).sum() >= 4
+
+
+def test_the_planted_exponent_comes_back(tables):
+    fit = tables["fit"].query("lang == 'pooled' and family == 'power' and tier == '560ms'").iloc[0]
+    assert fit.exponent_low_b <= 0.947 <= fit.exponent_high_b
+    assert fit.status == "ok"
+    assert fit.factor_per_doubling == pytest.approx(2**-fit.exponent_b, rel=1e-4)
+
+
+def test_gap_is_the_difference_of_the_rates_in_wer_csv(tables):
+    wer = (
+        tables["wer"].set_index(["lang", "test_set", "init", "hours", "precision", "tier"]).wer_pct
+    )
+    for row in tables["gap"].query("languages_as == 'one'").itertuples():
+        cell = (row.hours, row.precision, row.tier)
+        assert row.gap_pp == pytest.approx(
+            wer[(row.lang, "fleurs", "en", *cell)] - wer[(row.lang, "fleurs", "ml", *cell)],
+            abs=1e-3,
+        )
+
+
+def test_int4_has_a_row_per_init_and_one_for_the_gap(tables):
+    rows = tables["quantization"].query("languages_as == 'one' and lang == 'de'")
+    assert set(rows.init) == {"en", "ml", "gap"}
+    change = rows.set_index("init").delta_pp
+    assert change["gap"] == pytest.approx(change["en"] - change["ml"], abs=1e-4)
+
+
+def test_a_decoded_export_is_a_second_baseline(tmp_path):
+    table = score_table(Truth(speakers=20), np.random.default_rng(5), "de")
+    # As if the export made one error more in every row, which is a speaker with 15 utterances of 18
+    # words.
+    export = table[table.precision == "full"].assign(precision="onnx")
+    export = export.assign(insertions=export.insertions + 1)
+    rows = make_tables(tmp_path, {"de": pd.concat([table, export])}, exports=["onnx"])[
+        "quantization"
+    ].query("languages_as == 'one'")
+    assert set(zip(rows.precision, rows.baseline_precision, strict=True)) == {
+        ("int4", "full"),
+        ("onnx", "full"),
+        ("int4", "onnx"),
+    }
+    for _, cell in rows[rows.init != "gap"].groupby(["init", "hours", "tier", "test_set"]):
+        delta = cell.set_index(["precision", "baseline_precision"]).delta_pp
+        if len(delta) == 3:
+            assert delta["int4", "onnx"] == pytest.approx(
+                delta["int4", "full"] - delta["onnx", "full"], abs=1e-3
+            )
+            assert delta["onnx", "full"] == pytest.approx(100 / (15 * 18), rel=0.05)
+
+
+def test_a_tier_without_effect_is_not_called_different_in_the_mean(tables):
+    row = tables["gap_by_tier"].query("lang == 'mean' and hours == 'all'").iloc[0]
+    assert row.verdict == "equivalent"
+    assert (tables["gap_by_tier"].p_holm >= tables["gap_by_tier"].p_value - 1e-9).all()
+
+
+def test_guideline_claims_no_more_than_the_interval(tables):
+    for row in tables["guideline"].itertuples():
+        if row.decision == "ml":
+            assert row.gap_low_pp > 0
+        elif row.decision.startswith("not"):
+            assert row.gap_low_pp <= 0 <= row.gap_high_pp
+
+
+def test_the_same_scores_give_the_same_bytes(tables, tmp_path):
+    for path in tables["folder"].glob("*.parquet"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    scores = [str(tmp_path / f"{lang}.parquet") for lang in ("de", "fr", "it")]
+    aggregate.main(
+        [
+            "--scores",
+            *scores,
+            "--settings",
+            json.dumps(SETTINGS),
+            "--output-dir",
+            str(tmp_path / "again"),
+        ]
+    )
+    for name in TABLES:
+        assert (tmp_path / "again" / f"{name}.csv").read_bytes() == (
+            tables["folder"] / "tables" / f"{name}.csv"
+        ).read_bytes()
+
+
+def test_another_language_does_not_change_the_rows_of_this_one(tables, tmp_path):
+    alone = make_tables(tmp_path, {"de": pd.read_parquet(tables["folder"] / "de.parquet")})
+    columns = ["hours", "tier", "gap_pp", "gap_low_pp", "gap_high_pp"]
+    before = tables["gap"].query("lang == 'de'")[columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        alone["gap"].query("lang == 'de'")[columns].reset_index(drop=True), before
+    )
+
+
+def test_one_budget_and_one_language_say_what_is_not_estimable(tmp_path):
+    truth = Truth(hours=(0.02,), tiers=("160ms",), tier_gap_pp=(0.0,), speakers=12)
+    tables = make_tables(tmp_path, {"it": score_table(truth, np.random.default_rng(0), "it")})
+    assert tables["fit"].status.tolist() == ["not estimable: 1 budget(s), a law needs two"]
+    assert tables["gap_by_tier"].empty
+    sampled = tables["gap"].query("languages_as == 'sampled'")
+    assert sampled.status.str.startswith("not estimable: 1 of at least 3").all()
+    lines = print_headline.lines_of(tables["wer"], tables["gap"], tables["guideline"])
+    assert any("0.02 h" in line for line in lines)
+
+
+def test_the_headline_in_the_terminal_says_of_how_many_languages_a_mean_is(tmp_path):
+    truth = Truth(hours=(100.0, 400.0), tiers=("160ms",), tier_gap_pp=(0.0,), speakers=12)
+    made = {
+        lang: score_table(truth, np.random.default_rng(seed), lang)
+        for seed, lang in enumerate(("de", "fr", "it"))
+    }
+    made["it"] = made["it"][made["it"].hours == 100]
+    tables = make_tables(tmp_path, made)
+    lines = print_headline.lines_of(tables["wer"], tables["gap"], tables["guideline"])
+    means = [line for line in lines if line.startswith("  mean")]
+    assert [(line.split()[1], line.split("(")[-1]) for line in means] == [
+        ("100", "mean of 3)"),
+        ("400", "mean of 2)"),
+    ]
+    assert list(tables["guideline"].query("lang == 'mean'").languages) == [3, 2]
+
+
+def test_one_block_and_one_init_do_not_crash(tmp_path):
+    table = score_table(Truth(speakers=1), np.random.default_rng(0), "it")
+    tables = make_tables(tmp_path, {"it": table})
+    assert (
+        tables["gap"]
+        .query("languages_as == 'one'")
+        .status.eq("not estimable: fewer than two blocks")
+        .all()
+    )
+    assert tables["guideline"].decision.eq("not decided by this study").all()
+    (tmp_path / "b").mkdir()
+    only = make_tables(tmp_path / "b", {"it": table[table.init == "ml"]})
+    assert only["gap"].empty
+    assert only["guideline"].empty
+    assert "No gap" in print_headline.lines_of(only["wer"], only["gap"], only["guideline"])[0]
+
+
+def test_a_replayed_language_has_rates_and_no_gap(tmp_path):
+    truth = Truth(hours=(0.02, 0.08), tiers=("160ms", "560ms"), tier_gap_pp=(0.0, 0.0), speakers=12)
+    own, other = (score_table(truth, np.random.default_rng(seed), "it") for seed in (0, 1))
+    other["test_set"] = "en_fleurs"
+    tables = make_tables(tmp_path, {"it": pd.concat([own, other])}, not_compared=["en_fleurs"])
+    for name in ("gap", "gap_by_tier", "quantization", "fit", "guideline"):
+        assert set(tables[name].test_set) == {"fleurs"}, name
+    forgotten = tables["wer"].query("test_set == 'en_fleurs' and lang == 'it'")
+    assert len(forgotten) == len(tables["wer"].query("test_set == 'fleurs' and lang == 'it'"))
+
+
+def test_seeds_widen_the_interval_of_the_gap(tmp_path):
+    random = np.random.default_rng(1)
+    quiet = make_tables(tmp_path, {"de": score_table(Truth(seeds=3), random, "de")})
+    (tmp_path / "b").mkdir()
+    studies = {
+        lang: score_table(Truth(seeds=3, seed_sd_pp=2.0), random, lang) for lang in ("de", "fr")
+    }
+    noisy = make_tables(tmp_path / "b", studies)
+    width = [(t["gap"].gap_high_pp - t["gap"].gap_low_pp).median() for t in (quiet, noisy)]
+    assert width[1] > 2 * width[0]
+    assert (noisy["wer"].seeds.dropna() == 3).all()
+    # Trainings per init, also in the mean over languages, whose degrees of freedom are more.
+    assert (noisy["gap"].query("languages_as != 'sampled'").seeds == 3).all()
+
+
+def test_sizes_and_speed_come_from_reports_and_headers(tmp_path):
+    folder = tmp_path / "it" / "en" / "2500h" / "seed1" / "int4" / "560ms"
+    folder.mkdir(parents=True)
+    sizes = {"pytorch_fp32": 800, "onnx_fp32": 820, "fp16": 410, "encoder": 200}
+    (folder / "quantize.json").write_text(json.dumps({"bytes": sizes}))
+    header = {
+        "lang": "it",
+        "init": "en",
+        "hours": "2500",
+        "seed": 1,
+        "precision": "int4",
+        "tier": "560ms",
+        "test_set": "fleurs",
+    }
+    (folder / "fleurs.json").write_text(
+        json.dumps(header | {"rtfx": 12.5, "lookahead_ms": 560, "batch_check": CHECKED})
+    )
+    extra = ["--quantize", str(folder / "quantize.json"), "--headers", str(folder / "fleurs.json")]
+    tables = make_tables(
+        tmp_path, {"it": score_table(Truth(), np.random.default_rng(0), "it")}, extra
+    )
+    row = tables["quantization"].query("init == 'en' and languages_as == 'one'").iloc[0]
+    assert (
+        row.bytes_encoder,
+        row.times_smaller_than_pytorch_fp32,
+        row.times_smaller_than_fp16,
+    ) == (200, 4.0, 2.05)
+    assert tables["latency"].rtfx.tolist() == [12.5]
+    assert tables["latency"].emission_delay_ms.tolist() == [100.0]
+    assert tables["latency"].chunk_ms_median.tolist() == [20.5]
+    assert tables["latency"].checked_differing_utterances.tolist() == [1]
+
+
+def test_wrong_input_is_named(tmp_path):
+    table = score_table(Truth(), np.random.default_rng(0), "it")
+    with pytest.raises(UserError, match=r"headline_test_set is 'mls'; scored test sets: fleurs"):
+        make_tables(tmp_path, {"it": table}, headline_test_set="mls")
+    other = score_table(Truth(), np.random.default_rng(0), "fr").assign(normaliser_version=2)
+    with pytest.raises(UserError, match="different normaliser versions"):
+        make_tables(tmp_path, {"it": table, "fr": other})
+    cut = table.drop(table.index[5])
+    with pytest.raises(UserError, match="other reference words"):
+        make_tables(tmp_path, {"it": cut})
+    with pytest.raises(UserError, match="no rows"):
+        make_tables(tmp_path, {"it": table[:0]})
+
+
+def documented(section):
+    """Columns that a section of docs/outputs.md explains, as patterns."""
+    text = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    cells = [
+        line.split("|")[1]
+        for line in body.splitlines()
+        if line.startswith("| ") and not line.startswith(("| column", "| ---"))
+    ]
+    return {name.strip() for cell in cells for name in cell.split(",")}
+
+
+AXES = {
+    "lang",
+    "languages_as",
+    "languages",
+    "init",
+    "hours",
+    "seed",
+    "precision",
+    "tier",
+    "test_set",
+}
+
+
+@pytest.mark.parametrize("name", [*TABLES, "scores"])
+def test_every_column_is_explained_and_every_explained_column_is_there(tables, tmp_path, name):
+    if name == "scores":
+        columns, known = (
+            {column for column, _ in score.SCHEMA},
+            documented("results/scores/{lang}.parquet"),
+        )
+    else:
+        made = tables[name]
+        if name == "latency":  # a planted study has no headers to make it from
+            header = dict(
+                zip(("lang", "init", "hours", "seed"), ("de", "en", "100", 1), strict=True)
+            )
+            header |= {
+                "precision": "full",
+                "tier": "160ms",
+                "test_set": "fleurs",
+                "batch_check": CHECKED,
+            }
+            made = pd.DataFrame(
+                aggregate.latency_rows(
+                    [header], aggregate.read_scores([tables["folder"] / "de.parquet"])
+                )
+            )
+        columns, known = set(made.columns), documented(f"results/tables/{name}.csv")
+    unexplained = {
+        column
+        for column in columns - AXES
+        if not any(fnmatch.fnmatch(column, pattern) for pattern in known)
+    }
+    assert not unexplained
+    assert not {pattern for pattern in known if not fnmatch.filter(columns, pattern)}
+
+
+def test_no_infinite_or_missing_headline_number(tables):
+    rows = tables["gap"].query("languages_as != 'sampled'")
+    assert np.isfinite(rows[["gap_pp", "gap_low_pp", "gap_high_pp"]].to_numpy()).all()
+    assert not math.isnan(tables["wer"].wer_pct.sum())

@@ -1,0 +1,50 @@
+"""Edge cases of scoring: empty references, empty hypotheses, empty files."""
+
+import json
+
+import pytest
+from test_score import TEXT, write_hypotheses, write_manifest
+
+from warmstart.evidence import scoring
+from warmstart.run.errors import UserError
+
+
+def test_words_said_over_an_empty_reference_are_insertions():
+    words, wrong, characters = scoring.align_counts(["", "a b"], ["x y", ""])
+    assert words[0] == {"hits": 0, "substitutions": 0, "deletions": 0, "insertions": 2}
+    assert words[1] == {"hits": 0, "substitutions": 0, "deletions": 2, "insertions": 0}
+    assert wrong == [set(), {0, 1}]
+    assert characters[0]["insertions"] == 3
+
+
+def test_both_empty_count_nothing():
+    words, _, characters = scoring.align_counts([""], [""])
+    assert set(words[0].values()) == {0}
+    assert set(characters[0].values()) == {0}
+
+
+def test_a_reference_of_symbols_only_is_scored_as_empty(tmp_path):
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", ["...", "ciao"])
+    path = write_hypotheses(tmp_path / "h.jsonl", ["eh", "ciao"])
+    scorer = scoring.Scorer("it", {"text": TEXT}, {"human": manifest}, None)
+    rows = scorer.score(path, scorer.header(path), None)
+    assert rows["ref_words"] == [0, 1]
+    assert rows["insertions"] == [1, 0]
+    assert rows["rare_words"] == [0, 0]
+
+
+def test_an_empty_manifest_and_an_empty_hypothesis_file_stop_scoring(tmp_path):
+    with pytest.raises(UserError, match="no cut in it"):
+        scoring.read_references(write_manifest(tmp_path / "m.jsonl.gz", []))
+    empty = tmp_path / "h.jsonl"
+    empty.write_text("")
+    with pytest.raises(UserError, match="1 missing: u0"):
+        scoring.read_hypotheses(empty, {"u0": {"text": "a"}})
+
+
+def test_a_hypothesis_file_without_its_header_is_refused(tmp_path):
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", ["a"])
+    path = tmp_path / "h.jsonl"
+    path.write_text(json.dumps({"id": "u0", "hyp": "a"}) + "\n")
+    with pytest.raises(UserError, match=r"header h\.json is not beside it"):
+        scoring.Scorer("it", {"text": TEXT}, {"human": manifest}, None).header(path)

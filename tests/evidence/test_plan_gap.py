@@ -1,0 +1,115 @@
+"""The planner: predictions for a new language hold a new language, and refuse where the law carries
+none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made.planted import Truth, score_table
+from test_aggregate import make_tables
+
+import plan_gap
+from warmstart.run.errors import UserError
+
+
+def law(**changes):
+    """A pooled row of fit.csv."""
+    row = {
+        "lang": "pooled",
+        "languages": 8,
+        "test_set": "fleurs",
+        "tier": "160ms",
+        "family": "power",
+        "exponent_b": 1.0,
+    }
+    row |= {
+        "exponent_low_b": 0.9,
+        "exponent_high_b": 1.1,
+        "reference_hours": 100.0,
+        "gap_at_reference_pp": 4.0,
+    }
+    return pd.DataFrame([row | {"amplitude_sd_pp": 1.0, "status": "ok"} | changes])
+
+
+def test_at_the_reference_the_interval_is_students_prediction_interval():
+    value, low, high = plan_gap.predict(law().iloc[0], 100.0, 0.95)
+    assert value == 4.0
+    half = 2.3646 * np.sqrt(1 + 1 / 8)  # t(0.975, 7) times the spread of one new value
+    assert (low, high) == (pytest.approx(4 - half, abs=0.06), pytest.approx(4 + half, abs=0.06))
+
+
+def test_twice_the_hours_halve_the_gap_at_exponent_one():
+    assert plan_gap.predict(law().iloc[0], 200.0, 0.95)[0] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"languages": 2}, "needs at least 3"),
+        ({"status": "exponent not bounded by the data"}, "predicts nothing: exponent not bounded"),
+        ({"tier": "560ms"}, "no pooled law for fleurs at 160ms; it has: fleurs/560ms"),
+    ],
+)
+def test_it_refuses_what_the_law_does_not_carry(changes, message):
+    with pytest.raises(UserError, match=message):
+        plan_gap.pooled_law(law(**changes), "fleurs", "160ms")
+
+
+def test_a_planted_study_predicts_a_language_it_has_not_seen(tmp_path, capsys):
+    random = np.random.default_rng(5)
+    truths = [Truth(amplitude_pp=amplitude) for amplitude in random.normal(4.2, 0.8, 6)]
+    make_tables(
+        tmp_path,
+        {f"l{n}": score_table(truth, random, f"l{n}") for n, truth in enumerate(truths[:5])},
+    )
+    plan_gap.main(
+        [
+            "--tables",
+            str(tmp_path / "tables"),
+            "--hours",
+            "100",
+            "5000",
+            "--test-set",
+            "fleurs",
+            "--tier",
+            "160ms",
+        ]
+    )
+    first, second = capsys.readouterr().out.splitlines()[1:]
+    low, high = (float(part) for part in first.split("[")[1].split("]")[0].split(","))
+    assert low < truths[5].gap_pp(100) < high
+    assert "outside the budgets studied" in second
+
+
+def test_without_a_law_the_published_endpoints_are_given_when_asked_for(tmp_path, capsys):
+    arguments = [
+        "--tables",
+        str(tmp_path),
+        "--hours",
+        "100",
+        "5000",
+        "--test-set",
+        "fleurs",
+        "--tier",
+        "160ms",
+    ]
+    with pytest.raises(UserError, match=r"fit\.csv is not there"):
+        plan_gap.main(arguments)
+    plan_gap.main([*arguments, "--published"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "fit.csv is not there" in lines[0]
+    # 4.21 x 50^-0.947 = 0.104
+    assert lines[-2:] == [
+        "      100 h   +4.21 pp",
+        "     5000 h   +0.10 pp  (outside the published budgets)",
+    ]
+    law(languages=2).to_csv(tmp_path / "fit.csv")
+    pd.DataFrame({"hours": [100.0]}).to_csv(tmp_path / "gap.csv")
+    plan_gap.main([*arguments, "--published"])
+    assert "needs at least 3" in capsys.readouterr().out
+
+
+def test_published_gaps_halve_as_published():
+    assert plan_gap.published_gap(2500) == pytest.approx(0.20)
+    assert plan_gap.published_gap(200) / plan_gap.published_gap(100) == pytest.approx(
+        0.52, abs=0.002
+    )

@@ -1,0 +1,1 @@
+"""What tests are made of: speech, models, releases, a Slurm, a browser."""

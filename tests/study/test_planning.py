@@ -1,0 +1,215 @@
+"""The planners: what runs cost, worked out by hand; each answers on a fresh clone in a moment, and
+claims nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, Checkout, smoke_config
+from test_replay import replay_config
+
+import plan_cost
+import plan_study
+from warmstart.study import planning
+from warmstart.study.config import SCHEMA, read_config, validate
+from warmstart.study.grid import Study
+from warmstart.study.planning import Cost, Planner
+
+
+def small(**changes):
+    """The demo's study with one language, and figures that are easy to reckon with."""
+    config = yaml.safe_load((ROOT / "demo.yaml").read_text(encoding="utf-8"))
+    config["languages"] = {
+        "it": {
+            **config["languages"]["it"],
+            "budgets_hours": [0.02, 0.32],
+            "test_sets": ["same_voices"],
+        }
+    }
+    config["training"] |= {
+        "steps": {"fixed": 900},
+        "batch_duration_s": 20,
+        "devices": 2,
+    }  # 5 h of audio
+    config["tiers"] = {name: config["tiers"][name] for name in ("1120ms", "560ms")}
+    config["resources"] |= {"train_gpus": 2, "decode_gpus": 1, "train_threads": 8}
+    config["decoding"] |= {"threads": 4}
+    config["planning"] = {
+        "train_audio_hours_per_hour": 10,
+        "decode_rtfx": 4,
+        "job_start_min": 6,
+        "test_hours": 2,
+    } | changes
+    validate(config, SCHEMA)
+    return Study(config)
+
+
+def test_a_run_costs_what_its_audio_takes(tmp_path):
+    planner = Planner(small(), tmp_path)
+    first, largest = planner.study.runs()[:2]
+    # Each of two GPUs sees 5 h at 10 h an hour: half an hour, and six minutes to start.
+    assert planner.training_audio_h(first) == pytest.approx(10)
+    assert planner.training(first) == Cost(
+        pytest.approx(0.6), pytest.approx(1.2), pytest.approx(4.8), pytest.approx(10.0)
+    )
+    # Two hours at four times real time, and six minutes, at two tiers; the largest budget has an
+    # int4 encoder at 560 ms too.
+    assert planner.decoding_of(first) == Cost(
+        pytest.approx(1.2), pytest.approx(1.2), pytest.approx(4.8)
+    )
+    assert planner.decoding_of(largest).gpu_h == pytest.approx(1.8)
+
+
+def test_epochs_make_the_cost_follow_the_budget(tmp_path):
+    made = small()
+    made.config["training"]["steps"] = {"epochs": 10}
+    first, largest = made.runs()[:2]
+    assert Planner(made, tmp_path).training_audio_h(first) == pytest.approx(
+        0.2
+    )  # 10 x 0.02 h, by both GPUs together
+    assert Planner(made, tmp_path).training_audio_h(largest) == pytest.approx(3.2, rel=0.01)
+
+
+def test_test_sets_of_a_replayed_language_are_as_long_as_in_their_own(tmp_path):
+    made = Planner(Study(checked_replay()), tmp_path)
+    report = tmp_path / "manifests" / "pretraining" / "en" / "test_same.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"kept": {"hours": 3.0}}))
+    assert made.test_audio_h("it", "en_numbers") == 3.0
+    assert made.test_audio_h("it", "same_voices") == 0.04
+
+
+def checked_replay():
+    config = replay_config()
+    validate(config, SCHEMA)
+    return config
+
+
+def finish(results, run, **record):
+    folder = results / "runs" / run.path
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(
+        json.dumps({"hours_seen": 12.0, "train_s": 1800, "wall_s": 2160} | record)
+    )
+
+
+def test_measured_speeds_replace_assumed_ones(tmp_path):
+    made = small()
+    first, second, third = made.runs()[:3]
+    finish(tmp_path, first)  # 12 h in half an hour on two GPUs: 12 h an hour and GPU
+    (tmp_path / "runs" / second.path).mkdir(parents=True)
+    # Under way: 6 h in a quarter of an hour, the same speed.
+    (tmp_path / "runs" / second.path / "train.csv").write_text(
+        "step,hours_seen,elapsed_s\n1,1.0,100\n2,6.0,900\n"
+    )
+    planner = Planner(made, tmp_path)
+    assert planner.training_speed.value == pytest.approx(12)
+    assert planner.training_speed.source == "measured on 2 of this study's runs"
+    assert planner.training(first).wall_h == pytest.approx(0.6)  # as it took
+    assert planner.training(third).wall_h == pytest.approx(5 / 12 + 0.1)
+    # Replayed audio is trained on like any other, and a run went as fast as the devices that it
+    # had.
+    more = tmp_path / "more"
+    finish(more, first, replay_hours_seen=3.0, devices=1, num_nodes=1)
+    assert Planner(made, more).training_speed.value == pytest.approx(30)
+    (more / "runs" / second.path).mkdir(parents=True)
+    (more / "runs" / second.path / "train.csv").write_text(
+        "step,hours_seen,elapsed_s,replay_hours\n2,12.0,1800,3.0\n"
+    )
+    assert Planner(made, more).training_speed.value == pytest.approx((15 + 15) / (0.5 + 0.5 * 2))
+    header = tmp_path / "hypotheses" / first.path / "full" / "560ms" / "same_voices.json"
+    header.parent.mkdir(parents=True)
+    header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0}))
+    report = tmp_path / "manifests" / "spoken" / "it" / "test_same.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"kept": {"hours": 1.0}}))
+    planner = Planner(made, tmp_path)
+    assert planner.decoding(third, "full", made.tiers["560ms"]).wall_h == pytest.approx(
+        1 / 20 + 0.1
+    )
+    assert planner.decoding(third, "full", made.tiers["1120ms"]).wall_h == pytest.approx(
+        1 / 4 + 0.1
+    )
+    text = planning.per_run(planner)
+    row = next(line.split() for line in text.splitlines() if line.startswith(first.path))
+    assert row == [first.path, "10", "0.6", "0.5", "1.7", "6.8", "finished"]
+    assert "planning.test_hours" not in text  # the size of the test set is known now
+
+
+def test_jobs_are_told_apart_by_what_they_make():
+    outputs = [
+        ("results/hypotheses/it/en/0.02h/seed1/full/560ms/a.jsonl", "decode_it"),
+        ("results/hypotheses/it/en/0.02h/seed1/full/560ms/b.json", "decode_it"),
+        ("results/hypotheses/it/en/0.02h/seed1/full/offline/a.jsonl", "decode_it"),
+        ("results/budgets/it/0.02h.jsonl.gz", "subset_budget"),
+        ("results/budgets/it/0.02h.json", "subset_budget"),
+        ("results/budgets/it/0.08h.json", "subset_budget"),
+    ]
+    stages = [stage for stage, _ in planning.jobs_of(outputs)]
+    assert (stages.count("decode"), stages.count("subset_budget")) == (2, 2)
+
+
+def test_the_stage_table_has_the_jobs_that_snakemake_would_do(checkout: Checkout, tmp_path):
+    copy = checkout.copy(tmp_path / "warmstart")
+    copy.write_config(smoke_config())
+    wanted = {}
+    for rule, count in copy.planned().items():
+        stage = "decode" if rule.startswith("decode_") else rule
+        wanted[stage] = wanted.get(stage, 0) + count
+    program = [sys.executable, plan_study.__file__, "--config", "smoke.yaml"]
+    done = subprocess.run(program, cwd=copy.folder, capture_output=True, text=True, check=True)
+    table = [line.split() for line in done.stdout.split("\n\n")[0].splitlines()[2:]]
+    assert {row[0]: int(row[1]) for row in table} == wanted | {"all": sum(wanted.values())}
+
+
+def test_voxpopuli_is_downloaded_once_for_all_languages():
+    config = read_config(str(ROOT / "config.yaml"))
+    validate(config, SCHEMA)
+    planner = Planner(Study(config))
+    outputs = [
+        (f"resources/corpora/voxpopuli/{lang}/complete.json", "download_corpus")
+        for lang in ("de", "fr")
+    ]
+    row = next(
+        line.split()
+        for line in planning.per_stage(planner, outputs).splitlines()
+        if line.startswith("download")
+    )
+    assert row[:2] + row[-1:] == ["download_corpus", "2", "75"]
+
+
+def test_the_sum_is_the_last_row_whatever_rules_there_are():
+    outputs = [
+        ("results/new/it.json", "a_new_rule"),
+        ("results/replay/it/0.1h.jsonl.gz", "mix_replay"),
+    ]
+    rows = planning.per_stage(Planner(small()), outputs).split("\n\n")[0].splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["mix_replay", "a_new_rule", "all"]
+
+
+def test_nothing_to_do_is_said():
+    assert planning.per_stage(Planner(small()), []).startswith("Nothing to be done")
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "demo.yaml"])
+def test_every_planner_answers_on_a_fresh_clone_and_claims_nothing(
+    checkout: Checkout, tmp_path, config
+):
+    copy = checkout.copy(tmp_path / "warmstart")
+    output = copy.snakemake(
+        "--cores", "1", "hours", "cost", "plan", "--config", "plan_hours=300", config=config
+    ).stdout
+    for text in ("Licences", "all runs", "+1.49 pp"):
+        assert text in output
+    assert not (copy.folder / "results").exists()
+    assert not (copy.folder / "resources").exists()
+
+
+def test_the_cost_of_the_full_study_is_printed_for_all_runs(capsys, tmp_path):
+    plan_cost.main(["--config", str(ROOT / "config.yaml"), "--results", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("to do" in line for line in lines) == 50
+    # 20,000 batches of 600 s at 300 h an hour, and three minutes: 11.16 h each.
+    assert lines[2].split()[:3] == ["de/en/100h/seed1", "3,333", "11.2"]

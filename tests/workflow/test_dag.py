@@ -1,0 +1,322 @@
+"""Dry runs with real Snakemake: both shipped configurations, in a clone with no data."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, Checkout, smoke_config
+
+from warmstart.study.config import validate
+from warmstart.study.grid import Study
+
+
+def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
+    jobs = checkout.planned(config=None)
+    # 50 runs; int4 at one tier each; de 10 runs x 5 (precision, tier) pairs.
+    assert jobs["train"] == 50
+    assert jobs["quantize"] == 50
+    assert jobs["decode_de"] == 50
+    assert jobs["decode_cs"] == 10
+    assert jobs["subset_budget"] == 25
+    assert jobs["download_init"] == 2
+    assert jobs["build_bundle"] == jobs["describe_bundle"] == 8
+
+
+def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):
+    jobs = checkout.planned(config="demo.yaml")
+    assert jobs["train"] == 12
+    assert "pretrain_init" not in jobs
+
+
+def test_one_language_or_one_run_is_a_target_of_its_own(checkout: Checkout):
+    jobs = checkout.planned("results/scores/cs.parquet", config=None)
+    assert {name for name in jobs if name.startswith("decode_")} == {"decode_cs"}
+    assert (jobs["train"], jobs["build_pool"]) == (2, 1)  # both inits at the one budget of Czech
+    jobs = checkout.planned("results/runs/de/ml/250h/seed1/model.nemo", config=None)
+    assert (jobs["train"], jobs["subset_budget"], jobs["build_pool"]) == (1, 1, 1)
+    assert not {"quantize", "decode_de", "score"} & set(jobs)
+
+
+def test_a_bundle_of_one_run_takes_that_run_alone(checkout: Checkout):
+    jobs = checkout.planned("results/bundles/de/ml/100h/seed1/int4/560ms/README.md", config=None)
+    assert {
+        name: jobs[name] for name in ("train", "quantize", "build_bundle", "describe_bundle")
+    } == dict.fromkeys(("train", "quantize", "build_bundle", "describe_bundle"), 1)
+    assert jobs["decode_de"] == 2  # int4 and full at this tier
+    assert not {"score", "aggregate", "plot", "build_report"} & set(jobs)
+    # int4 is decoded at 560 ms only: the rates of this bundle are of full, and no encoder is
+    # quantised for them.
+    jobs = checkout.planned("results/bundles/de/ml/100h/seed1/int4/160ms/README.md", config=None)
+    assert (jobs["train"], jobs["decode_de"], jobs.get("quantize")) == (1, 1, None)
+
+
+def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout, tmp_path):
+    """Four seeds make 4000 hypothesis files; Linux refuses an argument over 128 KiB, and a shell
+    line is one."""
+    config = checkout.read_config("config.yaml") | {"seeds": [1, 2, 3, 4]}
+    path = tmp_path / "seeds.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    output = checkout.snakemake("--dry-run", "--printshellcmds", config=str(path)).stdout
+    commands = re.findall(r"^Shell command: (.*)$", output, re.MULTILINE)
+    assert len(commands) > 1000
+    assert max(len(command.encode()) for command in commands) < 16 * 1024
+
+
+def test_edited_labels_over_own_audio_make_their_manifests_stale(checkout: Checkout, tmp_path):
+    """Published releases never change; one's own transcripts and labels do."""
+    labels = tmp_path / "audio" / "it" / "yodas" / "it_asr_000.jsonl"
+    labels.parent.mkdir(parents=True)
+    labels.write_text('{"audio_filepath": "a.flac", "text": "uno"}\n')
+    config = checkout.read_config("demo.yaml")
+    config["corpora"]["mined"] = {
+        "kind": "granary",
+        "train_split": "train",
+        "directory": str(tmp_path / "audio"),
+    }
+    config["languages"]["it"]["corpora"]["mined"] = "it"
+    path = tmp_path / "mined.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    target = ("resources/corpora/mined/it/complete.json", "--directory", str(tmp_path / "work"))
+    checkout.snakemake("--cores", "1", *target, config=str(path))
+    assert checkout.planned(*target, config=str(path)) == {}
+    labels.write_text('{"audio_filepath": "a.flac", "text": "due"}\n')
+    assert checkout.planned(*target, config=str(path)) == {"download_corpus": 1}
+
+
+def test_noisy_test_sets_are_made_from_the_clean_ones(checkout: Checkout, tmp_path):
+    config = smoke_config()
+    config["noise"] = {"directory": "demo/speech/fr"}
+    config["test_sets"]["same_voices+noise5db"] = {
+        "corpus": "spoken",
+        "split": "test_same",
+        "noise_snr_db": 5,
+    }
+    config["languages"]["it"]["test_sets"].append("same_voices+noise5db")
+    (tmp_path / "noisy.yaml").write_text(
+        yaml.safe_dump(config, allow_unicode=True), encoding="utf-8"
+    )
+    output = checkout.snakemake("--summary", config=str(tmp_path / "noisy.yaml")).stdout
+    assert "results/manifests/spoken/it/test_same+noise5db.jsonl.gz\t-\tprepare_noise" in output
+    assert (
+        output.count("/same_voices+noise5db.jsonl\t") == 10
+    )  # 4 runs at 2 tiers, 2 quantised ones at one
+
+
+def test_every_kind_of_precision_is_planned_and_only_pytorch_asks_for_gpus(
+    checkout: Checkout, tmp_path
+):
+    """The commented examples of config.yaml, put in."""
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    section = text[
+        text.index("precisions:\n") : text.index("# Which model of each language becomes a bundle")
+    ]
+    config = smoke_config()
+    config["precisions"] = yaml.safe_load(section.replace("  # ", "  "))["precisions"]
+    assert list(config["precisions"]) == ["full", "int4", "onnx", "int8", "int4rtn", "int4a4"]
+    config["resources"]["decode_gpus"] = 1
+    config["decoding"]["device"] = "auto"
+    validate(config, ROOT / "workflow/schemas/config.schema.yaml")
+    path = tmp_path / "precisions.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    jobs = checkout.planned(config=str(path))
+    # 4 runs at 2 tiers; int4 for all runs, the four others for the 2 runs of the largest budget,
+    # all at one tier.
+    assert jobs["decode_it"] == 4 * 2 + 4 + 4 * 2
+    assert jobs["quantize"] == 4 + 4 * 2
+    study = Study(config, ROOT)
+    for precision, gpus, device in [
+        ("int4a4", 0, "cpu"),
+        ("onnx", 0, "cpu"),
+        ("int4rtn", 1, "auto"),
+        ("full", 1, "auto"),
+    ]:
+        assert (study.decode_gpus(precision), study.decoding_settings(precision)["device"]) == (
+            gpus,
+            device,
+        )
+    wanted = [
+        f"results/hypotheses/it/ml/0.02h/seed1/{name}/560ms/human.jsonl"
+        for name in ("int4a4", "int4rtn")
+    ]
+    output = checkout.snakemake("--dry-run", "--printshellcmds", *wanted, config=str(path)).stdout
+    runs = "--encoder results/runs/it/ml/0.02h/seed1"
+    commands = {name: next(line for line in output.splitlines() if f"{runs}/{name}/" in line)
+                for name in ("int4a4", "int4rtn")}  # fmt: skip
+    assert '"device": "cpu"' in commands["int4a4"]
+    assert '"device": "auto"' in commands["int4rtn"]
+    config["precisions"]["onnx"]["tiers"] = ["offline"]
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    refused = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert "precisions.onnx.tiers: offline is offline" in refused.stdout
+
+
+def test_make_bundle_names_the_target_or_says_what_is_wrong(checkout: Checkout, tmp_path):
+    """The locale in LANG is no language; make is really run, with this environment in the place of
+    .venv."""
+    (tmp_path / "smoke.yaml").write_text(
+        yaml.safe_dump(smoke_config(), allow_unicode=True), encoding="utf-8"
+    )
+    environment = {**os.environ, "LANG": "it"}
+
+    def make(*variables: str) -> subprocess.CompletedProcess[str]:
+        fixed = [
+            f"BIN={os.path.dirname(sys.executable)}",
+            f"CONFIG={tmp_path / 'smoke.yaml'}",
+            "SNAKEMAKE_OPTIONS=--dry-run",
+        ]
+        # `-o`: as if the environment were installed.
+        command = ["make", "-s", "-o", ".venv/.installed", "bundle", *fixed, *variables]
+        return subprocess.run(
+            command,
+            cwd=checkout.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = make("LANG=it", "INIT=ml", "HOURS=0.02")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "results/bundles/it/ml/0.02h/seed1/int4/560ms"
+    assert "build_bundle" in done.stdout + done.stderr
+    full = make("LANG=it", "INIT=en", "HOURS=0.004", "PRECISION=full", "TIER=560ms", "SEED=1")
+    assert full.stdout.splitlines()[-1] == "results/bundles/it/en/0.004h/seed1/full/560ms"
+    for variables, message in [
+        (("INIT=ml", "HOURS=0.02"), "LANG is not given: make bundle LANG=it INIT=ml HOURS=0.02"),
+        (("LANG=it", "INIT=ml", "HOURS=7"), "HOURS=7 is not in this study; allowed: 0.004, 0.02"),
+        (
+            ("LANG=it", "INIT=ml", "HOURS=0.02", "TIER=offline"),
+            "TIER=offline is not in this study; allowed: 560ms",
+        ),
+        (("LANG=de", "INIT=ml", "HOURS=0.02"), "LANG=de is not in this study; allowed: it"),
+    ]:
+        refused = make(*variables)
+        assert refused.returncode
+        assert message in refused.stderr
+
+
+def test_the_full_study_runs_in_another_folder(checkout: Checkout, tmp_path):
+    """Its own configuration, or that of the checkout where it has none; data of the configuration
+    lie beside the Snakefile."""
+    elsewhere = str(tmp_path / "study")
+    output = checkout.snakemake(
+        "--dry-run", "--directory", elsewhere, "--profile", "slurm", config=None
+    ).stdout
+    assert "train                  50" in output
+    (tmp_path / "study/config.yaml").write_text(
+        yaml.safe_dump(smoke_config(), allow_unicode=True), encoding="utf-8"
+    )
+    output = checkout.snakemake("--dry-run", "--directory", elsewhere, config=None).stdout
+    assert "decode_it" in output
+    assert "decode_de" not in output
+
+
+def test_a_block_that_stands_twice_is_not_lost_in_silence(checkout: Checkout, tmp_path):
+    text = (ROOT / "config.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "twice.yaml"
+    path.write_text(
+        text + "\ncorpora:\n  own: {kind: local, train_split: train, directory: /data}\n",
+        encoding="utf-8",
+    )
+    refused = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert refused.returncode
+    assert "'corpora' stands twice at the top level, in lines 13 and" in refused.stdout
+
+
+HEAVY = {"torch", "nemo", "pandas", "numpy", "lhotse", "scipy", "matplotlib"}
+
+
+def heavy_modules_of_a_dry_run(folder) -> set[str]:
+    """Which heavy packages a dry run in `folder` has imported."""
+    program = (
+        "import sys\n"
+        "from snakemake.cli import main\n"
+        "try:\n"
+        "    main(['--dry-run', '--quiet', 'all'])\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code, ended.code\n"
+        f"print('HEAVY', *sorted({HEAVY!r} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.strip().splitlines()[-1].split()[1:])
+
+
+def test_dry_run_imports_nothing_heavy_beyond_what_snakemake_does(checkout: Checkout, tmp_path):
+    # Snakemake loads its plugins at every start, and the Slurm plugin imports pandas: that much is
+    # not ours.
+    (tmp_path / "Snakefile").write_text("rule all:\n    output: 'x'\n    shell: 'touch {output}'\n")
+    assert (
+        heavy_modules_of_a_dry_run(checkout.folder)
+        <= heavy_modules_of_a_dry_run(tmp_path)
+        <= {"pandas", "numpy"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda config: config.update(trainning={}), "unknown key 'trainning'"),
+        (lambda config: config["languages"]["it"].update(budgets_hours=[0.02, 9]), "it: 9 h asked"),
+        (
+            lambda config: config["languages"]["it"]["text"].update(
+                examples=[["ciao 2", "ciao tre"]]
+            ),
+            "ciao due",
+        ),
+    ],
+)
+def test_a_fault_in_the_config_stops_the_dry_run_with_one_line(
+    checkout: Checkout, tmp_path, change, expected
+):
+    config = smoke_config()
+    change(config)
+    path = tmp_path / "faulty.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    done = checkout.snakemake("--dry-run", config=str(path), check=False)
+    assert done.returncode != 0
+    assert expected in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_another_study_does_not_overwrite_the_one_that_is_here(checkout: Checkout, tmp_path):
+    study = checkout.copy(tmp_path / "warmstart")
+    study.write_config(smoke_config())
+    (study.folder / "results").mkdir()
+    (study.folder / "results/study.json").write_text('{"name": "full", "title": ""}')
+    assert "belong to the study 'full'" in study.snakemake("--dry-run", "all_pools").stdout
+    done = study.snakemake("--cores", "1", "all_pools", check=False)
+    assert done.returncode != 0
+    assert "belong to the study 'full'" in done.stdout
+    assert not (study.folder / "results/pools").exists()
+
+
+def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
+    rules = set()
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        source = path.read_text(encoding="utf-8")
+        for program in re.findall(r'(?:program=program\("|code=code\(\s*")(\w+)', source):
+            assert (ROOT / f"workflow/scripts/{program}.py").exists(), program
+            rules.add(program)
+    declared = {
+        name
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    # A list of file names is written by Snakemake itself: no program. The planners' programs say
+    # what they plan.
+    programs = {
+        "hours": "plan_hours",
+        "cost": "plan_cost",
+        "plan": "plan_gap",
+        "prepare_noise_training": "prepare_noise",
+    }
+    assert {programs.get(name, name) for name in declared - {"write_list"}} <= rules
+    tested = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*/test_*.py")
+    )
+    assert not {program for program in rules if program not in tested}

@@ -1,0 +1,1 @@
+"""How the weights of an arm may change, a module each."""

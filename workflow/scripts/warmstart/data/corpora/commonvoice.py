@@ -1,0 +1,206 @@
+"""`commonvoice`: Mozilla Common Voice, scripted speech (CC0; the terms of Mozilla Data Collective
+forbid passing it on).
+
+Config: {kind: commonvoice, code: de, release: cv-corpus-25.0-2026-03-09, source: ..., statistics:
+..., dataset_ids: {de: ...}}. Without `source`, the release comes from Mozilla Data Collective
+through its client `datacollective` with MDC_API_KEY in the environment; the terms must have been
+accepted on its site. With it: the tarball, a folder with the tarball or with the unpacked release
+(`cv-corpus-.../de/`, used in place), or a mirror's URL. `statistics` is the release's JSON as
+common-voice/cv-dataset publishes it; size and sha256 of the tarball are checked against it.
+`dataset_ids` names the data set on the site where a search finds none or several.
+
+Splits: train, dev, test, other, invalidated as published; `validated` is every reviewed clip that
+is in neither dev nor test.
+
+Own reader: Lhotse's recipe fetches from an address that serves no more, fails on tables without
+`variant`, and starts one future per clip with all of them in memory (lhotse 1.33,
+recipes/commonvoice.py).
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from warmstart.data import download
+from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.data.download import Digest
+from warmstart.run import files
+from warmstart.run.errors import UserError
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RELEASE = "cv-corpus-25.0-2026-03-09"
+STATISTICS = Path(__file__).resolve().parents[4] / "data" / "commonvoice-25.json"
+SPLITS = ("train", "dev", "test", "validated", "other", "invalidated")
+# client_id has 128 hex digits; 32 tell people apart as well, and a million lines carry it twice.
+_SPEAKER_DIGITS = 32
+
+
+class Reader(Corpus):
+    """One locale of Common Voice. Block and speaker are the (shortened) client id; the text is the
+    sentence as shown."""
+
+    KEYS = frozenset({"release", "statistics", "dataset_ids"})
+    SPLITS = SPLITS
+
+    def __init__(self, name: str, lang: str, settings: dict[str, Any]):
+        super().__init__(name, lang, settings)
+        self.release = settings.get("release", DEFAULT_RELEASE)
+        self.archive = f"{self.release}-{self.code}.tar.gz"
+
+    def _root(self, directory: Path) -> Path:
+        """The unpacked locale: the folder with `clips`."""
+        folder = download.local_source(self.settings.get("source"))
+        if folder is not None and folder.is_dir():
+            for unpacked in (folder / self.release / self.code, folder / self.code, folder):
+                if (unpacked / "clips").is_dir():
+                    return unpacked
+        return directory / "files" / self.release / self.release / self.code
+
+    def _pinned(self) -> tuple[Digest | None, int | None]:
+        """Digest and size that the publisher states for the tarball."""
+        path = Path(self.settings.get("statistics") or STATISTICS)
+        if path == STATISTICS and self.release != DEFAULT_RELEASE:
+            log.warning(
+                "%s: no statistics for %s, so no digest to check; give its JSON as `statistics`",
+                self.name,
+                self.release,
+            )
+            return None, None
+        locales = files.read_json(path)
+        locales = locales.get("locales", locales)
+        if self.code not in locales:
+            raise self.fail(
+                f"{path.name} has no locale {self.code!r}", f"locales: {', '.join(sorted(locales))}"
+            )
+        entry = locales[self.code]
+        return Digest("sha256", entry["checksum"]), int(entry["size"])
+
+    def fetch(self, directory: Path) -> dict[str, Any]:
+        source = self.settings.get("source")
+        root = self._root(directory)
+        folder = download.local_source(source)
+        if folder is not None and root.is_dir() and directory not in root.parents:
+            return {"source": str(root), "files": {}}
+        digest, size = self._pinned()
+        # One folder a release: an older one beside it is not mistaken for this one.
+        unpacked = directory / "files" / self.release
+        if not unpacked.exists():
+            if source is None:
+                path = self._from_data_collective(directory)
+                found = self._verified(path, digest, size)
+            elif folder is not None and folder.is_file():
+                path, found = folder, download.verify(folder, digest, size)
+            else:
+                path, found = download.obtain(
+                    source, self.archive, directory, digest=digest, size=size
+                )
+            download.unpack(path, unpacked)
+            download.discard(path, directory)
+        else:
+            found = f"{digest.algorithm}:{digest.hex}" if digest else "not recorded"
+        if not (root / "clips").is_dir():
+            raise self.fail(
+                f"{self.archive} holds no {self.release}/{self.code}/clips",
+                "check release and code",
+            )
+        return {
+            "source": download.shown(str(source)) if source else "Mozilla Data Collective",
+            "files": {self.archive: found},
+        }
+
+    def _verified(self, path: Path, digest: Digest | None, size: int | None) -> str:
+        # The client never compares the bytes with the checksum it was given, so a bad file must not
+        # stay for its next call.
+        try:
+            return download.verify(path, digest, size)
+        except UserError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _from_data_collective(self, directory: Path) -> Path:
+        if not os.environ.get("MDC_API_KEY"):
+            raise self.fail(
+                "MDC_API_KEY is not in the environment",
+                "make a key on mozilladatacollective.com and accept the data set's terms there, or "
+                "set `source` to the tarball",
+            )
+        import datacollective
+
+        dataset = (self.settings.get("dataset_ids") or {}).get(self.code) or self._search(
+            datacollective
+        )
+        try:
+            return Path(
+                datacollective.download_dataset(
+                    dataset, download_directory=str(directory), show_progress=True
+                )
+            )
+        except PermissionError:
+            raise self.fail(
+                f"Mozilla Data Collective refuses {dataset}",
+                "accept the data set's terms on its site",
+            ) from None
+        except FileNotFoundError:
+            raise self.fail(
+                f"Mozilla Data Collective has no data set {dataset}",
+                "set dataset_ids in the corpus's block",
+            ) from None
+        except RuntimeError as error:
+            raise self.fail(
+                f"Mozilla Data Collective: {error}", "wait and run again; what came is kept"
+            ) from error
+        except datacollective.errors.DownloadError as error:
+            raise self.fail(
+                f"the download broke off ({error.__cause__!r})", "run again; it continues"
+            ) from error
+
+    def _search(self, datacollective: Any) -> str:
+        """The id of the release on the site, by its name and locale."""
+        version = self.release.removeprefix("cv-corpus-").split("-")[0]
+        found = datacollective.list_datasets(
+            f"Common Voice Scripted Speech {version}", locale=self.code, results_per_page=100
+        )
+        fitting = [
+            item
+            for item in found.items
+            if version in (item.name or "") and "scripted" in (item.name or "").lower()
+        ]
+        if len(fitting) != 1:
+            names = (
+                "; ".join(f"{item.id} = {item.name}" for item in fitting or found.items)
+                or "nothing"
+            )
+            raise self.fail(
+                f"a search for Scripted Speech {version}, {self.code}, finds {names}",
+                "set dataset_ids in the block",
+            )
+        return fitting[0].id
+
+    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+        if split not in SPLITS:
+            raise self.fail(f"no split {split!r}", f"splits: {', '.join(SPLITS)}")
+        root = self._root(directory)
+        held_out: set[str] = set()
+        if split == "validated":
+            for name in ("dev", "test"):
+                held_out.update(
+                    row["path"] for row in read_table(root / f"{name}.tsv", required=("path",))
+                )
+        # `variant` and others come and go with the releases: only these are needed.
+        for row in read_table(
+            root / f"{split}.tsv", required=("client_id", "path", "sentence"), skip_long=True
+        ):
+            if row["path"] in held_out:
+                continue
+            name = row["path"] if row["path"].endswith(".mp3") else row["path"] + ".mp3"
+            speaker = row["client_id"][:_SPEAKER_DIGITS] or None
+            yield Utterance(
+                id=name.removesuffix(".mp3"),
+                audio=root / "clips" / name,
+                text=row["sentence"],
+                speaker=speaker,
+                block=speaker or name,
+            )

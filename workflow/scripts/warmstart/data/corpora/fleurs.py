@@ -1,0 +1,161 @@
+"""`fleurs`: read sentences in 102 languages (google/fleurs, CC BY 4.0).
+
+Config: {kind: fleurs, code: de_de, revision: COMMIT, source: FOLDER or URL}. Without `source` the
+files come from the hub, from the pinned commit, through huggingface_hub (HF_TOKEN from the
+environment, if any); a source has the hub's layout: `data/{code}/{split}.tsv` and
+`data/{code}/audio/{split}.tar.gz`.
+
+The block is the sentence: FLEURS names no speakers, and several people read each sentence.
+
+Own reader: Lhotse's recipe wants another layout than the hub's, downloads through a loading script
+that `datasets` >= 4 refuses, and puts a made-up id per recording into the speaker field (lhotse
+1.33, recipes/fleurs.py).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from warmstart.data import download
+from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.data.download import Digest
+from warmstart.run import files
+
+REPOSITORY = "google/fleurs"
+# The head of main from 2022 to the end of 2026.
+DEFAULT_REVISION = "70bb2e84b976b7e960aa89f1c648e09c59f894dd"
+SPLITS = ("train", "dev", "test")
+_COLUMNS = [
+    "id",
+    "file_name",
+    "raw_transcription",
+    "transcription",
+    "characters",
+    "num_samples",
+    "gender",
+]
+
+
+class Reader(Corpus):
+    """One language of FLEURS. The text is the raw transcription, with case and punctuation."""
+
+    SPLITS = SPLITS
+
+    def _files(self, split: str) -> tuple[str, str]:
+        return f"data/{self.code}/{split}.tsv", f"data/{self.code}/audio/{split}.tar.gz"
+
+    def fetch(self, directory: Path) -> dict[str, Any]:
+        source = self.settings.get("source")
+        revision = None
+        if source is None:
+            revision = self.settings.get("revision") or DEFAULT_REVISION
+            digests, revision = self._hub_digests(revision)
+        where = (
+            f"https://huggingface.co/datasets/{REPOSITORY}"
+            if source is None
+            else download.shown(str(source))
+        )
+        note = directory / ".fetched.json"
+        facts = self._resume(note, directory, f"{where}@{revision}/{self.code}")
+        for split in SPLITS:
+            for relative in self._files(split):
+                table = relative.endswith(".tsv")
+                target = directory / (f"{split}.tsv" if table else f"audio-{split}")
+                if target.exists():
+                    continue
+                if source is None:
+                    path, found = self._from_hub(
+                        relative, revision, directory, digests.get(relative)
+                    )
+                else:
+                    path, found = download.obtain(source, relative, directory)
+                facts["files"][relative] = found
+                files.write_json(note, facts)
+                if not table:
+                    download.unpack(path, target)
+                elif path != target:
+                    with files.atomic_path(target) as temporary:
+                        shutil.copyfile(path, temporary)
+                if path != target and directory in path.parents:
+                    path.unlink()
+        return {"source": where, "revision": revision, "files": facts["files"]}
+
+    def _resume(self, note: Path, directory: Path, origin: str) -> dict[str, Any]:
+        """What an earlier call fetched from the same place; what it fetched from another one is
+        removed."""
+        facts = files.read_json(note) if note.exists() else {"origin": origin, "files": {}}
+        if facts["origin"] != origin:
+            for split in SPLITS:
+                (directory / f"{split}.tsv").unlink(missing_ok=True)
+                shutil.rmtree(directory / f"audio-{split}", ignore_errors=True)
+            facts = {"origin": origin, "files": {}}
+        files.write_json(note, facts)
+        return facts
+
+    def _hub_digests(self, revision: str) -> tuple[dict[str, Digest], str]:
+        """Digests of the large files at a revision, and the commit that it names."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        api = HfApi(token=os.environ.get("HF_TOKEN"))
+        wanted = [relative for split in SPLITS for relative in self._files(split)]
+        try:
+            commit = api.dataset_info(REPOSITORY, revision=revision).sha
+            entries = api.get_paths_info(REPOSITORY, wanted, revision=commit, repo_type="dataset")
+        except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+            raise self.fail(
+                f"the hub: {type(error).__name__}",
+                "check the network and `revision`, or set `source`",
+            ) from error
+        missing = sorted(set(wanted) - {entry.path for entry in entries})
+        if missing:
+            raise self.fail(
+                f"{REPOSITORY} has no {missing[0]}",
+                f"check the code {self.code!r}, e.g. de_de, es_419, pt_br",
+            )
+        return {
+            entry.path: Digest("sha256", entry.lfs.sha256) for entry in entries if entry.lfs
+        }, commit
+
+    def _from_hub(
+        self, relative: str, revision: str, directory: Path, digest: Digest | None
+    ) -> tuple[Path, str]:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            path = hf_hub_download(
+                REPOSITORY,
+                relative,
+                repo_type="dataset",
+                revision=revision,
+                local_dir=directory / ".hub",
+                token=os.environ.get("HF_TOKEN"),
+            )
+        except (HfHubHTTPError, OSError) as error:
+            raise self.fail(
+                f"the hub, {relative}: {type(error).__name__}", "run again; what came is kept"
+            ) from error
+        path = Path(path)
+        try:
+            return path, download.verify(path, digest, None, relative)
+        except Exception:
+            path.unlink(missing_ok=True)
+            raise
+
+    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+        if split not in SPLITS:
+            raise self.fail(f"no split {split!r}", f"splits: {', '.join(SPLITS)}")
+        audio = directory / f"audio-{split}"
+        # The archives hold one folder, named like the split.
+        folder = audio / split if (audio / split).is_dir() else audio
+        for row in read_table(directory / f"{split}.tsv", columns=_COLUMNS):
+            yield Utterance(
+                id=Path(row["file_name"]).stem,
+                audio=folder / row["file_name"],
+                text=row["raw_transcription"] or row["transcription"],
+                speaker=None,
+                block=row["id"],
+            )

@@ -1,0 +1,108 @@
+"""`local`: a folder of audio files with a tab-separated table, for anyone's own data. Used in
+place; nothing is copied.
+
+The table is `{split}.tsv`, `metadata-{split}.tsv`, or `metadata.tsv` with a column `split`.
+Columns: `path` (relative to the folder, or absolute), `text`; optional `speaker`, `sentence_id`,
+`split`; any others are ignored. For example
+
+    path	text	speaker	split
+    anna/001.flac	Buongiorno a tutti.	anna	train
+
+Config: {kind: local, directory: demo/speech/{lang}, block: speaker}; `{lang}` and `{code}` in
+`directory` are filled in. `block` is the unit of resampling: speaker, sentence (column
+`sentence_id`, or the transcript where there is none) or utterance.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.run import files
+
+_BLOCKS = ("speaker", "sentence", "utterance")
+
+
+class Reader(Corpus):
+    """A folder with a table."""
+
+    KEYS = frozenset({"directory", "block"})
+
+    def __init__(self, name: str, lang: str, settings: dict[str, Any]):
+        super().__init__(name, lang, settings)
+        self.block = settings.get("block", "speaker")
+        if self.block not in _BLOCKS:
+            raise self.fail(f"block: {self.block!r}", f"allowed: {', '.join(_BLOCKS)}")
+
+    def folder(self, directory: Path) -> Path:
+        """Where the audio lies: the config's `directory`, never the download folder."""
+        if "directory" not in self.settings:
+            raise self.fail(
+                "no directory",
+                "give the folder with the table as `directory` in the corpus's block",
+            )
+        return Path(
+            str(self.settings["directory"])
+            .replace("{lang}", self.lang)
+            .replace("{code}", self.code)
+        )
+
+    def tables(self) -> list[Path]:
+        """The tables there are, by name."""
+        return sorted(self.folder(Path()).glob("*.tsv"))
+
+    def fetch(self, directory: Path) -> dict[str, Any]:
+        folder = self.folder(directory)
+        if not folder.is_dir():
+            raise self.fail(
+                f"no folder {folder}", "create it or correct `directory` in the corpus's block"
+            )
+        tables = self.tables()
+        if not tables:
+            raise self.fail(
+                f"no .tsv in {folder}", "a table with the columns path and text is needed"
+            )
+        return {
+            "source": str(folder),
+            "files": {table.name: {"sha256": files.digest(table)} for table in tables},
+        }
+
+    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+        folder = self.folder(directory)
+        table = next(
+            (
+                found
+                for stem in (split, f"metadata-{split}")
+                if (found := folder / f"{stem}.tsv").exists()
+            ),
+            None,
+        )
+        by_column = table is None
+        if table is None:
+            table = folder / "metadata.tsv"
+        required = [
+            "path",
+            "text",
+            *(["speaker"] if self.block == "speaker" else []),
+            *(["split"] if by_column else []),
+        ]
+        for row in read_table(table, required=tuple(required)):
+            if by_column and row["split"] != split:
+                continue
+            block = {
+                "speaker": row.get("speaker"),
+                "sentence": row.get("sentence_id", row["text"]),
+                "utterance": row["path"],
+            }[self.block]
+            if not block:
+                raise self.fail(
+                    f"{table}: {row['path']} has no {self.block}",
+                    "fill it in, or set `block: utterance`",
+                )
+            yield Utterance(
+                id=Path(row["path"]).with_suffix("").as_posix(),
+                audio=folder / row["path"],
+                text=row["text"],
+                speaker=row.get("speaker") or None,
+                block=block,
+            )

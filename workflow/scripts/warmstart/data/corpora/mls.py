@@ -1,0 +1,102 @@
+"""`mls`: Multilingual LibriSpeech (OpenSLR 94, CC BY 4.0), audiobooks, 16 kHz.
+
+Config: {kind: mls, code: german, format: opus | flac, source: FOLDER or URL}. A source folder holds
+`mls_german_opus.tar.gz` (with `md5sum.txt`) or the unpacked `mls_german_opus/`, which is used in
+place.
+
+Own reader: Lhotse's recipe reads every language and split it finds and cannot be asked for one, and
+a flac and an opus release side by side collide (lhotse 1.33, recipes/mls.py).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from warmstart.data import download
+from warmstart.data.corpora.base import Corpus, Utterance
+from warmstart.data.download import Digest
+
+BASE = "https://dl.fbaipublicfiles.com/mls"
+
+
+class Reader(Corpus):
+    """One language of MLS. Block and speaker are the reader's id."""
+
+    KEYS = frozenset({"format"})
+    SPLITS = ("train", "dev", "test")
+
+    def __init__(self, name: str, lang: str, settings: dict[str, Any]):
+        super().__init__(name, lang, settings)
+        self.suffix = settings.get("format", "opus")
+        if self.suffix not in ("opus", "flac"):
+            raise self.fail(f"format: {self.suffix!r}", "allowed: opus, flac")
+        self.folder_name = f"mls_{self.code}" + ("_opus" if self.suffix == "opus" else "")
+
+    def _root(self, directory: Path) -> Path:
+        """The unpacked release."""
+        folder = download.local_source(self.settings.get("source"))
+        if folder is not None:
+            for unpacked in (folder / self.folder_name, folder):
+                if (unpacked / "metainfo.txt").is_file():
+                    return unpacked
+        return directory / "files" / self.folder_name / self.folder_name
+
+    def fetch(self, directory: Path) -> dict[str, Any]:
+        base = self.settings.get("source") or BASE
+        root = self._root(directory)
+        if download.local_source(base) and root.is_dir():
+            return {"source": str(root), "files": {}}
+        archive = f"{self.folder_name}.tar.gz"
+        listing, _ = download.obtain(base, "md5sum.txt", directory)
+        digests = _md5_list(listing)
+        if archive not in digests:
+            raise self.fail(
+                f"{download.shown(str(base))}/md5sum.txt does not list {archive}",
+                "check the corpus's code and format",
+            )
+        digest = digests[archive]
+        # One folder an archive: a release in the other format beside it is not mistaken for this
+        # one.
+        unpacked = directory / "files" / self.folder_name
+        if not unpacked.exists():
+            path, digest = download.obtain(base, archive, directory, digest=Digest("md5", digest))
+            download.unpack(path, unpacked)
+            download.discard(path, directory)
+        if not root.is_dir():
+            raise self.fail(
+                f"{archive} holds no folder {self.folder_name}", "check the corpus's source"
+            )
+        return {
+            "source": download.shown(str(base)),
+            "files": {archive: digest if ":" in digest else f"md5:{digest}"},
+        }
+
+    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+        root = self._root(directory)
+        table = root / split / "transcripts.txt"
+        if not table.is_file():
+            raise self.fail(
+                f"no {table}", "MLS has the splits train, dev and test; is the download complete?"
+            )
+        with open(table, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                key, tab, text = line.rstrip("\r\n").partition("\t")
+                parts = key.split("_")
+                if not tab or len(parts) != 3:
+                    raise self.fail(
+                        f"{table}:{number}: not SPEAKER_BOOK_NUMBER, tab, text",
+                        "fetch the release again",
+                    )
+                speaker, book, _ = parts
+                audio = root / split / "audio" / speaker / book / f"{key}.{self.suffix}"
+                yield Utterance(id=key, audio=audio, text=text, speaker=speaker, block=speaker)
+
+
+def _md5_list(path: Path) -> dict[str, str]:
+    """File name -> md5, from the output of md5sum."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.strip().partition(" ")
+        if name:
+            found[name.strip().lstrip("*").rpartition("/")[2]] = digest.lower()
+    return found

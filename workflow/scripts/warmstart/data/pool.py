@@ -1,0 +1,566 @@
+"""Every usable training cut of a language, cleaned, free of test sentences and test speakers, in
+budget order.
+
+Budget order makes every prefix a fair sample: inside a corpus cuts are sorted by a keyed hash of
+their id, and corpora are interleaved so that each has given the same fraction of its hours at every
+point. A hash depends on the cut alone: two machines agree, and a corpus that grows moves few other
+cuts.
+
+Memory does not grow with the lines: they are spooled to disk, and only 37 bytes a cut (hashes,
+length, size, corpus) are kept.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from warmstart.data import cut_lines, text
+from warmstart.data.corpora.base import Seconds
+from warmstart.run import files
+from warmstart.run.errors import UserError
+from warmstart.run.logs import MinuteTicker
+
+log = logging.getLogger(__name__)
+
+GUARDS = ("sentence", "speaker")
+# : Reasons that say something about a corpus's quality; only these count towards
+# `max_drop_fraction`.
+QUALITY_REASONS = (
+    "too_short",
+    "too_long",
+    "empty_text",
+    "foreign_alphabet",
+    "too_slow",
+    "too_fast",
+)
+_FILTER_KEYS = {
+    "min_duration_s",
+    "max_duration_s",
+    "min_chars_per_s",
+    "max_chars_per_s",
+    "max_drop_fraction",
+    "max_same_text",
+    "guard",
+    "speaker_cap_hours",
+}
+_CHUNK_LINES = 2000
+
+
+def order_key(cut_id: str) -> int:
+    """A cut's place within its corpus: 64 bits of a keyed hash of its id. Changing the key re-draws
+    every budget."""
+    return int.from_bytes(
+        hashlib.blake2b(cut_id.encode(), digest_size=8, key=b"warmstart pool 1").digest(), "big"
+    )
+
+
+def _fingerprint(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What may enter the pool; bounds are inclusive, None means no bound.
+
+    Attributes:
+        min_chars_per_s, max_chars_per_s: characters of the normalised text, spaces included, per
+        second of audio.
+        max_drop_fraction: of a corpus's cuts, dropped for a reason in `QUALITY_REASONS`; more fails
+        the build.
+        max_same_text: cuts kept with the same normalised text, over all corpora.
+        guard: what a training cut must not share with a test set: its sentence (normalised), its
+        speaker.
+        speaker_cap_hours: most of one speaker.
+    """
+
+    min_duration_s: Seconds | None = None
+    max_duration_s: Seconds | None = None
+    min_chars_per_s: float | None = None
+    max_chars_per_s: float | None = None
+    max_drop_fraction: float = 1.0
+    max_same_text: int | None = None
+    guard: tuple[str, ...] = GUARDS
+    speaker_cap_hours: float | None = None
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Filters":
+        """Read the `filters` block of the config.
+
+        Raises:
+            UserError: unknown key or guard.
+        """
+        if unknown := sorted(set(settings) - _FILTER_KEYS):
+            raise UserError(
+                f"filters: unknown key {', '.join(unknown)}; keys: "
+                f"{', '.join(sorted(_FILTER_KEYS))}"
+            )
+        settings = dict(settings)
+        settings["guard"] = tuple(settings.get("guard", GUARDS))
+        if unknown := sorted(set(settings["guard"]) - set(GUARDS)):
+            raise UserError(f"filters.guard: {', '.join(unknown)}; allowed: {', '.join(GUARDS)}")
+        return cls(**settings)
+
+
+@dataclass
+class TestSets:
+    """What the test sets hold that training must not: fingerprints of sentences and speakers ->
+    name of the test set."""
+
+    sentences: dict[int, str] = field(default_factory=dict)
+    speakers: dict[int, str] = field(default_factory=dict)
+    characters: dict[str, Counter[str]] = field(default_factory=dict)
+    sizes: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def read_tests(
+    paths: list[tuple[str, Path]], text_settings: dict[str, Any], speakers_of: dict[str, str]
+) -> TestSets:
+    """Read the test manifests of the language; `speakers_of` as in `build`."""
+    made = TestSets()
+    for name, path in paths:
+        characters: Counter[str] = Counter()
+        count, length = 0, 0.0
+        for cut in cut_lines.read(path):
+            supervision = cut_lines.supervision(cut)
+            normalised = text.normalize(supervision["text"], text_settings)
+            characters.update(normalised)
+            count += 1
+            length += cut_lines.duration_s(cut)
+            made.sentences.setdefault(_fingerprint(normalised), name)
+            if speaker := supervision.get("speaker"):
+                made.speakers.setdefault(_speaker_key(cut, speaker, speakers_of), name)
+        made.characters[name] = characters
+        made.sizes[name] = {"cuts": count, "hours": length / 3600}
+    return made
+
+
+def _speaker_key(cut: dict[str, Any], speaker: str, speakers_of: dict[str, str]) -> int:
+    """A person is known by id and who gave it: two corpora may use the same number for two
+    people."""
+    corpus = cut_lines.first_part(cut)["custom"]["corpus"]
+    return _fingerprint(f"{speakers_of.get(corpus, corpus)}\t{speaker}")
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Looks at one cut by itself; sent to every worker process once."""
+
+    text_settings: dict[str, Any]
+    filters: Filters
+    alphabet: frozenset[str]
+    tests: TestSets
+    speakers_of: dict[str, str]
+
+    @cached_property
+    def _normalise(self) -> Callable[[str], str]:
+        return text.normaliser(self.text_settings)
+
+    def check(self, line: bytes, chunk: "_Chunk") -> None:
+        """Judge one line of a manifest and add it to `chunk`, rewritten, or to what the chunk
+        drops."""
+        cut = json.loads(line)
+        length = cut_lines.duration_s(cut)
+        supervision = cut_lines.supervision(cut)
+        raw = supervision["text"]
+        normalised = self._normalise(raw)
+        speaker = supervision.get("speaker")
+        speaker_key = _speaker_key(cut, speaker, self.speakers_of) if speaker else 0
+        fingerprint = _fingerprint(normalised)
+        reason, test_set, foreign = self._reason(length, normalised, fingerprint, speaker_key)
+        if reason is not None:
+            chunk.dropped.append((reason, length, test_set, foreign))
+            return
+        supervision["text"] = normalised
+        supervision["custom"] = {**(supervision.get("custom") or {}), "raw_text": raw}
+        chunk.add(cut_lines.line(cut), order_key(cut["id"]), length, speaker_key, fingerprint)
+        chunk.characters.update(normalised)
+
+    def _reason(
+        self, length: Seconds, normalised: str, fingerprint: int, speaker_key: int
+    ) -> tuple[str | None, str, str]:
+        limits = self.filters
+        if limits.min_duration_s is not None and length < limits.min_duration_s:
+            return "too_short", "", ""
+        if limits.max_duration_s is not None and length > limits.max_duration_s:
+            return "too_long", "", ""
+        if not normalised or normalised.isspace():
+            return "empty_text", "", ""
+        if foreign := "".join(set(normalised) - self.alphabet):
+            return "foreign_alphabet", "", foreign
+        speed = len(normalised) / length
+        if limits.min_chars_per_s is not None and speed < limits.min_chars_per_s:
+            return "too_slow", "", ""
+        if limits.max_chars_per_s is not None and speed > limits.max_chars_per_s:
+            return "too_fast", "", ""
+        if "sentence" in limits.guard and (test_set := self.tests.sentences.get(fingerprint)):
+            return "sentence_in_test", test_set, ""
+        if (
+            "speaker" in limits.guard
+            and speaker_key
+            and (test_set := self.tests.speakers.get(speaker_key))
+        ):
+            return "speaker_in_test", test_set, ""
+        return None, "", ""
+
+    def check_all(self, lines: list[bytes]) -> "_Chunk":
+        """`check` for a chunk of lines."""
+        chunk = _Chunk()
+        for line in lines:
+            self.check(line, chunk)
+        return chunk
+
+
+_checker: _Checker | None = None
+
+
+def _set_checker(checker: _Checker) -> None:
+    # The worker process's own copy: sending it with every chunk would cost more than the work.
+    global _checker
+    _checker = checker
+
+
+def _check_chunk(lines: list[bytes]) -> "_Chunk":
+    return _checker.check_all(lines)
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    lines = iter(lines)
+    while chunk := list(islice(lines, _CHUNK_LINES)):
+        yield chunk
+
+
+@dataclass
+class _Chunk:
+    """Some lines, judged: the kept ones as text with one number each in five arrays, and what was
+    dropped.
+
+    Arrays and one block of bytes, because they cross from the worker processes quickly and take 36
+    bytes a cut.
+    """
+
+    body: list[bytes] = field(default_factory=list)
+    keys: array = field(default_factory=lambda: array("Q"))
+    lengths: array = field(default_factory=lambda: array("d"))
+    speakers: array = field(default_factory=lambda: array("Q"))
+    texts: array = field(default_factory=lambda: array("Q"))
+    sizes: array = field(default_factory=lambda: array("I"))
+    characters: Counter[str] = field(default_factory=Counter)
+    dropped: list[tuple[str, Seconds, str, str]] = field(default_factory=list)
+
+    def add(self, line: bytes, key: int, length: Seconds, speaker: int, fingerprint: int) -> None:
+        self.body.append(line)
+        self.keys.append(key)
+        self.lengths.append(length)
+        self.speakers.append(speaker)
+        self.texts.append(fingerprint)
+        self.sizes.append(len(line))
+
+    def extend(self, other: "_Chunk") -> None:
+        """Take over the numbers and characters of `other`; its lines and drops are the caller's."""
+        for name in ("keys", "lengths", "speakers", "texts", "sizes"):
+            getattr(self, name).extend(getattr(other, name))
+        self.characters.update(other.characters)
+
+
+def _tally() -> dict[str, float]:
+    return {"cuts": 0, "hours": 0.0}
+
+
+def _add(tally: dict[str, float], length_s: Seconds, count: int = 1) -> None:
+    tally["cuts"] += count
+    tally["hours"] += length_s / 3600
+
+
+def budget_order(keys: np.ndarray, lengths: np.ndarray, corpora: np.ndarray) -> np.ndarray:
+    """Indices of cuts in budget order.
+
+    Args:
+        keys: (N,) uint64, `order_key` of each cut.
+        lengths: (N,) seconds.
+        corpora: (N,) small integers.
+
+    Returns:
+        (N,) indices. After any prefix each corpus has given the same fraction of its hours, to
+        within one cut of it.
+    """
+    position = np.empty(len(keys))
+    for corpus in np.unique(corpora):
+        members = np.flatnonzero(corpora == corpus)
+        members = members[np.argsort(keys[members], kind="stable")]
+        ends = np.cumsum(lengths[members])
+        # The middle of a cut, as a fraction of its corpus: a corpus with one cut comes at one half,
+        # not always first or last.
+        position[members] = (ends - lengths[members] / 2) / ends[-1]
+    return np.lexsort((keys, corpora, position))
+
+
+def over_cap(groups: np.ndarray, keys: np.ndarray, amounts: np.ndarray, cap: float) -> np.ndarray:
+    """Which rows to drop so that no group holds more than `cap`; those with the lowest keys stay.
+    Group 0 has no cap.
+
+    Args:
+        groups: (N,) group of each row.
+        keys: (N,) order of rows within a group.
+        amounts: (N,) what each row adds (seconds, or 1).
+        cap: largest sum of a group, inclusive.
+
+    Returns:
+        (N,) bool, True = drop.
+    """
+    order = np.lexsort((keys, groups))
+    sums = np.cumsum(amounts[order])
+    sorted_groups = groups[order]
+    first = np.flatnonzero(np.r_[True, sorted_groups[1:] != sorted_groups[:-1]])
+    before = np.repeat(sums[first] - amounts[order][first], np.diff(np.r_[first, len(groups)]))
+    drop = np.zeros(len(groups), dtype=bool)
+    # A sum of floats may end a hair above the cap it equals.
+    drop[order] = (sums - before > cap * (1 + 1e-9)) & (sorted_groups != 0)
+    return drop
+
+
+def build(
+    lang: str,
+    manifests: list[tuple[str, Path]],
+    tests: list[tuple[str, Path]],
+    settings: dict[str, Any],
+    output: Path,
+    report: Path,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Write the pool of a language and its quality report.
+
+    Args:
+        manifests: (corpus, path) of training manifests; a corpus may occur several times.
+        tests: (test set, path) of every test set of the language.
+        settings: {text: the language's text block, filters: see `Filters`, speakers_of: corpus ->
+            whose speaker ids it uses, where not its own; corpora with the same name there call one
+            person by one id}.
+        threads: processes that normalise and check; the result does not depend on it.
+
+    Returns:
+        The report: per corpus cuts and hours read, kept and dropped by reason; per test set what
+            the guard took; characters.
+
+    Raises:
+        UserError: unknown setting, nothing left, an id that occurs twice, or a corpus that lost
+            more than `max_drop_fraction`.
+    """
+    if unknown := sorted(set(settings) - {"text", "filters", "speakers_of"}):
+        raise UserError(
+            f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters, speakers_of"
+        )
+    filters = Filters.from_settings(settings.get("filters") or {})
+    text_settings = settings["text"]
+    letters = text_settings["alphabet"]
+    # Texts are composed here; an editor may have written the configuration's accents as marks of
+    # their own.
+    alphabet = frozenset(
+        letters + unicodedata.normalize("NFKC", letters) + (text_settings.get("keep") or "") + " "
+    )
+    if text_settings.get("hyphen") == "keep":
+        alphabet |= {"-"}
+    speakers_of = settings.get("speakers_of") or {}
+    found_tests = read_tests(tests, text_settings, speakers_of)
+    checker = _Checker(text_settings, filters, frozenset(alphabet), found_tests, speakers_of)
+
+    names = list(dict.fromkeys(name for name, _ in manifests))
+    read = {name: _tally() for name in names}
+    dropped: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names}
+    leaks: dict[str, dict[str, dict[str, float]]] = {name: {} for name, _ in tests}
+    foreign: dict[str, dict[str, float]] = {}
+    rows = _Chunk()
+    corpus_of_row = array("B")
+    ticker = MinuteTicker()
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+    with tempfile.TemporaryFile(dir=output.parent, buffering=1 << 20) as spool:
+        for number, chunk in _checked(names, manifests, checker, threads):
+            name = names[number]
+            rows.extend(chunk)
+            corpus_of_row.extend(array("B", [number]) * len(chunk.keys))
+            spool.write(b"".join(chunk.body))
+            _add(read[name], sum(chunk.lengths), len(chunk.keys))
+            for reason, length, test_set, characters in chunk.dropped:
+                _add(read[name], length)
+                _add(dropped[name].setdefault(reason, _tally()), length)
+                if test_set:
+                    _add(leaks[test_set].setdefault(reason, _tally()), length)
+                for character in characters:
+                    _add(foreign.setdefault(character, _tally()), length)
+            if ticker.due():
+                log.info(
+                    "%s: %d cuts read, %d usable",
+                    lang,
+                    sum(int(t["cuts"]) for t in read.values()),
+                    len(rows.keys),
+                )
+        spool.flush()
+
+        keys = np.frombuffer(rows.keys, dtype=np.uint64)
+        lengths = np.frombuffer(rows.lengths, dtype=np.float64)
+        corpora = np.frombuffer(corpus_of_row, dtype=np.uint8)
+        keep = np.ones(len(keys), dtype=bool)
+
+        def cap(reason: str, groups: np.ndarray, amounts: np.ndarray, limit: float) -> None:
+            alive = np.flatnonzero(keep)
+            if not len(alive):
+                return
+            gone = alive[over_cap(groups[alive], keys[alive], amounts[alive], limit)]
+            keep[gone] = False
+            for corpus, name in enumerate(names):
+                of_corpus = gone[corpora[gone] == corpus]
+                if len(of_corpus):
+                    _add(
+                        dropped[name].setdefault(reason, _tally()),
+                        float(lengths[of_corpus].sum()),
+                        len(of_corpus),
+                    )
+
+        if filters.max_same_text is not None:
+            cap(
+                "same_text",
+                np.frombuffer(rows.texts, dtype=np.uint64),
+                np.ones(len(keys)),
+                filters.max_same_text,
+            )
+        speakers = np.frombuffer(rows.speakers, dtype=np.uint64)
+        if filters.speaker_cap_hours is not None:
+            cap("speaker_cap", speakers, lengths, filters.speaker_cap_hours * 3600)
+
+        alive = np.flatnonzero(keep)
+        kept = {}
+        for corpus, name in enumerate(names):
+            members = alive[corpora[alive] == corpus]
+            known = np.unique(speakers[members])
+            hours = float(lengths[members].sum()) / 3600
+            kept[name] = {
+                "cuts": len(members),
+                "hours": hours,
+                "speakers": int(np.count_nonzero(known)),
+            }
+        total = {"cuts": len(alive), "hours": sum(entry["hours"] for entry in kept.values())}
+        result = {
+            "lang": lang,
+            "normaliser_version": text.VERSION,
+            "text": text_settings,
+            "filters": dataclasses.asdict(filters),
+            "speakers_of": speakers_of,
+            "total": total,
+            "corpora": {
+                name: {"read": read[name], "kept": kept[name], "dropped": dropped[name]}
+                for name in names
+            },
+            "guard": {"on": list(filters.guard), "removed": leaks},
+            "characters": dict(
+                sorted(rows.characters.items(), key=lambda item: (-item[1], item[0]))
+            ),
+            "foreign_characters": dict(
+                sorted(foreign.items(), key=lambda item: (-item[1]["cuts"], item[0]))
+            ),
+            "test_sets": {
+                name: found_tests.sizes[name]
+                | {
+                    "characters_unseen_in_pool": _unseen(
+                        found_tests.characters[name], rows.characters
+                    )
+                }
+                for name, _ in tests
+            },
+        }
+        files.write_json(report, result)
+        _refuse_bad(lang, result, filters)
+
+        order = alive[budget_order(keys[alive], lengths[alive], corpora[alive])]
+        _refuse_twice(lang, keys[alive])
+        sizes = np.frombuffer(rows.sizes, dtype=np.uint32)
+        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
+        with cut_lines.writing(output) as stream:
+            descriptor = spool.fileno()
+            for index in order:
+                # pread, not mmap: mapped pages would count as this process's memory.
+                stream.write(os.pread(descriptor, int(sizes[index]), int(offsets[index])))
+    log.info("%s: %d cuts, %.2f h in the pool", lang, total["cuts"], total["hours"])
+    return result
+
+
+def _checked(
+    names: list[str], manifests: list[tuple[str, Path]], checker: _Checker, threads: int
+) -> Iterator[tuple[int, _Chunk]]:
+    """(number of the corpus, its next lines, judged), in the order of the manifests."""
+    if threads == 1:
+        for name, path in manifests:
+            for chunk in _chunks(cut_lines.read_lines(path)):
+                yield names.index(name), checker.check_all(chunk)
+        return
+    with multiprocessing.get_context("spawn").Pool(threads, _set_checker, (checker,)) as workers:
+        for name, path in manifests:
+            for results in workers.imap(_check_chunk, _chunks(cut_lines.read_lines(path))):
+                yield names.index(name), results
+
+
+def _unseen(test: Counter[str], pool: Counter[str]) -> dict[str, int]:
+    return {character: count for character, count in sorted(test.items()) if character not in pool}
+
+
+def _refuse_bad(lang: str, result: dict[str, Any], filters: Filters) -> None:
+    for name, entry in result["corpora"].items():
+        bad = {
+            reason: entry["dropped"][reason]
+            for reason in QUALITY_REASONS
+            if reason in entry["dropped"]
+        }
+        count = sum(tally["cuts"] for tally in bad.values())
+        if entry["read"]["cuts"] and count / entry["read"]["cuts"] > filters.max_drop_fraction:
+            listing = ", ".join(f"{reason} {tally['cuts']}" for reason, tally in bad.items())
+            worst = ", ".join(
+                f"{c!r} {t['cuts']}" for c, t in list(result["foreign_characters"].items())[:8]
+            )
+            raise UserError(
+                f"{lang}/{name}: {count} of {entry['read']['cuts']} cuts dropped ({listing}), more "
+                "than filters."
+                f"max_drop_fraction = {filters.max_drop_fraction:g}"
+                + (
+                    f"; characters outside the alphabet: {worst}"
+                    if "foreign_alphabet" in bad
+                    else ""
+                )
+                + "; correct the language's text block or the filters, or raise max_drop_fraction"
+            )
+    if not result["total"]["cuts"]:
+        # In words: Snakemake removes the report of a failed job.
+        reasons = Counter()
+        for entry in result["corpora"].values():
+            reasons.update({reason: tally["cuts"] for reason, tally in entry["dropped"].items()})
+        listing = (
+            ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            or "the manifests are empty"
+        )
+        raise UserError(
+            f"{lang}: no cut is left in the pool: {listing}; correct the filters, their guard or "
+            "the text block"
+        )
+
+
+def _refuse_twice(lang: str, keys: np.ndarray) -> None:
+    ordered = np.sort(keys)
+    twice = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+    if twice:
+        raise UserError(
+            f"{lang}: {twice} cut ids occur twice in the training manifests; list each split of a "
+            "corpus once"
+        )

@@ -1,0 +1,1 @@
+"""Test sets to hypothesis files, whatever decodes."""

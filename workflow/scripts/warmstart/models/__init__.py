@@ -1,0 +1,1 @@
+"""Kinds of recognisers, a folder each."""

@@ -1,0 +1,1 @@
+"""NeMo's cache-aware FastConformer."""

@@ -1,0 +1,223 @@
+"""What a donor's `.nemo` says of itself, and whether two donors can be compared fairly. Standard
+library and PyYAML only.
+
+Read from the file's configuration, never from its weights: the dry run asks it of files of
+gigabytes.
+"""
+
+import math
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warmstart.run.errors import UserError
+
+# A difference in any of these makes the same weights compute something else, or learn otherwise,
+# mostly without a shape error. The value is NeMo 3.0's default, which a configuration that is
+# silent means where it is built here; `...` = it has none.
+ENCODER_DEFAULTS: dict[str, Any] = {
+    "feat_in": ...,
+    "n_layers": ...,
+    "d_model": ...,
+    "n_heads": 4,
+    "ff_expansion_factor": 4,
+    "subsampling": "striding",
+    "subsampling_factor": 4,
+    "subsampling_conv_channels": -1,
+    "causal_downsampling": False,
+    "reduction": None,
+    "self_attention_model": "rel_pos",
+    "xscaling": True,
+    "untie_biases": True,
+    "use_bias": True,
+    "conv_kernel_size": 31,
+    "conv_norm_type": "batch_norm",
+    "conv_context_size": None,
+    "conv_context_style": "regular",
+    "att_context_style": "regular",
+    "stochastic_depth_drop_prob": 0.0,
+}
+DROPOUT_DEFAULTS: dict[str, Any] = {
+    "dropout": 0.1,
+    "dropout_pre_encoder": 0.1,
+    "dropout_emb": 0.1,
+    "dropout_att": 0.0,
+}
+PREPROCESSOR_DEFAULTS: dict[str, Any] = {
+    "sample_rate": 16000,
+    "normalize": "per_feature",
+    "window_size": 0.02,
+    "window_stride": 0.01,
+    "window": "hann",
+    "features": 64,
+    "n_fft": None,
+    "log": True,
+    "preemph": 0.97,
+    "lowfreq": 0,
+    "highfreq": None,
+    "mag_power": 2.0,
+    "log_zero_guard_type": "add",
+    "log_zero_guard_value": 2**-24,
+    "frame_splicing": 1,
+    "exact_pad": False,
+    "mel_norm": "slaney",
+}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The model configuration inside a `.nemo` file.
+
+    Raises:
+        UserError: no such file, not a `.nemo`, cut short, or without an encoder.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            config = yaml.safe_load(archive.extractfile(member(archive, "model_config.yaml")))
+    except FileNotFoundError:
+        raise UserError(
+            f"init {path}: no such file; run the rule that makes it, or correct the path"
+        ) from None
+    except (
+        tarfile.TarError,
+        EOFError,
+        KeyError,
+        OSError,
+        yaml.YAMLError,
+        UnicodeDecodeError,
+    ) as error:
+        cause = str(error).partition("\n")[
+            0
+        ]  # tarfile goes on with a line for each compression that it tried
+        raise UserError(
+            f"init {path}: not a whole .nemo file ({cause}); delete it and fetch or make it again"
+        ) from error
+    missing = {"encoder", "preprocessor"} - set(config if isinstance(config, dict) else {})
+    if missing:
+        raise UserError(
+            f"init {path}: its configuration has no {', '.join(sorted(missing))}; it is no speech "
+            "encoder"
+        )
+    return config
+
+
+def member(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo:
+    """The file of a name in a `.nemo`, in whatever folder.
+
+    Raises:
+        KeyError: none.
+    """
+    for found in archive:
+        if Path(found.name).name == name:
+            return found
+    raise KeyError(f"no {name} in it")
+
+
+def facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What two inits of a study must share for their comparison to be fair, as the models are built
+    here."""
+    encoder, preprocessor = config["encoder"], config["preprocessor"]
+    known: dict[str, Any] = {"encoder._target_": _class(encoder.get("_target_", ""))}
+    for block, name, defaults in (
+        (encoder, "encoder", ENCODER_DEFAULTS | DROPOUT_DEFAULTS),
+        (preprocessor, "preprocessor", PREPROCESSOR_DEFAULTS),
+    ):
+        for key, default in defaults.items():
+            known[f"{name}.{key}"] = block.get(key, None if default is ... else default)
+    if known["preprocessor.n_fft"] is None:
+        # As NeMo's FilterbankFeatures does: the next power of two.
+        length = int(known["preprocessor.window_size"] * known["preprocessor.sample_rate"])
+        known["preprocessor.n_fft"] = 2 ** math.ceil(math.log2(length))
+    return known
+
+
+def about(config: dict[str, Any]) -> dict[str, Any]:
+    """`facts`, the donor's class and its own attention contexts: a confound where those of two
+    inits differ."""
+    contexts = config["encoder"].get("att_context_size")
+    return {"class": _class(config.get("target", "")), "donor_contexts": contexts, **facts(config)}
+
+
+def _class(target: str) -> str:
+    return str(target).rpartition(".")[2]
+
+
+def differences(
+    one: dict[str, Any], other: dict[str, Any], ignored: tuple[str, ...] = ()
+) -> list[str]:
+    """One line per setting in which two configurations differ, with both values."""
+    left, right = facts(one), facts(other)
+    return [
+        f"{name}: {left[name]!r} and {right[name]!r}"
+        for name in left
+        if name not in ignored and left[name] != right[name]
+    ]
+
+
+def not_causal(config: dict[str, Any]) -> list[str]:
+    """One line per setting under which a model cannot be decoded in chunks as in one piece, with
+    its value.
+
+    The study's models stream: attention contexts are given to them, but how their convolutions lie
+    is in the weights. What looks further ahead than the context, or normalises over the utterance,
+    no live stream can compute; chunks are cut for frames of 80 ms.
+    """
+    known = facts(config)
+    context = known["encoder.conv_context_size"]
+    causal = context == "causal" or (isinstance(context, list | tuple) and context[-1] == 0)
+    normalize = known["preprocessor.normalize"]
+    # NeMo takes any other word for none.
+    normalised = normalize in ("per_feature", "all_features") or isinstance(normalize, dict)
+    wanted = {
+        "encoder.conv_context_size": ("'causal'", causal),
+        "encoder.causal_downsampling": ("True", bool(known["encoder.causal_downsampling"])),
+        "encoder.self_attention_model": (
+            "'rel_pos'",
+            known["encoder.self_attention_model"] == "rel_pos",
+        ),
+        "encoder.subsampling_factor": ("8", known["encoder.subsampling_factor"] == 8),
+        "encoder.reduction": ("None", known["encoder.reduction"] is None),
+        "encoder.conv_norm_type": (
+            "'layer_norm' or 'batch_norm'",
+            known["encoder.conv_norm_type"] in ("layer_norm", "batch_norm"),
+        ),
+        "preprocessor.normalize": ("'NA'", not normalised),
+    }
+    return [
+        f"{name} is {known[name]!r}, the study's models need {value}"
+        for name, (value, holds) in wanted.items()
+        if not holds
+    ]
+
+
+def require_same_kind(inits: dict[str, Path], model: dict[str, Any] | None = None) -> None:
+    """Refuse inits whose encoders cannot stream, or whose encoders or features are not of one kind.
+
+    Args:
+        inits: name -> `.nemo`.
+        model: block `training.model`; with `encoder_dropout` in it, the donors' own dropout does
+            not count.
+
+    Raises:
+        UserError: naming the inits, the settings and their values.
+    """
+    ignored = (
+        tuple(f"encoder.{name}" for name in DROPOUT_DEFAULTS)
+        if "encoder_dropout" in (model or {})
+        else ()
+    )
+    configs = {name: read_config(path) for name, path in inits.items()}
+    for name, config in configs.items():
+        if found := not_causal(config):
+            raise UserError(f"init {name}: {'; '.join(found)}; use a cache-aware streaming encoder")
+    first, *others = configs or [None]
+    for other in others:
+        if found := differences(configs[first], configs[other], ignored):
+            remedy = "use inits of one architecture"
+            if all("dropout" in line for line in found):
+                remedy = "set training.model.encoder_dropout, which replaces that of both"
+            raise UserError(
+                f"inits {first} and {other} cannot be compared fairly, they differ in "
+                f"{'; '.join(found)}; {remedy}"
+            )

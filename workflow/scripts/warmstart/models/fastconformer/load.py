@@ -1,0 +1,86 @@
+"""Restore a model file for inference.
+
+NeMo is imported inside the functions: that costs 8 s, and a program that finds its outputs current
+must not pay them.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from warmstart.models.fastconformer import donor
+from warmstart.run.errors import UserError
+from warmstart.run.logs import route_nemo_logs
+
+if TYPE_CHECKING:
+    pass
+
+
+def load_model(path: str | Path, device: str = "cpu"):
+    """Restore a transducer for inference: eval mode, no dither, no padding of features, float32 (no
+    TF32 on a GPU).
+
+    Raises:
+        UserError: no such file, not a `.nemo`, or not a transducer with a cache-aware Conformer
+            encoder that streams as the study's models do (`donors.not_causal`).
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such model; train it first (rule train)")
+    import nemo.collections.asr as nemo_asr
+    import torch
+    from nemo.core.classes.common import typecheck
+    from omegaconf import OmegaConf
+
+    route_nemo_logs()
+    try:
+        model = nemo_asr.models.ASRModel.restore_from(str(path), map_location=device)
+    except Exception as error:  # tarfile, yaml, pickle, NeMo: the class says nothing
+        raise UserError(
+            f"{path}: cannot be restored as a NeMo model ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(model, nemo_asr.models.EncDecRNNTModel) or not hasattr(
+        model.encoder, "cache_aware_stream_step"
+    ):
+        raise UserError(
+            f"{path}: {type(model).__name__} is not a transducer with a cache-aware encoder, and "
+            "has no decoder to search;"
+            " fine-tune from it (rule train), or take zero_shot out of its init"
+        )
+    if found := donor.not_causal(OmegaConf.to_container(model.cfg)):
+        raise UserError(
+            f"{path}: {'; '.join(found)}; what is decoded chunk by chunk would not be what the "
+            "model computes"
+        )
+    # Type checks cost as much as a small encoder's step; shapes are fixed here.
+    typecheck.set_typecheck_enabled(False)
+    model.eval()
+    model.preprocessor.featurizer.dither = 0.0
+    model.preprocessor.featurizer.pad_to = 0
+    # On by default for convolutions: ten bits of mantissa, where the weights that ship are compared
+    # within 1e-4.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return model.to(device)
+
+
+def set_prompt(model, prompt: str | None) -> None:
+    """Tell a model with language prompts what it hears.
+
+    Raises:
+        UserError: a prompt for a model that has none, none for a model that needs one, or one that
+            it does not know.
+    """
+    known = sorted(model.cfg.get("model_defaults", {}).get("prompt_dictionary", None) or {})
+    if not getattr(model, "concat", False):
+        if prompt is not None:
+            raise UserError(
+                f"prompt {prompt!r}: this {type(model).__name__} takes no language prompt; take it "
+                "out"
+            )
+        return
+    if prompt not in known:
+        raise UserError(
+            f"prompt {prompt!r}: this model needs one of its own language prompts "
+            "(inits.<name>.zero_shot.prompts): "
+            f"{', '.join(known)}"
+        )
+    model.set_inference_prompt(prompt)

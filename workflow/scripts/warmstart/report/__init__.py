@@ -1,0 +1,1 @@
+"""The page, and the README of a bundle."""

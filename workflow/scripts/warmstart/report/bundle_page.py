@@ -1,0 +1,313 @@
+"""README of a deployable bundle: what is in it, its rates, its licence chain, how to run it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from warmstart.export.bundle import verify
+from warmstart.export.sherpa import FRONT_S, tail_s
+from warmstart.run import files
+from warmstart.run.errors import UserError
+from warmstart.study.tier import Tier
+
+_README_COLUMNS = (
+    *(
+        "precision",
+        "test_set",
+        "utterances",
+        "words",
+        "wer_pct",
+        "wer_low_pct",
+        "wer_high_pct",
+        "cer_pct",
+    ),
+    *("rtfx", "engine", "device_name"),
+)
+
+
+def measure(
+    about: dict[str, Any],
+    hypotheses: Sequence[str | Path],
+    tests: dict[str, Path],
+    settings: dict[str, Any],
+    chosen: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Rates of a bundle's own run, from its hypotheses: what `score.py` counts, with the intervals
+    of `aggregate.py`.
+
+    Args:
+        about: content of `bundle.json`.
+        hypotheses: files of this run at this tier, with their headers.
+        tests: test set -> manifest.
+        settings: what `scoring.Scorer` takes: `text`, `test_set_text`.
+        chosen: replicates, confidence and seed of the intervals.
+
+    Returns:
+        A row for each file, of `_README_COLUMNS`; percent. An interval is NaN where the test set is
+        one block.
+
+    Raises:
+        UserError: hypotheses of another model or tier, or what `scoring.Scorer` refuses.
+    """
+    if not hypotheses:
+        return []
+    import numpy
+
+    from warmstart.evidence import intervals
+    from warmstart.evidence.scoring import Scorer
+
+    lang, rows = about["keys"]["lang"], []
+    scorer = Scorer(lang, settings, tests, None)
+    for path in map(Path, hypotheses):
+        header = scorer.header(path)
+        if (header["model_sha256"], header["tier"]) != (
+            about["model_sha256"],
+            about["tier"]["name"],
+        ):
+            raise UserError(
+                f"{path}: decoded with another model or at another tier ({header['tier']}) than "
+                "this bundle's; decode again,"
+                " or make the bundle again"
+            )
+        counts = scorer.score(path, header, None)
+        errors, words, wrong, characters = (
+            sum(numpy.asarray(counts[name], dtype=float) for name in names)
+            for names in (
+                ("substitutions", "deletions", "insertions"),
+                ("ref_words",),
+                ("char_substitutions", "char_deletions", "char_insertions"),
+                ("ref_chars",),
+            )
+        )
+        _, block = numpy.unique(counts["block"], return_inverse=True)
+        draws = intervals.cell_draws(
+            numpy.bincount(block, errors)[None],
+            numpy.bincount(block, words),
+            [[0]],
+            chosen["replicates"],
+            intervals.generator(chosen["seed"], "blocks", lang, header["test_set"]),
+            lambda _: intervals.generator(0),  # for several seeds; this is one
+        )
+        wer = draws[0].scaled(100.0)
+        low, high = wer.interval(chosen["confidence"])
+        rows.append(
+            {
+                **{
+                    name: header.get(name)
+                    for name in ("precision", "test_set", "rtfx", "engine", "device_name")
+                },
+                "utterances": len(errors),
+                "words": int(words.sum()),
+                "wer_pct": wer.value,
+                "wer_low_pct": low,
+                "wer_high_pct": high,
+                "cer_pct": 100.0 * float(wrong.sum() / characters.sum())
+                if characters.sum()
+                else float("nan"),
+            }
+        )
+    return rows
+
+
+def _short(value: Any) -> str:
+    """A table cell: numbers with a fraction to two decimals, `-` for what is not known."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _computes(settings: dict[str, Any]) -> str:
+    """Weights and activations of a precision, in words."""
+    if settings["scheme"] == "fp32":
+        return "weights float32, activations float32"
+    activations = (
+        "int8 where they meet these weights (accuracy_level 4)"
+        if settings["accuracy_level"]
+        else "float32"
+    )
+    return (
+        f"weights {settings['bits']} bit ({settings['scheme']}, block {settings['block_size']}), "
+        f"activations {activations}"
+    )
+
+
+def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: float) -> list[str]:
+    """Lines on the rates of this run."""
+    own, tier = about["precision"], about["tier"]["name"]
+    scored = list(dict.fromkeys(row["precision"] for row in rows))
+    lines = []
+    if own not in scored:
+        others = (
+            f" The rows below are of {', '.join(f'`{name}`' for name in scored)}, not of these "
+            "weights."
+            if scored
+            else ""
+        )
+        lines += [
+            f"**`{own}`, the precision of this bundle, was not scored at {tier} for this "
+            f"run.**{others}",
+            "",
+        ]
+    if rows:
+        lines += [
+            "| " + " | ".join(_README_COLUMNS) + " |",
+            "|" + " --- |" * len(_README_COLUMNS),
+            *(
+                "| " + " | ".join(_short(row[column]) for column in _README_COLUMNS) + " |"
+                for row in rows
+            ),
+            "",
+            f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively (NeMo's "
+            "features and chunks) by the"
+            " study; `full` is PyTorch with the weights as trained. Intervals "
+            f"({100 * confidence:g} %) are of the test set's"
+            " blocks: speakers, sentences or utterances; the randomness of training is not in "
+            "them. `rtfx` is audio per compute"
+            " time of whole batches, not of one stream.",
+            "",
+        ]
+    return lines
+
+
+def _licences(origin: dict[str, Any], init: str) -> list[str]:
+    """The chain, from the bundle to what is in it."""
+    donor, example = origin.get("init") or {}, origin.get("example") or {}
+    named = f"{donor.get('name') or init} ({donor.get('source') or 'this study'})"
+    return [
+        f"- This bundle: {origin.get('licence') or 'not stated'}",
+        f"- Encoder before fine-tuning: random weights, architecture of {named}"
+        if donor.get("random")
+        else f"- Encoder initialised from: {named}, "
+        f"licence: {donor.get('licence') or 'not stated'}",
+        *(
+            f"- Training corpus `{name}`: {licence or 'licence not stated'}"
+            for name, licence in (origin.get("corpora") or {}).items()
+        ),
+        *(
+            [
+                f"- `example.wav`, of the corpus `{example['corpus']}`: "
+                f"{example.get('licence') or 'licence not stated'}"
+            ]
+            if example
+            else []
+        ),
+    ]
+
+
+def readme(
+    about: dict[str, Any], measured: list[dict[str, Any]], origin: dict[str, Any], confidence: float
+) -> str:
+    """The bundle's README.
+
+    Args:
+        about: content of `bundle.json`.
+        measured: rows of `measure`.
+        origin: `licence` of the bundle; `init` with name, licence, source, and `random` where it
+            gave its architecture only; `corpora`, name -> licence; `example`, corpus and licence.
+            What is null is said to be not stated.
+        confidence: of the intervals in `measured`.
+    """
+    keys, tier = about["keys"], about["tier"]
+    seconds = tail_s(Tier(**tier))
+    met = about["agreement"]
+    lines = [
+        f"# Streaming speech recogniser: {keys['lang']}",
+        "",
+        f"Cache-aware FastConformer transducer, encoder started from `{keys['init']}`, fine-tuned "
+        f"on {keys['hours']} h"
+        f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of "
+        f"{(tier['right'] + 1) * 80} ms,"
+        f" {tier['left'] * 80} ms of left context. Precision `{about['precision']}`: encoder "
+        f"{_computes(about['settings'])};"
+        f" {about['encoder_bytes'] / 1e6:.1f} MB.",
+        "",
+        "## Use",
+        "",
+        f"With sherpa-onnx {about['versions']['sherpa-onnx']}, without conversion:",
+        "",
+        "```python",
+        "import sherpa_onnx, soundfile",
+        "recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(",
+        '    tokens="tokens.txt", encoder="encoder.onnx",',
+        '    decoder="decoder.onnx", joiner="joiner.onnx",',
+        f'    feature_dim={about["feature_dim"]}, decoding_method="greedy_search")',
+        'samples, rate = soundfile.read("example.wav", dtype="float32")',
+        "stream = recognizer.create_stream()",
+        f"stream.accept_waveform(rate, [0.0] * round({FRONT_S} * rate))  # lines up its frames and "
+        "chunks with the native ones",
+        "stream.accept_waveform(rate, samples)",
+        f"stream.accept_waveform(rate, [0.0] * round({seconds} * rate))  # else the last words "
+        "stay in its buffer",
+        "stream.input_finished()",
+        "while recognizer.is_ready(stream):",
+        "    recognizer.decode_stream(stream)",
+        "print(recognizer.get_result(stream))",
+        "```",
+        "",
+        f"`example.wav` ({about['example']['id']}), reference: {about['example']['reference']}",
+        "",
+        f"What this prints for it here: {about['example']['sherpa_onnx'] or '(nothing)'}",
+        "",
+        "At the end of an utterance (endpoint detection) take a new stream, with the zeros in "
+        "front, and not"
+        " `recognizer.reset(stream)`: that empties the encoder's cache, the next window is taken "
+        "for the first of a stream,"
+        " and 16 frames are cut off its front, 7 of them not heard before (70 ms).",
+        "",
+        "## Measured",
+        "",
+        *_measured(about, measured, confidence),
+        "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With the "
+        "zeros above its frames and"
+        " chunks are those of the native decode, and what is left is the edge of the signal; "
+        "without them 160 ms are lost."
+        f" Against the native decode with the same weights, on {met['utterances']} utterances "
+        f"({met['native_words']} words):",
+        "",
+        "| zeros | identical utterances | differing words |",
+        "| --- | --- | --- |",
+        *(
+            f"| {row['variant']} | {row['identical']} | {row['differing_words']} |"
+            for row in met["variants"]
+        ),
+        "",
+        f"Speed there: {met['rtfx']:.1f} times real time on one thread of {about['processor']}, "
+        "one stream.",
+        "",
+        "## Licence",
+        "",
+        *_licences(origin, keys["init"]),
+        "",
+        "## Files",
+        "",
+        *(f"- `{name}`: sha256 {entry['sha256']}" for name, entry in about["files"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def describe(
+    folder: str | Path,
+    hypotheses: Sequence[str | Path],
+    tests: dict[str, Path],
+    settings: dict[str, Any],
+    origin: dict[str, Any],
+) -> None:
+    """Write the README of a bundle that is there.
+
+    Args:
+        hypotheses, tests: see `measure`; no hypotheses = nothing was scored.
+        settings: of `Study.bundle_settings`: what `measure` takes, and `statistics`.
+        origin: see `readme`.
+
+    Raises:
+        UserError: no such bundle, files of it that are missing or changed, or what `measure`
+            refuses.
+    """
+    from warmstart.evidence import intervals
+
+    folder = Path(folder)
+    about = verify(folder)
+    chosen = intervals.DEFAULTS | settings.get("statistics", {})
+    measured = measure(about, hypotheses, tests, settings, chosen)
+    files.write_text(folder / "README.md", readme(about, measured, origin, chosen["confidence"]))

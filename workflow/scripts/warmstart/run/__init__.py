@@ -1,0 +1,1 @@
+"""The process around an idea: command line, errors, logs, files, locks."""

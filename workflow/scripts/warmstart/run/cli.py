@@ -1,0 +1,100 @@
+"""What every program's command line shares."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from warmstart.run.errors import UserError
+from warmstart.run.logs import configure_logging
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--log`, which every rule passes."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--log", type=Path, default=None, help="also write all log records to this file"
+    )
+    return made
+
+
+def json_value(text: str) -> Any:
+    """Argument type: inline JSON, or `@FILE` with JSON or YAML in it.
+
+    Raises:
+        argparse.ArgumentTypeError: neither parses.
+    """
+    try:
+        if text.startswith("@"):
+            import yaml
+
+            return yaml.safe_load(Path(text[1:]).read_text(encoding="utf-8"))
+        return json.loads(text)
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(
+            f"not JSON, nor @FILE with JSON or YAML: {error}"
+        ) from error
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Argument type: `name=path`, e.g. `fleurs=results/manifests/fleurs/de/test.jsonl.gz`.
+
+    Raises:
+        argparse.ArgumentTypeError: no name before `=`.
+    """
+    name, equals, path = text.partition("=")
+    if not equals or not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
+    return name, Path(path)
+
+
+class Paths(argparse.Action):
+    """Argument action: paths; `@FILE` stands for those in FILE, one a line: a study has more than a
+    command holds."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        paths = []
+        for value in values:
+            if value.startswith("@"):
+                try:
+                    paths += [
+                        Path(line)
+                        for line in Path(value[1:]).read_text(encoding="utf-8").splitlines()
+                        if line
+                    ]
+                except OSError as error:
+                    parser.error(f"{option_string} {value}: {error.strerror}")
+            else:
+                paths.append(Path(value))
+        setattr(namespace, self.dest, paths)
+
+
+def start(arguments: argparse.Namespace) -> logging.Logger:
+    """Set up logging, write every resolved setting to the log, return the program's logger."""
+    configure_logging(arguments.log)
+    logger = logging.getLogger("warmstart." + Path(sys.argv[0]).stem)
+    for name, value in sorted(vars(arguments).items()):
+        if isinstance(value, list) and len(value) > 20:
+            value = f"{value[0]} ... {value[-1]} ({len(value)})"
+        # DEBUG would vanish from the file, INFO would fill the terminal: this logger is not one of
+        # ours.
+        logging.getLogger("settings").info("%s = %s", name, value)
+    return logger
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program: a `UserError` becomes one line and exit status 1; anything else keeps its
+    traceback."""
+    try:
+        main()
+    except UserError as error:
+        if logging.getLogger().handlers:
+            logging.getLogger("warmstart").error("%s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,91 @@
+"""One logging set-up for every program: everything to the rule's log, our own lines to the terminal
+as well."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure_logging(log_path: str | Path | None) -> None:
+    """Send all records and uncaught exceptions to `log_path`, and those of `warmstart` to stderr
+    too.
+
+    Libraries (NeMo, Lightning, Lhotse) are verbose: their records go to the file only, from INFO
+    up.
+    """
+    rank = process_rank()
+    if log_path is not None and rank:
+        log_path = Path(log_path).with_suffix(f".rank{rank}.log")
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    # Called twice in one process (tests do), it replaces what it set up before.
+    for handler in [
+        handler for handler in root.handlers if getattr(handler, "of_warmstart", False)
+    ]:
+        root.removeHandler(handler)
+        handler.close()
+    formatter = logging.Formatter(_FORMAT, datefmt="%H:%M:%S")
+    if log_path is not None:
+        Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+        file_handler = logging.FileHandler(log_path, mode="w", encoding="utf-8")
+        file_handler.setFormatter(formatter)
+        file_handler.of_warmstart = True
+        root.addHandler(file_handler)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(formatter)
+    terminal.addFilter(
+        lambda record: (
+            record.levelno >= logging.ERROR or (record.name.startswith("warmstart") and not rank)
+        )
+    )
+    terminal.of_warmstart = True
+    root.addHandler(terminal)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+
+
+def process_rank() -> int:
+    """Number of this process among those of one training run: 0 writes, the others compute and log
+    into files of their own."""
+    # LOCAL_RANK is set for processes that Lightning starts beside the user's; they inherit Slurm's
+    # variables from that one.
+    for name in ("LOCAL_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def route_nemo_logs() -> None:
+    """Take NeMo's and Lightning's own handlers away: their records reach the root logger only. Call
+    after importing NeMo."""
+    for name in ("nemo_logger", "lightning", "lightning.pytorch", "lightning.fabric"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+
+
+def _log_uncaught(kind, value, trace) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, value, trace)
+        return
+    logging.getLogger("warmstart").critical("uncaught exception", exc_info=(kind, value, trace))
+
+
+class MinuteTicker:
+    """Say `due()` once per `interval_s`: long loops write one line a minute to their log."""
+
+    def __init__(self, interval_s: float = 60.0):
+        self._interval_s = interval_s
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """True at most once per interval, never before the first interval is over."""
+        now = time.monotonic()
+        if now - self._last < self._interval_s:
+            return False
+        self._last = now
+        return True

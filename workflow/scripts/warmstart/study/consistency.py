@@ -1,0 +1,217 @@
+"""Faults of a configuration between its keys, which data are not needed to see: they stop the dry
+run.
+
+Those of `training` and `noise` are in `recipe`, those of tiers, precisions and budgets in `study`.
+"""
+
+import unicodedata
+from typing import Any
+
+from warmstart.data.corpora import open_corpus
+from warmstart.run.errors import UserError
+from warmstart.study.published import format_hours
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check a validated configuration.
+
+    Raises:
+        UserError: the first fault, with key, value and remedy.
+    """
+    if twice := sorted(set(config["languages"]) & set(config["support_languages"])):
+        raise UserError(
+            f"support_languages.{twice[0]} is a target under languages too, whose block would be "
+            "used for both; take one out"
+        )
+    _check_splits(config)
+    _check_filters(config["filters"])
+    _check_statistics(config)
+    _check_seen(config)
+    for lang, block in {**config["languages"], **config["support_languages"]}.items():
+        section = "languages" if lang in config["languages"] else "support_languages"
+        _check_readers(config, f"{section}.{lang}.corpora", lang, block["corpora"])
+        _check_text(f"{section}.{lang}.text", block["text"])
+    for lang, block in config["languages"].items():
+        _check_paths(f"languages.{lang}.budgets_hours", block["budgets_hours"])
+
+
+def corpus_block(
+    config: dict[str, Any], corpus: str, lang: str, code: str | dict[str, Any]
+) -> dict[str, Any]:
+    """Block of a corpus with what a language says of its own in it."""
+    return {
+        **config["corpora"][corpus],
+        **({"code": code} if isinstance(code, str) else {"code": lang, **code}),
+    }
+
+
+def _check_readers(config: dict[str, Any], place: str, lang: str, codes: dict[str, Any]) -> None:
+    for corpus, code in codes.items():
+        if corpus not in config["corpora"]:
+            continue  # said elsewhere, with what there is
+        settings = corpus_block(config, corpus, lang, code)
+        try:
+            open_corpus(corpus, lang, settings)
+        except UserError as error:
+            raise UserError(f"{place}.{corpus}: {error}") from None
+        if settings["kind"] in ("local", "granary") and not settings.get("directory"):
+            raise UserError(
+                f"corpora.{corpus} lacks 'directory': the folder of the recordings, with {{lang}} "
+                "for the language"
+            )
+
+
+def _check_splits(config: dict[str, Any]) -> None:
+    """Each corpus has the splits that are asked of it, and nobody is tested on what was trained or
+    watched on."""
+    test_sets, validation = config["test_sets"], config["validation"]
+    asked = {
+        f"test_sets.{name}": (source["corpus"], source["split"])
+        for name, source in test_sets.items()
+    }
+    asked |= {"validation": (validation["corpus"], validation["split"])}
+    for name, init in config["inits"].items():
+        if recipe := init.get("pretrain"):
+            asked[f"inits.{name}.pretrain"] = recipe["corpus"], recipe["split"]
+    for place, (corpus, _) in asked.items():
+        if corpus not in config["corpora"]:
+            raise UserError(
+                f"config: {place}.corpus has {corpus!r}; allowed: "
+                f"{', '.join(sorted(config['corpora']))}"
+            )
+    asked |= {
+        f"corpora.{name}.train_split": (name, block["train_split"])
+        for name, block in config["corpora"].items()
+    }
+    watched = {"validation"}
+    for section in ("languages", "support_languages"):
+        for lang, block in config[section].items():
+            for corpus in block.get("training_corpora", []):
+                own = block["corpora"].get(corpus)
+                place = f"corpora.{corpus}.train_split"
+                if isinstance(own, dict) and "train_split" in own and corpus in config["corpora"]:
+                    place = f"{section}.{lang}.{place}"
+                    asked[place] = corpus, own["train_split"]
+                watched.add(place)
+    for place, (corpus, split) in asked.items():
+        known = open_corpus(corpus, "", {"kind": config["corpora"][corpus]["kind"]}).SPLITS
+        if known and split not in known:
+            key = place if place.endswith(".train_split") else f"{place}.split"
+            raise UserError(
+                f"config: {key} is {split!r}, which {corpus} does not have; allowed: "
+                f"{', '.join(known)}"
+            )
+    for name, source in test_sets.items():
+        for place, other in asked.items():
+            if place in watched and other == (source["corpus"], source["split"]):
+                raise UserError(
+                    f"{place} is split {other[1]!r} of {other[0]}, which is test set {name!r}: "
+                    "what is tested on "
+                    f"must be neither trained nor watched on; give another split"
+                )
+
+
+def _check_filters(filters: dict[str, Any]) -> None:
+    for low, high in (("min_duration_s", "max_duration_s"), ("min_chars_per_s", "max_chars_per_s")):
+        if filters[low] >= filters[high]:
+            raise UserError(
+                f"filters.{low} is {filters[low]:g}, filters.{high} {filters[high]:g}: no cut "
+                "would be left"
+            )
+
+
+def _check_statistics(config: dict[str, Any]) -> None:
+    settings = config["statistics"]
+    if settings["baseline"] == settings["challenger"]:
+        raise UserError(
+            f"statistics.baseline and challenger are both {settings['baseline']!r}; name two of: "
+            f"{', '.join(config['inits'])}"
+        )
+    headline = settings["headline_test_set"]
+    scored = list(
+        dict.fromkeys(name for block in config["languages"].values() for name in block["test_sets"])
+    )
+    if headline in config["test_sets"] and headline not in scored:
+        raise UserError(
+            f"statistics.headline_test_set is {headline!r}, on which no language is scored; take "
+            "one of "
+            f"{', '.join(scored)}, or list it under test_sets of the languages"
+        )
+    full = config["precisions"].get("full")
+    if full is None:
+        raise UserError(
+            "precisions lacks 'full', the models as trained, on which all gaps are taken: add "
+            "`full: {}`"
+        )
+    if full["tiers"] != "all" and settings["reference_tier"] not in full["tiers"]:
+        raise UserError(
+            f"precisions.full.tiers is {full['tiers']}, without statistics.reference_tier "
+            f"{settings['reference_tier']!r}; add it"
+        )
+
+
+def _check_seen(config: dict[str, Any]) -> None:
+    known = sorted(
+        {
+            *config["test_sets"],
+            *config["corpora"],
+            *(block["kind"] for block in config["corpora"].values()),
+        }
+    )
+    for init, block in config["inits"].items():
+        if unknown := sorted(set(block["seen"]) - set(known)):
+            raise UserError(
+                f"inits.{init}.seen has {unknown[0]!r}, which is no test set and no corpus here, "
+                "so no report would name it; "
+                f"known: {', '.join(known)}"
+            )
+
+
+def _check_text(place: str, text: dict[str, Any]) -> None:
+    if text["case"] == "lower" and (
+        upper := [letter for letter in text["alphabet"] if letter != letter.lower()]
+    ):
+        raise UserError(
+            f"{place}.alphabet has {''.join(upper)}, but texts are lower case (`case: lower`) and "
+            "every cut with such a letter "
+            f"would be dropped; write the alphabet in lower case"
+        )
+    if letters := [char for char in text["keep"] if char.isalnum() or char.isspace()]:
+        raise UserError(
+            f"{place}.keep has {''.join(letters)!r}: it lists punctuation; letters stay anyway "
+            "(`alphabet`)"
+        )
+    replaced = text.get("replace") or {}
+    if long := [
+        char for char in replaced if len(char) != 1 or unicodedata.normalize("NFKC", char) != char
+    ]:
+        raise UserError(
+            f"{place}.replace has {long[0]!r}: keys are single characters, composed as NFKC "
+            "composes them"
+        )
+    if gone := [letter for letter in text["alphabet"] if replaced.get(letter, letter) != letter]:
+        raise UserError(
+            f"{place}.alphabet has {''.join(gone)}, which {place}.replace makes other letters of; "
+            "take it out of one of the two"
+        )
+    if text["numbers"] is not None:
+        from num2words import CONVERTER_CLASSES
+
+        # As num2words looks it up: the code itself, else its first two letters.
+        if (
+            text["numbers"] not in CONVERTER_CLASSES
+            and text["numbers"][:2] not in CONVERTER_CLASSES
+        ):
+            raise UserError(
+                f"{place}.numbers is {text['numbers']!r}, which num2words does not know; allowed: "
+                "null (digits stay), "
+                f"{', '.join(sorted(CONVERTER_CLASSES))}"
+            )
+
+
+def _check_paths(place: str, hours: list[float]) -> None:
+    names = [format_hours(value) for value in hours]
+    if "0" in names or len(set(names)) < len(names):
+        raise UserError(
+            f"{place} is {hours}: budgets must differ in their first six decimals, and from 0"
+        )

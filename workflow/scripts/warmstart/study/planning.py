@@ -1,0 +1,508 @@
+"""What a study will take in GPU hours, core hours and disk, before any of it is spent. Standard
+library only.
+
+Speeds are measured where this study has finished something (`run.json`, `train.csv`, headers of
+hypotheses, `.qc.json` of manifests) and assumed otherwise: the block `planning:` of the
+configuration. Every table says which.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from warmstart.study.grid import Run, Study
+from warmstart.study.published import available_hours, gigabytes, published_hours, shared_gigabytes
+from warmstart.study.run_length import heard_hours, resolve_steps
+from warmstart.study.tier import Tier
+
+Hours = float
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Rows as text columns: the first left, the others right, except a last column of prose."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        middle = (cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *middle, row[-1]]).rstrip())
+    return "\n".join(lines)
+
+
+def amount(value: float) -> str:
+    """A number for a table: whole above 100, else two or three digits; a dash for nothing."""
+    return (
+        "-"
+        if not value
+        else f"{value:,.0f}"
+        if value >= 100
+        else f"{value:.3g}"
+        if value >= 1
+        else f"{value:.2g}"
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something takes: wall hours of its job (or the sum over jobs), and GPU and core hours
+    that follow from them."""
+
+    wall_h: Hours = 0.0
+    gpu_h: Hours = 0.0
+    core_h: Hours = 0.0
+    disk_gb: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.wall_h + other.wall_h,
+            self.gpu_h + other.gpu_h,
+            self.core_h + other.core_h,
+            self.disk_gb + other.disk_gb,
+        )
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Hours of audio per hour, and where the figure comes from."""
+
+    value: float
+    source: str
+
+
+class Planner:
+    """Predictions for one study.
+
+    Args:
+        study: the validated study.
+        results: its `results` folder, for what has been measured already.
+    """
+
+    def __init__(self, study: Study, results: Path = Path("results")):
+        self.study, self.results = study, results
+        self.assumed = study.config["planning"]
+        self.training_speed = self._training_speed()
+        self._decoding_speeds: dict[tuple[str, str], Speed] = {}
+
+    # ---- training
+
+    def training_audio_h(self, run: Run) -> Hours:
+        """Audio that a run sees, repetitions counted, as if every batch was full: an upper
+        bound."""
+        settings = self.study.config["training"]
+        batch_s = settings["batch_duration_s"] * self.processes
+        return (
+            resolve_steps(settings["steps"], heard_hours(float(run.hours), settings), batch_s)
+            * batch_s
+            / 3600
+        )
+
+    @property
+    def processes(self) -> int:
+        """Processes of a training job, a device each."""
+        settings = self.study.config["training"]
+        return settings.get("devices", 1) * settings.get("num_nodes", 1)
+
+    @property
+    def training_gpus(self) -> int:
+        """GPUs that a training job holds, used or not."""
+        asked = self.study.gpus("train")
+        return max(asked, self.processes) if asked else 0
+
+    def finished(self, run: Run) -> dict[str, Any] | None:
+        """`run.json` of a finished run."""
+        path = self.results / "runs" / run.path / "run.json"
+        return _read(path) if path.exists() else None
+
+    def _training_speed(self) -> Speed:
+        audio_h = device_h = 0.0
+        count = 0
+        for run in self.study.runs():
+            heard, device_s = self._trained_so_far(run)
+            if heard and device_s:
+                audio_h += heard
+                device_h += device_s / 3600
+                count += 1
+        if device_h:
+            return Speed(audio_h / device_h, f"measured on {count} of this study's runs")
+        return Speed(
+            self.assumed["train_audio_hours_per_hour"],
+            "assumed: planning.train_audio_hours_per_hour",
+        )
+
+    def _trained_so_far(self, run: Run) -> tuple[Hours, float]:
+        """(audio in hours, seconds times devices) of a finished run's training, or of one under way
+        by the last row of its log.
+
+        All audio, that of a replayed language too.
+        """
+        if record := self.finished(run):
+            devices = record.get("devices", self.processes) * record.get("num_nodes", 1)
+            return record["hours_seen"] + record.get("replay_hours_seen", 0.0), record[
+                "train_s"
+            ] * devices
+        path = self.results / "runs" / run.path / "train.csv"
+        if path.exists():
+            with open(path, encoding="utf-8", newline="") as stream:
+                rows = list(csv.DictReader(stream))
+            if rows:
+                last = {
+                    name: float(rows[-1].get(name) or 0)
+                    for name in ("hours_seen", "replay_hours", "elapsed_s")
+                }
+                return last["hours_seen"] + last["replay_hours"], last["elapsed_s"] * self.processes
+        return 0.0, 0.0
+
+    def training(self, run: Run) -> Cost:
+        """A training job: measured where it is finished."""
+        record = self.finished(run)
+        config = self.study.config
+        if record:
+            wall_h = record["wall_s"] / 3600
+        else:
+            wall_h = (
+                self.training_audio_h(run) / self.training_speed.value / self.processes
+                + self._start_h
+            )
+        disk_gb = self.assumed["model_gb"] + self.assumed["checkpoints_gb"]
+        return Cost(
+            wall_h,
+            wall_h * self.training_gpus,
+            wall_h * config["resources"]["train_threads"],
+            disk_gb,
+        )
+
+    # ---- decoding
+
+    def test_audio_h(self, lang: str, test_set: str) -> Hours:
+        """Audio of a test set: of its manifest if that is there, as published, or assumed."""
+        return self.split_audio_h(*self._split_of(lang, test_set))
+
+    def _split_of(self, lang: str, test_set: str) -> tuple[str, str, str]:
+        """(corpus, language, split) of a test set: the clean one of a noisy one, the own language
+        of a replayed one."""
+        corpus, spoken, name = Path(self.study.test_manifest(lang, test_set)).parts[-3:]
+        return corpus, spoken, name.removesuffix(".jsonl.gz").partition("+")[0]
+
+    def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
+        """Audio of one split of a corpus in a language."""
+        report = self.results / "manifests" / corpus / lang / f"{split}.qc.json"
+        if report.exists():
+            return _read(report)["kept"]["hours"]
+        settings = self.study.corpus_block(corpus, lang)
+        if split == settings["train_split"]:
+            return available_hours(settings, lang) or 0.0
+        return published_hours().get((settings["kind"], split, lang), self.assumed["test_hours"])
+
+    def decoding(self, run: Run, precision: str, tier: Tier) -> Cost:
+        """A decoding job: all test sets of the run at one precision and tier."""
+        audio_h = sum(
+            self.test_audio_h(run.lang, test_set) for test_set in self.study.test_sets(run.lang)
+        )
+        wall_h = audio_h / self.decoding_speed(precision, tier.name).value + self._start_h
+        return Cost(
+            wall_h,
+            wall_h * self.study.gpus("decode"),
+            wall_h * self.study.config["decoding"]["threads"],
+        )
+
+    def decoding_of(self, run: Run) -> Cost:
+        """All decoding jobs of a run."""
+        return sum(
+            (self.decoding(run, precision, tier) for precision, tier in self.study.precisions(run)),
+            Cost(),
+        )
+
+    def decoding_speed(self, precision: str, tier: str) -> Speed:
+        """RTFx at a precision and tier, over all hypotheses there are."""
+        if (precision, tier) not in self._decoding_speeds:
+            self._decoding_speeds[precision, tier] = self._decoding_speed(precision, tier)
+        return self._decoding_speeds[precision, tier]
+
+    def _decoding_speed(self, precision: str, tier: str) -> Speed:
+        audio_s = compute_s = 0.0
+        for path in self.results.glob(f"hypotheses/*/*/*/*/{precision}/{tier}/*.json"):
+            header = _read(path)
+            audio_s, compute_s = audio_s + header["audio_s"], compute_s + header["compute_s"]
+        if compute_s:
+            return Speed(audio_s / compute_s, "measured")
+        return Speed(self.assumed["decode_rtfx"], "assumed: planning.decode_rtfx")
+
+    # ---- the rest
+
+    @property
+    def _start_h(self) -> Hours:
+        return self.assumed["job_start_min"] / 60
+
+    def download(self, corpus: str, lang: str) -> Cost:
+        """Fetching one corpus in one language; what languages share is `shared_download`."""
+        settings = self.study.corpus_block(corpus, lang)
+        size = 0.0 if is_local(settings) else gigabytes(settings, settings["code"], lang)[0] or 0.0
+        return self._fetched(size)
+
+    def shared_download(self, corpus: str) -> Cost:
+        """Fetching what all languages of a corpus share, once."""
+        settings = self.study.config["corpora"][corpus]
+        return self._fetched(
+            0.0 if is_local(settings) else shared_gigabytes(settings["kind"])[0] or 0.0
+        )
+
+    def _fetched(self, size_gb: float) -> Cost:
+        wall_h = size_gb * 1000 / self.assumed["download_mb_per_s"] / 3600
+        return Cost(wall_h, 0.0, wall_h, size_gb)
+
+    def manifest(self, corpus: str, lang: str, split: str) -> Cost:
+        """Decoding every file of a split once, to see that it is sound."""
+        core_h = (
+            self.split_audio_h(corpus, lang, split) * self.assumed["check_s_per_audio_hour"] / 3600
+        )
+        return Cost(core_h, 0.0, core_h)
+
+    def quantizing(self) -> Cost:
+        """Making one quantised encoder."""
+        wall_h = self.assumed["quantize_min"] / 60
+        return Cost(wall_h, 0.0, wall_h, self.assumed["quantized_gb"])
+
+    def bundle(self) -> Cost:
+        """Making one bundle."""
+        wall_h = self.assumed["quantize_min"] / 60
+        return Cost(wall_h, 0.0, wall_h, self.assumed["quantized_gb"])
+
+    def small_job(self) -> Cost:
+        """Any other job: pools, budgets, tokenizers, scores, tables, figures, report."""
+        wall_h = self.assumed["small_job_min"] / 60
+        return Cost(wall_h, 0.0, wall_h)
+
+    def assumptions(self) -> Iterator[str]:
+        """What the figures rest on, a line each."""
+        training, config = self.training_speed, self.study.config
+        yield f"training: {training.value:.4g} h of audio an hour and device ({training.source})"
+        gpus = f"{self.training_gpus} GPU(s)" if self.training_gpus else "no GPU"
+        processes = f" in {self.processes} processes" if self.processes > 1 else ""
+        yield (
+            f"a training job has {gpus} and {config['resources']['train_threads']} "
+            f"core(s){processes}"
+        )
+        speeds = {
+            (precision, tier.name): self.decoding_speed(precision, tier.name)
+            for run in self.study.runs()
+            for precision, tier in self.study.precisions(run)
+        }
+        for source in dict.fromkeys(speed.source for speed in speeds.values()):
+            own = {key: speed.value for key, speed in speeds.items() if speed.source == source}
+            values = sorted({f"{value:.4g}" for value in own.values()}, key=float)
+            span = values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+            yield (
+                f"decoding: {span} times real time ({source}; "
+                f"{', '.join('/'.join(key) for key in own)})"
+            )
+        yield f"a job takes {self.assumed['job_start_min']:g} min to start (planning.job_start_min)"
+        unknown = self._tests_of_unknown_size()
+        if unknown:
+            yield (
+                f"{', '.join(unknown)}: {self.assumed['test_hours']:g} h each (planning.test_hours)"
+            )
+
+    def stage_assumptions(self) -> Iterator[str]:
+        """What the other stages' figures rest on."""
+        assumed = self.assumed
+        yield (
+            f"downloads at {assumed['download_mb_per_s']:g} MB/s; sizes as `make hours` shows them"
+        )
+        yield (
+            f"manifests: {assumed['check_s_per_audio_hour']:g} core seconds an hour of audio, "
+            "every file is decoded"
+        )
+        yield (
+            f"a quantised encoder: {assumed['quantize_min']:g} min and {assumed['quantized_gb']:g} "
+            "GB; a bundle likewise"
+        )
+        yield (
+            f"a model: {assumed['model_gb']:g} GB, its checkpoints {assumed['checkpoints_gb']:g} GB"
+        )
+        yield f"any other job: {assumed['small_job_min']:g} min of one core"
+
+    def _tests_of_unknown_size(self) -> list[str]:
+        found = []
+        for lang in self.study.languages:
+            for name in self.study.test_sets(lang):
+                corpus, spoken, split = self._split_of(lang, name)
+                kind = self.study.config["corpora"][corpus]["kind"]
+                report = self.results / "manifests" / corpus / spoken / f"{split}.qc.json"
+                if (
+                    not report.exists()
+                    and (kind, split, spoken) not in published_hours()
+                    and name not in found
+                ):
+                    found.append(name)
+        return found
+
+
+def is_local(settings: dict[str, Any]) -> bool:
+    """Whether a corpus's release lies on this machine already."""
+    source = settings.get("source")
+    return bool(source) and not str(source).startswith(("http://", "https://"))
+
+
+def per_run(planner: Planner) -> str:
+    """The table of `snakemake cost`: what each run takes, what it took, and the sums."""
+    rows = [["run", "audio h", "training h", "decoding h", "GPU h", "core h", "state"]]
+    sums = {"finished": Cost(), "to do": Cost()}
+    for run in planner.study.runs():
+        state = "finished" if planner.finished(run) else "to do"
+        training, decoding = planner.training(run), planner.decoding_of(run)
+        sums[state] += training + decoding
+        rows.append(_row(run.path, planner.training_audio_h(run), training, decoding, state))
+    total = sums["finished"] + sums["to do"]
+    for name, cost in (("all runs", total), ("still to train", sums["to do"])):
+        rows.append([name, "", "", "", amount(cost.gpu_h), amount(cost.core_h), ""])
+    return (
+        "Hours of each run: training, then decoding all test sets at every precision and tier\n"
+        + aligned(rows)
+        + "\n\nThis rests on\n"
+        + _lines(planner.assumptions())
+        + "\nQuantising, data preparation and disk: `make plan`.\n"
+    )
+
+
+# ---- stages, from the outputs that Snakemake would make
+
+_RUN = r"(?P<lang>[^/]+)/(?P<init>[^/]+)/(?P<hours>[^/]+)h/seed(?P<seed>\d+)"
+_PLACES = {
+    "download_corpus": re.compile(r"resources/corpora/(?P<corpus>[^/]+)/(?P<lang>[^/]+)/"),
+    "prepare_manifest": re.compile(
+        r"results/manifests/(?P<corpus>[^/]+)/(?P<lang>[^/]+)/(?P<split>[^/.]+)\."
+    ),
+    "train": re.compile(rf"results/runs/{_RUN}/"),
+    "quantize": re.compile(rf"results/runs/{_RUN}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
+    "decode": re.compile(rf"results/hypotheses/{_RUN}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
+    "build_bundle": re.compile(r"results/bundles/(?P<path>.*)/"),
+    "train_tokenizer": re.compile(r"results/tokenizers/(?P<lang>[^/]+)/"),
+    "aggregate": re.compile(r"results/tables/"),
+    "plot": re.compile(r"results/figures/"),
+}
+"""Rule -> what the outputs of one job have in common.
+
+Of other rules, one job's outputs differ in their ending only.
+"""
+_ORDER = {
+    stage: place
+    for place, stage in enumerate(
+        [
+            *(
+                "download_corpus",
+                "prepare_manifest",
+                "prepare_noise",
+                "prepare_noise_training",
+                "build_pool",
+                "subset_budget",
+            ),
+            *("mix_replay", "train_tokenizer"),
+            *(
+                "download_init",
+                "pretrain_init",
+                "train",
+                "quantize",
+                "decode",
+                "write_list",
+                "score",
+            ),
+            *("aggregate", "plot", "build_report", "build_bundle", "describe_bundle", "all"),
+        ]
+    )
+}
+_ENDING = re.compile(r"(\.qc)?\.json$|\.jsonl\.gz$|\.[a-z]+$")
+
+
+def jobs_of(outputs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+    """The jobs that make some outputs.
+
+    Args:
+        outputs: (output file, rule) of Snakemake's summary.
+
+    Returns:
+        (stage, what tells the job apart) -> its wildcards; `decode_de` and its like are the stage
+        `decode`.
+    """
+    jobs = {}
+    for output, rule in outputs:
+        stage = "decode" if rule.startswith("decode_") else rule
+        if stage in _PLACES:
+            found = _PLACES[stage].match(output)
+            if found is None:
+                raise ValueError(
+                    f"{output} is not where rule {rule} writes: planning._PLACES is older than the "
+                    "rules"
+                )
+            jobs[stage, found[0]] = found.groupdict()
+        else:
+            jobs[stage, _ENDING.sub("", output)] = {}
+    return jobs
+
+
+def cost_of(planner: Planner, stage: str, keys: dict[str, str]) -> Cost:
+    """What one job takes."""
+    if stage == "download_corpus":
+        return planner.download(keys["corpus"], keys["lang"])
+    if stage == "prepare_manifest":
+        return planner.manifest(keys["corpus"], keys["lang"], keys["split"])
+    if stage == "quantize":
+        return planner.quantizing()
+    if stage == "build_bundle":
+        return planner.bundle()
+    if stage not in ("train", "decode"):
+        return planner.small_job()
+    run = Run(keys["lang"], keys["init"], keys["hours"], int(keys["seed"]))
+    if stage == "train":
+        return planner.training(run)
+    return planner.decoding(run, keys["precision"], planner.study.tiers[keys["tier"]])
+
+
+def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]]) -> str:
+    """The table of `make plan`: jobs, hours and disk of every stage that Snakemake would run
+    now."""
+    jobs = jobs_of(outputs)
+    sums: dict[str, tuple[int, Cost]] = {}
+    for (stage, _), keys in jobs.items():
+        count, cost = sums.get(stage, (0, Cost()))
+        sums[stage] = count + 1, cost + cost_of(planner, stage, keys)
+    if not sums:
+        return "Nothing to be done: every output of this study is there and current.\n"
+    for corpus in sorted(
+        {keys["corpus"] for (stage, _), keys in jobs.items() if stage == "download_corpus"}
+    ):
+        count, cost = sums["download_corpus"]
+        sums["download_corpus"] = count, cost + planner.shared_download(corpus)
+    rows = [["stage", "jobs", "GPU h", "core h", "disk GB", ""]]
+    total = sum((cost for _, cost in sums.values()), Cost())
+    everything = {**sums, "all": (len(jobs), total)}
+    # A rule that is newer than _ORDER comes before the sum all the same.
+    for stage, (count, cost) in sorted(
+        everything.items(), key=lambda item: _ORDER.get(item[0], _ORDER["all"] - 0.5)
+    ):
+        rows.append([stage, str(count), *map(amount, (cost.gpu_h, cost.core_h, cost.disk_gb)), ""])
+    return (
+        "What a run would do now, from Snakemake's own account of what is missing or stale\n"
+        + aligned(rows)
+        + "\n\nThis rests on\n"
+        + _lines([*planner.assumptions(), *planner.stage_assumptions()])
+    )
+
+
+def _row(name: str, audio_h: Hours, training: Cost, decoding: Cost, state: str) -> list[str]:
+    both = training + decoding
+    return [
+        name,
+        *map(amount, (audio_h, training.wall_h, decoding.wall_h, both.gpu_h, both.core_h)),
+        state,
+    ]
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

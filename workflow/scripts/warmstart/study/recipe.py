@@ -1,0 +1,259 @@
+"""Faults of a training recipe that the configuration alone shows: they stop the dry run. Standard
+library only."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from warmstart.run.errors import UserError
+
+CHECKPOINT_EVERY_STEPS = 1000  # where the settings do not say
+
+
+def stops_early(training: dict[str, Any]) -> bool:
+    """Whether validation decides at which step a run ends."""
+    return bool(training.get("early_stop"))
+
+
+def pace(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: how often a run is looked at and written down, how its audio is
+    read. It changes no model."""
+    names = {"log_every_steps", "num_workers"}
+    names |= set() if stops_early(training) else {"validate_every_steps"}
+    names |= set() if training.get("average_last", 0) > 1 else {"checkpoint_every_steps"}
+    return {name: value for name, value in training.items() if name in names}
+
+
+def of_model(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: what a model follows from."""
+    return {name: value for name, value in training.items() if name not in pace(training)}
+
+
+def of_steps(training: dict[str, Any]) -> dict[str, Any]:
+    """Of the block `training`: what the weights after each step follow from, and which step is the
+    last.
+
+    Which of the checkpoints are averaged in the end may still be edited: a run goes on from them.
+    """
+    averaging = ("average_last", "checkpoint_every_steps")
+    return {name: value for name, value in of_model(training).items() if name not in averaging}
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check the blocks `training` and `noise` of a validated configuration.
+
+    Raises:
+        UserError: with the key, its value and what is allowed.
+    """
+    training = config["training"]
+    _check_model(training["model"])
+    _check_steps(training)
+    _check_rates(training)
+    _check_devices(config)
+    if training.get("adaptation") == "lora":
+        raise UserError(
+            "training.adaptation is lora, which NeMo 3.0 does not offer for a Conformer encoder; "
+            "allowed: full, adapter"
+        )
+    check_controls(training)
+    if training.get("adaptation") == "adapter" and (
+        random := [name for name, i in config["inits"].items() if "scratch" in i]
+    ):
+        raise UserError(
+            "training.adaptation is adapter, which keeps the encoder as it was; init "
+            f"{random[0]!r} is random: remove one"
+        )
+    if training.get("replay"):
+        _check_replay(config)
+    noise = config["noise"] or {}
+    if noise.get("training"):
+        low, high = noise["training"]["snr_db"]
+        if low > high:
+            raise UserError(f"noise.training.snr_db is [{low}, {high}]; give the lower one first")
+        noisy = [name for name, source in config["test_sets"].items() if "noise_snr_db" in source]
+        if noisy and _share_files(
+            noise["training"].get("directory", noise["directory"]), noise["directory"]
+        ):
+            raise UserError(
+                "noise.training would train on the recordings that lie under test set "
+                f"{noisy[0]!r}; give "
+                "noise.training.directory a folder of its own, neither inside noise.directory nor "
+                "around it"
+            )
+
+
+def check_controls(training: dict[str, Any]) -> None:
+    """Refuse controls that exclude each other; the training program asks too, because it also runs
+    by hand.
+
+    Args:
+        training: block `training`.
+
+    Raises:
+        UserError: with the key and what to remove.
+    """
+    if training.get("adaptation") == "adapter" and training.get("freeze"):
+        raise UserError(
+            "training.adaptation is adapter, which freezes the whole encoder for good; remove "
+            "training.freeze"
+        )
+
+
+def _share_files(one: str, other: str) -> bool:
+    """Whether two folders that are searched in depth are the same, or one is in the other."""
+    paths = Path(os.path.normpath(one)), Path(os.path.normpath(other))
+    return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    contexts, probabilities = model["contexts"], model["context_probs"]
+    if len(contexts) != len(probabilities):
+        raise UserError(
+            f"training.model.context_probs has {len(probabilities)} numbers for {len(contexts)} "
+            "contexts; give one each"
+        )
+    # NeMo compares with == (conformer_encoder.py), an hour into the job: [0.7, 0.2, 0.1] is refused
+    # there.
+    if sum(probabilities) != 1:
+        raise UserError(
+            f"training.model.context_probs sums to {sum(probabilities)!r}; the sum in floating "
+            "point must be exactly 1: "
+            "use halves, quarters, eighths"
+        )
+
+
+def _check_steps(training: dict[str, Any]) -> None:
+    steps, bins = training["steps"], training["bucket_bins_s"]
+    if ("fixed" in steps) == ("epochs" in steps):
+        raise UserError(
+            f"training.steps is {steps}; give either `fixed` or `epochs` (with optional `min`, "
+            "`max`)"
+        )
+    if steps.get("min", 1) > steps.get("max", steps.get("min", 1)):
+        raise UserError(
+            f"training.steps.min is {steps['min']}, above training.steps.max {steps['max']}; lower "
+            "it"
+        )
+    if bins != sorted(set(bins)):
+        raise UserError(
+            f"training.bucket_bins_s is {bins}; give rising bounds: {sorted(set(bins))}"
+        )
+
+
+def _check_rates(training: dict[str, Any]) -> None:
+    optimizer, schedule = training["optimizer"], training["schedule"]
+    lowest = float(optimizer["lr"]) * optimizer.get("encoder_lr_scale", 1)
+    if float(schedule.get("min_lr", 0)) > lowest:
+        raise UserError(
+            f"training.schedule.min_lr is {schedule['min_lr']:g}, above the encoder's rate lr x "
+            f"encoder_lr_scale = {lowest:g}; "
+            "lower it"
+        )
+    if schedule["name"] == "noam" and schedule["warmup_steps"] < 1:
+        raise UserError(
+            "training.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: "
+            "give at least 1"
+        )
+    if steps := training["steps"].get("fixed"):
+        check_averaging(training, steps)
+        check_warmup(training, steps)
+
+
+def check_warmup(training: dict[str, Any], steps: int) -> None:
+    """Refuse a run that ends before its learning rate has come up.
+
+    Args:
+        training: block `training`.
+        steps: of the run, known for each budget when it begins.
+
+    Raises:
+        UserError: with both numbers and what to lower.
+    """
+    warmup = training["schedule"]["warmup_steps"]
+    if warmup > steps:
+        raise UserError(
+            f"training.schedule.warmup_steps is {warmup}, but a run has {steps} steps and would "
+            "never reach its learning rate; "
+            "lower warmup_steps, or give training.steps more"
+        )
+
+
+def check_averaging(training: dict[str, Any], steps: int) -> None:
+    """Refuse to average more checkpoints than a run leaves.
+
+    Args:
+        training: block `training`.
+        steps: of the run, known for each budget when it begins.
+
+    Raises:
+        UserError: with the numbers and what to lower.
+    """
+    every, averaged = (
+        training.get("checkpoint_every_steps", CHECKPOINT_EVERY_STEPS),
+        training.get("average_last", 0),
+    )
+    if averaged > 1 and steps // every < averaged:
+        raise UserError(
+            f"training.average_last is {averaged}, but {steps} steps with one checkpoint every "
+            f"{every} leave {steps // every}; "
+            "lower checkpoint_every_steps"
+        )
+
+
+def _check_devices(config: dict[str, Any]) -> None:
+    devices, nodes = config["training"].get("devices", 1), config["training"].get("num_nodes", 1)
+    gpus = config["resources"]["train_gpus"]
+    # Not derived from each other: a run on more devices hears more in a step and is another
+    # experiment, which the block of the machine must not change behind one's back.
+    if gpus and gpus != devices * nodes:
+        raise UserError(
+            f"resources.train_gpus is {gpus}, training.devices {devices} x training.num_nodes "
+            f"{nodes} is {devices * nodes}; "
+            "give the same number, or train_gpus 0 for CPUs"
+        )
+    if nodes > 1 and devices == 1:
+        raise UserError(
+            f"training.num_nodes is {nodes} with one device each; fill nodes first: raise "
+            "training.devices"
+        )
+
+
+def _check_replay(config: dict[str, Any]) -> None:
+    lang = config["training"]["replay"]["lang"]
+    here = f"training.replay.lang is {lang!r}"
+    support = config["support_languages"]
+    if lang not in support:
+        raise UserError(
+            f"{here}; give it a block under support_languages: with training_corpora and "
+            "test_sets; blocks: "
+            f"{', '.join(support) or 'none'}"
+        )
+    block = support[lang]
+    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
+        raise UserError(
+            f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what is replayed, and "
+            "what is scored"
+        )
+    for corpus in block["training_corpora"]:
+        _need_code(lang, "training_corpora", corpus, block["corpora"])
+    for name in block["test_sets"]:
+        if name not in config["test_sets"]:
+            raise UserError(
+                f"config: support_languages.{lang}.test_sets has {name!r}; allowed: "
+                f"{', '.join(sorted(config['test_sets']))}"
+            )
+        _need_code(lang, "test_sets", config["test_sets"][name]["corpus"], block["corpora"])
+        if f"{lang}_{name}" in config["test_sets"]:
+            raise UserError(
+                f"test_sets.{lang}_{name} has the name that test set {name} of the replayed {lang} "
+                "gets; rename it"
+            )
+
+
+def _need_code(lang: str, key: str, corpus: str, codes: Mapping[str, Any]) -> None:
+    if corpus not in codes:
+        raise UserError(
+            f"support_languages.{lang}.{key} needs {corpus!r}, but "
+            f"support_languages.{lang}.corpora has no code for it"
+        )

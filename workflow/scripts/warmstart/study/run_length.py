@@ -1,0 +1,44 @@
+"""How many optimizer steps a run takes: asked for before training and by the planners. Standard
+library only."""
+
+import math
+from typing import Any
+
+from warmstart.run.errors import UserError
+
+
+def heard_hours(hours: float, settings: dict[str, Any]) -> float:
+    """What an epoch sounds like: a budget, the share of a replayed language beside it, all at the
+    speeds of the recipe.
+
+    Args:
+        hours: of the budget.
+        settings: block `training`.
+    """
+    replayed = (settings.get("replay") or {}).get("fraction", 0)
+    return hours / (1 - replayed) * stretch(settings.get("speed_perturb"))
+
+
+def stretch(speeds: list[float] | None) -> float:
+    """How much longer an epoch is than its recordings, on average."""
+    return sum(1 / speed for speed in speeds) / len(speeds) if speeds else 1.0
+
+
+def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: float) -> int:
+    """Optimizer steps for a budget.
+
+    Args:
+        settings: `{fixed: N}`, or `{epochs: E, min: .., max: ..}`: E passes over the budget, within
+            bounds (inclusive).
+        hours: audio in the budget.
+        batch_duration_s: audio in a batch.
+    """
+    if ("fixed" in settings) == ("epochs" in settings):
+        raise UserError(
+            f"training.steps is {settings}; give either `fixed` or `epochs` (with optional `min`, "
+            "`max`)"
+        )
+    if "fixed" in settings:
+        return int(settings["fixed"])
+    steps = math.ceil(settings["epochs"] * hours * 3600 / batch_duration_s)
+    return int(min(max(steps, settings.get("min", 1)), settings.get("max", steps)))

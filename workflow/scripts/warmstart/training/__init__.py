@@ -1,0 +1,1 @@
+"""The loop around any model: order of data, resume, hours, progress."""

@@ -1,0 +1,208 @@
+"""The order in which a run hears its cuts, and the random numbers of each step: from the data and
+the seed alone."""
+
+import hashlib
+import random
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from warmstart.data import cut_lines as manifests
+from warmstart.data import mixing
+from warmstart.run.errors import UserError
+from warmstart.training.augment import Augmentation
+from warmstart.training.distributed import Ranks
+
+_PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
+
+
+_WINDOW = 8  # batches per process among which those of a step are matched by length
+
+
+def manifest_totals(path: str | Path) -> tuple[int, float, float]:
+    """Cuts and hours of the budget in a manifest, and hours of what is replayed beside it.
+
+    Raises:
+        UserError: no cuts.
+    """
+    count, seconds, replayed_s = 0, 0.0, 0.0
+    for cut in manifests.read(path):
+        if mixing.is_replayed(cut):
+            replayed_s += manifests.duration_s(cut)
+            continue
+        count += 1
+        seconds += manifests.duration_s(cut)
+    if not count:
+        raise UserError(
+            f"{path}: no cuts to train on; look at the .qc.json of the pool for what was dropped"
+        )
+    return count, seconds / 3600, replayed_s / 3600
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Set all random generators to what process `rank` of a run of `seed` has at `step`."""
+
+    def draw(key: str) -> int:
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+
+    # NeMo draws the attention context from `random`: the same in all processes, so that none waits
+    # for a wider one.
+    random.seed(draw(f"{seed} {step}"))
+    drawn = draw(f"{seed} {step} {rank}" if rank else f"{seed} {step}")
+    torch.manual_seed(drawn)
+    np.random.seed(drawn)
+
+
+class EndlessSampler(torch.utils.data.Sampler):
+    """Batches of a Lhotse sampler without end: whole epochs, each with every cut once, from any
+    position on.
+
+    Several processes deal one stream among themselves, a batch each per step: every batch of an
+    epoch falls to exactly one of them, none is repeated or dropped to make the numbers even
+    (Lhotse's own ranks repeat cuts where an epoch ends), and a step may take the last batches of
+    one epoch and the first of the next.
+
+    Remembers which cuts are in the batches it gave out, so that hours and error messages name the
+    batch that was trained.
+
+    Args:
+        inner: Lhotse's sampler over all cuts, as for one process.
+        augmentation: what is done to the cuts.
+        ranks: which process this is, of how many; None = the only one.
+    """
+
+    def __init__(self, inner: Any, augmentation: Augmentation, ranks: Ranks | None = None):
+        self._inner, self._augmentation = inner, augmentation
+        self._rank, self._world = (ranks.rank, ranks.world) if ranks else (0, 1)
+        augmentation.prepare(inner)
+        self.start = (0, 0)  # epoch, batches of it to skip
+        self.recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self.first_step = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        step, dealt = self.first_step, 0
+        for position, batch in self._from(*self.start):
+            if dealt == self._rank:
+                own, batch = batch, self._augmentation.with_noise(batch)
+                self.recent[step] = {
+                    "ids": [cut.id for cut in own],
+                    "durations_s": [cut.duration for cut in own],
+                    "budget_s": self._budget_s(own),
+                    "replay_s": sum(cut.duration for cut in own if mixing.language(cut)),
+                }
+                given = batch
+            dealt += 1
+            if dealt < self._world:
+                continue
+            # Where the stream stands after this step, for all processes the same.
+            self.recent[step] |= position
+            if len(self.recent) > _PREFETCHED:
+                self.recent.popitem(last=False)
+            step, dealt = step + 1, 0
+            yield given
+
+    def preview(self, count: int) -> Iterator[Any]:
+        """The first batches of the first epoch. Of a sampler of its own: Lhotse's keeps its place
+        in itself."""
+        self._inner.set_epoch(0)
+        self._augmentation.epoch = 0
+        yield from map(self._augmentation.with_noise, islice(iter(self._inner), count))
+
+    def _from(self, epoch: int, skip: int) -> Iterator[tuple[dict[str, Any], Any]]:
+        """(position: epoch, number of the batch in it from 1, seconds of the budget in it so far;
+        batch)."""
+        while True:
+            self._inner.set_epoch(epoch)
+            self._augmentation.epoch = epoch
+            index, seconds = 0, 0.0
+            for batch in self._matched(epoch):
+                index += 1
+                seconds += self._budget_s(batch)
+                if index > skip:
+                    yield {"epoch": epoch, "index": index, "epoch_s": seconds}, batch
+            if index == 0:
+                raise UserError(
+                    "no batch can be made from the training cuts; raise training.batch_duration_s"
+                )
+            epoch, skip = epoch + 1, 0
+
+    def _budget_s(self, batch: Any) -> float:
+        """Seconds of the budget: as recorded, not as sped up or slowed down, and without a replayed
+        language."""
+        return sum(
+            cut.duration * self._augmentation.speed_of(cut.id)
+            for cut in batch
+            if not mixing.language(cut)
+        )
+
+    def _matched(self, epoch: int) -> Iterator[Any]:
+        """An epoch in an order in which the batches of a step are of like length: the slowest
+        process sets the pace."""
+        if self._world == 1:
+            yield from self._inner
+            return
+        # A generator, because Lhotse's sampler begins anew when it is asked once more after its
+        # end.
+        batches = (batch for batch in self._inner)
+        order = random.Random(epoch)
+        while window := list(islice(batches, _WINDOW * self._world)):
+            window.sort(key=lambda batch: max(cut.duration for cut in batch))
+            steps = [
+                window[first : first + self._world] for first in range(0, len(window), self._world)
+            ]
+            order.shuffle(steps)
+            for step in steps:
+                yield from step
+
+
+def dataloader(
+    model: Any,
+    cuts_path: str | Path,
+    settings: dict[str, Any],
+    seed: int,
+    ranks: Ranks | None = None,
+) -> tuple[Any, EndlessSampler]:
+    """NeMo's Lhotse dataloader over a manifest, endless and resumable."""
+    from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
+    from nemo.collections.common.data.lhotse import get_lhotse_dataloader_from_config
+
+    bins = list(settings.get("bucket_bins_s") or [])
+    config = {
+        "use_lhotse": True,
+        "cuts_path": str(cuts_path),
+        "batch_duration": settings["batch_duration_s"],
+        "use_bucketing": bool(bins),
+        "bucket_duration_bins": bins or None,
+        "num_buckets": len(bins) + 1,
+        # A background thread that fills buckets makes the order depend on timing.
+        "concurrent_bucketing": False,
+        "shuffle": True,
+        "drop_last": False,
+        "seed": seed,
+        "shard_seed": seed,
+        "sample_rate": 16000,
+        "num_workers": settings.get("num_workers", 0),
+        "force_map_dataset": True,
+    }
+    made = get_lhotse_dataloader_from_config(
+        OmegaConf.create(config),
+        global_rank=0,
+        world_size=1,
+        dataset=LhotseSpeechToTextBpeDataset(model.tokenizer),
+    )
+    augmentation = Augmentation(seed, settings.get("speed_perturb"), settings.get("noise"))
+    sampler = EndlessSampler(made.sampler, augmentation, ranks)
+    loader = torch.utils.data.DataLoader(
+        made.dataset,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=config["num_workers"],
+        pin_memory=torch.cuda.is_available(),
+    )
+    return loader, sampler
