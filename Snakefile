@@ -14,15 +14,19 @@ if sys.version_info < (3, 11, 4):
     # Else NeMo would fail on its first model, after the downloads: it unpacks with a filter that
     # 3.11.4 brought.
     raise WorkflowError(
-        f"Python 3.11.4 or later is needed, this is {sys.version.split()[0]}; `make` installs into one you name"
+        f"Python 3.11.4 or later is needed, this is {sys.version.split()[0]}; `make` installs into "
+        "one you name"
     )
+
+# A folder that is named with --directory may have its own config.yaml, or use the one that lies
+# here.
+OWN_CONFIG = "config.yaml" if os.path.exists("config.yaml") else f"{workflow.basedir}/config.yaml"
 
 # A file given with --configfile replaces config.yaml; Snakemake alone would merge the two, and the
 # demo would inherit 8 languages.
 if "languages" not in config:
 
-    # A folder that is named with --directory may have its own, or use the one that lies here.
-    configfile: "config.yaml" if os.path.exists("config.yaml") else os.path.join(workflow.basedir, "config.yaml")
+    configfile: OWN_CONFIG
 
 
 # Only looked at with `--sdm apptainer`; built from envs/warmstart.def.
@@ -67,32 +71,28 @@ rule all:
     default_target: True
     input:
         rules.build_report.output.report,
-        STUDY.bundles(),
+        bundles.wanted(STUDY),
 
 
 rule all_manifests:
     input:
-        [path for lang in STUDY.pooled_languages for path in STUDY.manifests(lang)],
+        [path for lang in STUDY.pooled_languages for path in paths.manifests(STUDY, lang)],
 
 
 rule all_pools:
     input:
-        [
-            STUDY.training_cuts(lang, hours)
-            for lang in STUDY.languages
-            for hours in STUDY.budgets(lang)
-        ],
+        [paths.training_cuts(STUDY, run.training_set, run.hours) for run in STUDY.runs()],
 
 
 rule all_inits:
     input:
-        [f"resources/inits/{init}.nemo" for init in STUDY.donors()],
+        [paths.init(STUDY, init) for init in STUDY.donors()],
 
 
 rule all_pretrained:
     input:
         [
-            f"resources/pretrained/{init}.nemo"
+            rules.pretrain_init.output.model.format(init=init)
             for init in STUDY.inits
             if "pretrain" in config["inits"][init]
         ],
@@ -100,17 +100,17 @@ rule all_pretrained:
 
 rule all_models:
     input:
-        [f"results/runs/{run.path}/model.nemo" for run in STUDY.runs()],
+        [paths.model(STUDY, run) for run in STUDY.runs()],
 
 
 rule all_hypotheses:
     input:
-        [path for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
+        paths.hypotheses(STUDY),
 
 
 rule all_scores:
     input:
-        [f"results/scores/{lang}.parquet" for lang in STUDY.languages],
+        [f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
 
 
 rule report:

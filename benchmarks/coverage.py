@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,28 +22,33 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 
 from made.planted import Truth, score_table  # noqa: E402
 
-import aggregate  # noqa: E402
+from warmstart.evidence import analyses  # noqa: E402
+from warmstart.evidence.collected import Evidence, resample  # noqa: E402
 from warmstart.evidence.intervals import Draws  # noqa: E402
+from warmstart.evidence.keys import Place  # noqa: E402
+from warmstart.evidence.settings import Contrast, Settings  # noqa: E402
 
-SETTINGS = {
-    "baseline": "en",
-    "challenger": "ml",
-    "headline_test_set": "fleurs",
-    "reference_tier": "160ms",
-    "confidence": 0.95,
-}
-SETTINGS |= {"tier_margin_pp": 0.5, "threshold_pp": 0.5}
+SETTINGS = Settings(
+    contrasts=(Contrast("warm_start", "en", "ml"),),
+    headline_test_set="fleurs",
+    reference_tier="160ms",
+    replicates=1000,
+    confidence=0.95,
+    seed=1,
+    tier_margin_pp=0.5,
+    threshold_pp=0.5,
+)
 
 
-def study(truth: Truth, number: int, replicates: int, languages: int) -> list[aggregate.Scored]:
+def study(truth: Truth, number: int, replicates: int, languages: int) -> Evidence:
     """One simulated study, resampled."""
     random = np.random.default_rng([20, number])
-    settings = SETTINGS | {"replicates": replicates, "seed": number}
-    scored = []
-    for place in range(languages):
-        table = score_table(truth, random, f"l{place}").assign(utterances=1)
-        scored.append(aggregate.resample(table, settings))
-    return scored
+    settings = replace(SETTINGS, replicates=replicates, seed=number)
+    tables = [
+        score_table(truth, random, f"l{place}").assign(utterances=1) for place in range(languages)
+    ]
+    scored = [resample(table, settings) for table in tables]
+    return Evidence(counts=tables[0], scored=scored, compared=scored)
 
 
 def inside(low: float, value: float, high: float) -> bool:
@@ -52,7 +58,9 @@ def inside(low: float, value: float, high: float) -> bool:
 
 def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str, float]:
     """Coverage in percent, and the bias of the exponent in percent of the truth."""
-    settings = SETTINGS | {"replicates": replicates, "seed": 1}
+    settings = replace(SETTINGS, replicates=replicates)
+    (contrast,) = settings.contrasts
+    tables = {name: analyses.load(name) for name in ("quantization", "gap", "fit", "gap_by_tier")}
     hits: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -60,28 +68,24 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
 
     # The gap between the truths at the two tiers sits on the margin in this second study: saying
     # "equivalent" is then false.
-    edge = Truth(**{**truth.__dict__, "tier_gap_pp": (0.0, SETTINGS["tier_margin_pp"])})
+    edge = replace(truth, tier_gap_pp=(0.0, settings.tier_margin_pp))
     for number in range(studies):
-        scored = study(truth, number, replicates, languages)
-        for one in scored:
-            gaps = aggregate.gaps_of(one, settings)
-            note(
-                "gap, first budget",
-                inside_of(gaps[(truth.hours[0], "full", "160ms")], truth.gap_pp(truth.hours[0])),
-            )
-            note(
-                "gap, last budget",
-                inside_of(gaps[(truth.hours[-1], "full", "160ms")], truth.gap_pp(truth.hours[-1])),
-            )
+        evidence = study(truth, number, replicates, languages)
+        for one in evidence.scored:
+            gaps = one.gaps(contrast)
+            for name, hours in (("first", truth.hours[0]), ("last", truth.hours[-1])):
+                place = Place("own", hours, "full", "160ms")
+                note(f"gap, {name} budget", inside_of(gaps[place], truth.gap_pp(hours)))
             wer = truth.wer_floor + truth.wer_slope
-            note("WER", inside_of(one.wer[("ml", truth.hours[0], "full", "160ms")], wer))
-        for row in aggregate.quantization_rows(scored, settings, []):
-            if row["languages_as"] == "one" and row["init"] == "gap":
+            cell = Place("own", truth.hours[0], "full", "160ms").cell(one.lang, "ml")
+            note("WER", inside_of(one.wer[cell], wer))
+        for row in tables["quantization"].rows(evidence, settings):
+            if row["languages_as"] == "one" and row["arm"] == "gap":
                 note(
                     "int4: difference of differences",
                     inside(row["delta_low_pp"], truth.int4_gap_pp, row["delta_high_pp"]),
                 )
-        for row in aggregate.gap_rows(scored, settings):
+        for row in tables["gap"].rows(evidence, settings):
             if (
                 row["lang"] == "mean"
                 and row["hours"] == truth.hours[0]
@@ -90,7 +94,7 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
             ):
                 held = inside(row["gap_low_pp"], truth.gap_pp(row["hours"]), row["gap_high_pp"])
                 note(f"mean gap, languages {row['languages_as']}", held)
-        for row in aggregate.fit_rows(scored, settings):
+        for row in tables["fit"].rows(evidence, settings):
             if row["family"] == "power" and row["tier"] == "160ms":
                 kind = "pooled" if row["lang"] == "pooled" else "one language"
                 note(
@@ -98,14 +102,14 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
                     inside(row["exponent_low_b"], truth.exponent, row["exponent_high_b"]),
                 )
                 note(f"bias of the exponent, {kind}", row["exponent_b"] / truth.exponent - 1)
-                hours = truth.reference_hours * (truth.amplitude_pp / SETTINGS["threshold_pp"]) ** (
+                hours = truth.reference_hours * (truth.amplitude_pp / settings.threshold_pp) ** (
                     1 / truth.exponent
                 )
                 note(
-                    f"hours to {SETTINGS['threshold_pp']} pp, {kind}",
+                    f"hours to {settings.threshold_pp} pp, {kind}",
                     inside(row["threshold_low_hours"], hours, row["threshold_high_hours"]),
                 )
-        for row in aggregate.tier_rows(scored, settings):
+        for row in tables["gap_by_tier"].rows(evidence, settings):
             if row["languages_as"] == "one" and row["hours"] == "all":
                 note(
                     "tier difference",
@@ -114,7 +118,8 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
                 note(
                     "says 'equivalent' when there is no difference", row["verdict"] == "equivalent"
                 )
-        for row in aggregate.tier_rows(study(edge, number, replicates, 1), settings):
+        at_edge = study(edge, number, replicates, 1)
+        for row in tables["gap_by_tier"].rows(at_edge, settings):
             if row["hours"] in ("all", truth.hours[-1]):
                 where = "all hours" if row["hours"] == "all" else "last budget"
                 note(f"says 'equivalent' falsely, {where}", row["verdict"] == "equivalent")
@@ -127,7 +132,7 @@ def run(truth: Truth, studies: int, replicates: int, languages: int) -> dict[str
 
 def inside_of(draws: Draws, truth: float) -> bool:
     """Whether the 95 % interval of an estimate holds the truth."""
-    low, high = draws.interval(SETTINGS["confidence"])
+    low, high = draws.interval(SETTINGS.confidence)
     return inside(low, truth, high)
 
 

@@ -19,8 +19,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from warmstart.study import bundles, paths  # noqa: E402
 from warmstart.study.config import load_config, validate  # noqa: E402
-from warmstart.study.grid import Study  # noqa: E402
+from warmstart.study.grid import Run, Study  # noqa: E402
 
 LIMIT = 1.3
 DEFAULT_JOBS = (500, 2000, 20000)
@@ -123,37 +124,33 @@ def with_seeds(config: dict, seeds: int) -> dict:
 def shape(config: dict) -> tuple[dict, int]:
     """File lists of the bare Snakefile, and the number of jobs that the seeds multiply."""
     made = json.loads(json.dumps(config))
-    validate(made, ROOT / "workflow/schemas/config.schema.yaml")
+    validate(made)
     study = Study(made, ROOT)
 
     def bare(path: str) -> str:
         return path.replace("/seed", "/")
 
-    hypotheses = {lang: [bare(path) for path in study.hypotheses(lang)] for lang in study.languages}
-    headers = {
-        lang: [path.removesuffix("l") for path in paths] for lang, paths in hypotheses.items()
+    hypotheses = {
+        lang: [bare(path) for path in paths.hypotheses(study, lang)] for lang in study.languages
     }
+    headers = {lang: [paths.header(path) for path in found] for lang, found in hypotheses.items()}
     described = {}
-    for path in study.bundles():
-        _, _, lang, init, hours, seed, precision, tier, _ = path.split("/")
-        found = study.bundle_hypotheses(
-            lang, init, hours.removesuffix("h"), seed.removeprefix("seed"), precision, tier
-        )
-        described[bare(path)] = [
-            bare(name) for one in found for name in (one, one.removesuffix("l"))
+    for page in bundles.wanted(study):
+        precision, tier = Path(page).parts[-3:-1]
+        found = bundles.hypotheses(study, Run.of_path(page), precision, tier)
+        described[bare(page)] = [
+            bare(name) for path in found for name in (path, paths.header(path))
         ]
+    tests = {lang: paths.test_manifests(study, lang) for lang in study.languages}
     plan = {
-        "test_sets": {lang: study.test_sets(lang) for lang in study.languages},
-        "tests": {
-            lang: [study.test_manifest(lang, name) for name in study.test_sets(lang)]
-            for lang in study.languages
-        },
-        "manifests": {lang: study.manifests(lang) for lang in study.languages},
+        "test_sets": {lang: list(found) for lang, found in tests.items()},
+        "tests": {lang: list(found.values()) for lang, found in tests.items()},
+        "manifests": {lang: paths.manifests(study, lang) for lang in study.languages},
         "hypotheses": hypotheses,
         "header_lists": headers,
-        "headers": [path for paths in headers.values() for path in paths],
+        "headers": [path for found in headers.values() for path in found],
         "scores": [f"results/scores/{lang}.parquet" for lang in study.languages],
-        "quantized": [bare(path) for path in study.quantize_reports()],
+        "quantized": [bare(path) for path in paths.quantize_reports(study)],
         "curves": [bare(f"results/runs/{run.path}/train.csv") for run in study.runs()],
         "runs": [bare(f"results/runs/{run.path}/run.json") for run in study.runs()],
         "bundles": list(described),

@@ -34,7 +34,7 @@ sys.path[:1] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 from warmstart.decoding import test_set  # noqa: E402
 from warmstart.models.fastconformer import load  # noqa: E402
 from warmstart.models.fastconformer.decoder import Decoder  # noqa: E402
-from warmstart.study.tier import Tier  # noqa: E402
+from warmstart.models.tier import Tier  # noqa: E402
 
 TIERS = [Tier("80ms", 70, 0), Tier("160ms", 70, 1), Tier("560ms", 70, 6), Tier("1120ms", 70, 13)]
 
@@ -116,7 +116,7 @@ def decode_ours(decoder: Decoder, waveforms: list, batch_size: int) -> list[list
     tokens: list[list[int]] = [[]] * len(waveforms)
     for indices in test_set.batches([len(samples) for samples in waveforms], batch_size):
         for index, found in zip(
-            indices, decoder.decode([waveforms[index] for index in indices]), strict=True
+            indices, decoder.search([waveforms[index] for index in indices]), strict=True
         ):
             tokens[index] = found.tokens
     return tokens

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the place of this folder, whose coverage.py numba would take for the package of that name.
 sys.path[:1] = [str(ROOT / "workflow" / "scripts")]
 
-from warmstart.study.tier import Tier  # noqa: E402
+from warmstart.models.tier import Tier  # noqa: E402
 
 TIER = Tier("560ms", 70, 6)
 CHUNK_S = 0.56

@@ -181,24 +181,13 @@ def material(folder: Path, count: int, vocabulary: int) -> dict[str, str]:
     }
 
 
-def build(name: str, made: dict[str, Any], settings: dict[str, Any]) -> Any:
+def build(made: dict[str, Any], settings: dict[str, Any]) -> Any:
     """The transducer with random weights, the same for all variants."""
-    import torch
-    from nemo.collections.asr.models import EncDecRNNTBPEModel
-    from omegaconf import OmegaConf
+    from warmstart.models import open_family
 
-    from warmstart.models.fastconformer.build import fresh_encoder, transducer_config
-    from warmstart.run import logs
-    from warmstart.training import optimizer
-
-    logs.route_nemo_logs()
-    config = transducer_config(fresh_encoder(MODELS[name]), MODELS[name], made["tokenizer"])
-    config |= optimizer.optimizer_config(settings, 10**6, MODELS[name]["d_model"])
-    config |= optimizer.spec_augment_config(
-        {"freq_masks": 2, "freq_width": 27, "time_masks": 10, "time_width": 0.05}
+    return open_family("fastconformer_rnnt").build(
+        None, settings, tokenizer=Path(made["tokenizer"]), seed=1, steps=10**6
     )
-    torch.manual_seed(1)
-    return EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
 
 
 def run(
@@ -209,7 +198,7 @@ def run(
     import lightning.pytorch as pl
     import torch
 
-    from warmstart.models.fastconformer import loss
+    from warmstart.study.stages import filled
     from warmstart.training import loop
 
     on_gpu = torch.cuda.is_available()
@@ -227,7 +216,10 @@ def run(
         },
         **{"num_workers": workers, "log_every_steps": 1, "checkpoint_every_steps": 10**6},
     }
-    model = build(name, made, settings)
+    masks = {"freq_masks": 2, "freq_width": 27, "time_masks": 10, "time_width": 0.05}
+    settings = filled("train", settings | {"model": MODELS[name], "spec_augment": masks})
+    recogniser = build(made, settings)
+    model = recogniser.lightning
 
     class Clock(pl.Callback):
         """Counts as `Recorder` does, for the side that has none."""
@@ -246,13 +238,11 @@ def run(
 
     clock = Clock()
     if variant == "nemo":
-        fuse(model)
-    else:
-        loss.use_fast_loss(model)
+        theirs(model)
     if variant.startswith("ours"):
         with tempfile.TemporaryDirectory() as folder:
             loop.fit(
-                model,
+                recogniser,
                 made["ours"],
                 settings,
                 steps=steps,
@@ -322,8 +312,12 @@ def run(
     }
 
 
-def fuse(model: Any) -> None:
-    """Joint and loss as in NeMo's example."""
+def theirs(model: Any) -> None:
+    """Joint and loss as in NeMo's example, in place of ours."""
+    from nemo.collections.asr.losses.rnnt import RNNTLoss
+
+    model.joint.log_softmax = None
+    model.loss = RNNTLoss(num_classes=model.joint.num_classes_with_blank - 1)
     model.joint.set_fused_batch_size(FUSED)
     model.joint.set_fuse_loss_wer(True, loss=model.loss, metric=model.wer)
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from made.cluster import Cluster, running_slurm
 from made.small_speech import donors, speech  # noqa: F401 (fixtures; a module may have a `speech` of its own)
+from made.studies import smoke_config
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,25 +113,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
     return Checkout(folder)
-
-
-def smoke_config() -> dict:
-    """demo.yaml with the smallest grid that has every axis: the demo's own rules, a few steps."""
-    config = yaml.safe_load((ROOT / "demo.yaml").read_text(encoding="utf-8"))
-    config["study"] = {"name": "smoke", "title": "Smoke study"}
-    config["languages"] = {"it": {**config["languages"]["it"], "budgets_hours": [0.004, 0.02]}}
-    config["corpora"]["spoken"]["hours"] = {"train": 0.03, "dev": 0.003}
-    config["corpora"]["spoken"]["utterances"] = {"same_voices": 6, "new_voices": 4}
-    config["corpora"]["spoken"]["voices"] = 4
-    config["corpora"]["spoken"]["new_voices"] = 2
-    config["tiers"] = {name: config["tiers"][name] for name in ("560ms", "offline")}
-    config["statistics"]["reference_tier"] = "560ms"
-    config["statistics"]["replicates"] = 200
-    config["training"]["steps"] = {"fixed": 6}
-    config["training"]["schedule"]["warmup_steps"] = 2
-    config["training"]["checkpoint_every_steps"] = 3
-    config["training"]["validate_every_steps"] = 6
-    return config
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,15 @@ import torch
 from made import toy_model
 from made.toy_model import SPEECH
 
-from warmstart.adaptation.adapter import ADAPTER, adaptable, add_adapters
 from warmstart.export import encoder
 from warmstart.export.scheme import Scheme
+from warmstart.models import quantised_weights
 from warmstart.models.fastconformer import load
+from warmstart.models.fastconformer.adapters import ADAPTER, adaptable, add_adapters
 from warmstart.models.fastconformer.decoder import Decoder
 from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
+from warmstart.models.tier import Tier
 from warmstart.run import files
-from warmstart.study.tier import Tier
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +52,11 @@ def speech():
 
 def test_a_restored_model_has_its_adapters_and_streams_what_it_says_offline(adapted, speech):
     model = load.load_model(adapted)
-    whole = Decoder(model, OFFLINE).decode(speech)
-    assert Decoder(model, TIER).decode(speech) == whole
+    whole = Decoder(model, OFFLINE).search(speech)
+    assert Decoder(model, TIER).search(speech) == whole
     assert sum(len(found.tokens) for found in whole) > 20 * len(whole)
     model.encoder.set_enabled_adapters(enabled=False)
-    assert Decoder(model, OFFLINE).decode(speech) != whole
+    assert Decoder(model, OFFLINE).search(speech) != whole
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "k_quant"])
@@ -64,13 +65,13 @@ def test_adapters_are_part_of_the_quantised_encoder(adapted, speech, tmp_path, s
     report = encoder.build(adapted, TIER, "int4", Scheme(scheme), path)
     assert report["parity"]["max_abs"] < 1e-4
     model = load.load_model(adapted)
-    as_trained = Decoder(model, OFFLINE).decode(speech)
+    as_trained = Decoder(model, OFFLINE).search(speech)
     adapter = model.encoder.layers[1].adapter_layer[ADAPTER].module[1].weight
     before = adapter.clone()
-    encoder.load_weights(model.encoder, path)
-    expected = Decoder(model, OFFLINE).decode(speech)
+    quantised_weights.load(model.encoder, path)
+    expected = Decoder(model, OFFLINE).search(speech)
     assert (
-        Decoder(model, TIER, OnnxEncoder(path, TIER, files.digest(adapted))).decode(speech)
+        Decoder(model, TIER, OnnxEncoder(path, TIER, files.digest(adapted))).search(speech)
         == expected
     )
     assert torch.equal(adapter, before) == (scheme == "fp32")

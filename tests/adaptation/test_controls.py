@@ -15,15 +15,16 @@ from made.small_speech import MODEL, SETTINGS, donor, rows, two_donors
 
 import train
 from warmstart.data import cut_lines
+from warmstart.models import open_family
 from warmstart.models.fastconformer.build import (
     encoder_tensors,
     load_encoder,
-    reset_new_modules,
     transducer_config,
 )
 from warmstart.models.fastconformer.donor import read_config
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.study.stages import filled
 from warmstart.training.distributed import Ranks
 
 pytestmark = pytest.mark.slow
@@ -45,12 +46,12 @@ def run(speech, init, run_dir, settings, *more) -> Path:
     train.main(
         [
             *("--train-cuts", str(speech["train"]), "--tokenizer", str(speech["tokenizer"])),
-            *(("--dev-cuts", str(speech["dev"])) if speech["dev"] else ()),
+            *(("--dev-cuts", f"it={speech['dev']}") if speech["dev"] else ()),
             *(
                 "--init",
                 str(init),
-                "--keys",
-                '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}',
+                "--run",
+                "it/en/0.012h/seed1",
             ),
             *(
                 "--settings",
@@ -224,10 +225,11 @@ def test_a_signal_waits_for_no_validation_which_is_done_after_the_resume(
 ):
     """A validation takes minutes, and a scheduler waits for seconds; early stopping looks at each
     of them all the same."""
+    from warmstart.models.fastconformer.recogniser import TransducerModel
     from warmstart.training import order
     from warmstart.training.validation import Validation
 
-    seed_step, evaluate, evaluated = order.seed_step, Validation._evaluate, []
+    seed_step, evaluate, evaluated = order.seed_step, TransducerModel.evaluate, []
 
     def interrupted(seed, step, rank):
         if step == 3 and where == "step":
@@ -244,11 +246,13 @@ def test_a_signal_waits_for_no_validation_which_is_done_after_the_resume(
 
     settings = BASE | STUCK | {"early_stop": {"metric": "dev_wer", "patience": 2}}
     settings |= {"checkpoint_every_steps": 100, "average_last": 0}
-    validation = Validation(speech["dev"], SETTINGS["batch_duration_s"])
-    batches = len(validation._load(build(speech, donors["en"], SETTINGS), Ranks({})))
+    model = build(speech, donors["en"], SETTINGS)
+    batches = len(
+        Validation(model, [(speech["dev"], None)], SETTINGS["batch_duration_s"]).batches(Ranks())
+    )
     assert batches > 1
     monkeypatch.setattr("warmstart.training.recorder.seed_step", interrupted)
-    monkeypatch.setattr(Validation, "_evaluate", staticmethod(interrupted_validation))
+    monkeypatch.setattr(TransducerModel, "evaluate", interrupted_validation)
     with pytest.raises(SystemExit):
         run(speech, donors["en"], tmp_path, settings)
     assert len(evaluated) == (batches if where == "step" else batches + 1)
@@ -341,18 +345,18 @@ def test_adapters_begin_alike_for_both_inits_and_change_nothing_at_first(speech,
     from nemo.collections.asr.models import EncDecRNNTBPEModel
     from omegaconf import OmegaConf
 
-    from warmstart.adaptation import adapter
+    from warmstart.models.fastconformer import adapters
 
     digests = []
     for path, model_seed in zip(donors.values(), (11, 12), strict=True):
         config = transducer_config(read_config(path), MODEL, speech["tokenizer"])
-        config["encoder"] = adapter.adaptable(config["encoder"])
+        config["encoder"] = adapters.adaptable(config["encoder"])
         torch.manual_seed(model_seed)
         model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config)).eval()
         load_encoder(model, path)
         features, lengths = torch.randn(1, MODEL["features"], 80), torch.tensor([80])
         plain, _ = model.encoder(audio_signal=features, length=lengths)
-        adapter.add_adapters(model, 64, seed=1)
+        adapters.add_adapters(model, 64, seed=1)
         found, _ = model.encoder(audio_signal=features, length=lengths)
         assert torch.equal(plain, found)
         digests.append(
@@ -386,9 +390,10 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(speech, donors, tmp
 
     norms = {}
     for clip in (0.5, 0):
-        model = build(
+        recogniser = build(
             speech, donors["en"], BASE | {"schedule": {"name": "cosine", "warmup_steps": 1}}
         )
+        model = recogniser.lightning
         seen = norms[clip] = []
 
         def note(_optimizer, model=model, seen=seen):
@@ -399,9 +404,9 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(speech, donors, tmp
         model.on_before_zero_grad = note
         settings = BASE | {"gradient_clip": clip, "average_last": 0}
         fitted = loop.fit(
-            model,
+            recogniser,
             speech["train"],
-            settings,
+            filled("train", settings),
             steps=3,
             seed=1,
             run_dir=tmp_path / str(clip),
@@ -413,22 +418,12 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(speech, donors, tmp
     assert min(norms[0]) > 1
 
 
-def build(speech, path, settings, **config_changes):
+def build(speech, path, settings):
     """A model from a donor as train.py makes it."""
-    from nemo.collections.asr.models import EncDecRNNTBPEModel
-    from omegaconf import OmegaConf
-
-    from warmstart.models.fastconformer import loss
-    from warmstart.training import optimizer
-
-    config = transducer_config(read_config(path), settings["model"], speech["tokenizer"])
-    config |= optimizer.optimizer_config(settings, STEPS, MODEL["d_model"]) | config_changes
-    torch.manual_seed(1)
-    model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
-    load_encoder(model, path)
-    reset_new_modules(model, 1)
-    loss.use_fast_loss(model)
-    return model
+    family = open_family("fastconformer_rnnt")
+    donor = family.read_donor(path)
+    settings = filled("train", settings)
+    return family.build(donor, settings, tokenizer=speech["tokenizer"], seed=1, steps=STEPS)
 
 
 def test_batches_hold_cuts_of_one_bucket_and_no_more_audio_than_asked_for(speech, donors):
@@ -458,7 +453,7 @@ def test_contexts_come_at_their_probabilities_and_alike_for_both_inits(speech, d
     settings = SETTINGS | {"model": MODEL | {"context_probs": probabilities}}
     drawn = []
     for path in donors.values():
-        model = build(speech, path, settings).train()
+        model = build(speech, path, settings).lightning.train()
         seen = []
         masks = model.encoder._create_masks
 
@@ -487,10 +482,10 @@ def test_contexts_come_at_their_probabilities_and_alike_for_both_inits(speech, d
 
 
 def test_spectra_are_masked_in_training_and_not_in_validation(speech, donors):
-    from warmstart.training import optimizer, order
+    from warmstart.training import order
 
     masks = {"freq_masks": 2, "freq_width": 10, "time_masks": 2, "time_width": 0.1}
-    model = build(speech, donors["en"], SETTINGS, **optimizer.spec_augment_config(masks))
+    model = build(speech, donors["en"], SETTINGS | {"spec_augment": masks}).lightning
     seen = []
     model.encoder.register_forward_pre_hook(
         lambda _m, _a, named: seen.append(named["audio_signal"].clone()), with_kwargs=True
@@ -522,8 +517,8 @@ def test_validation_with_joint_and_loss_in_parts_as_on_a_gpu_says_the_same(speec
     said = []
     for fused in (False, True):
         model = build(speech, donors["en"], SETTINGS)
-        loss.use_fast_loss(model, fused)
-        said.append(Validation(speech["dev"], 8)(model))
-        assert model.training
+        loss.use_fast_loss(model.lightning, fused)
+        said.append(Validation(model, [(speech["dev"], None)], 8)())
+        assert model.lightning.training
     assert said[1] == pytest.approx(said[0], rel=1e-5)
     assert said[0]["dev_loss"] > 1

@@ -12,11 +12,18 @@ from warmstart.data import cut_lines, pool
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
+# The defaults of the schema would drop some of the short cuts here.
+UNBOUND = {
+    **dict.fromkeys(("min_duration_s", "max_duration_s", "min_chars_per_s", "max_chars_per_s")),
+    "max_drop_fraction": 1,
+}
+
 
 def build(tmp_path, training, tests=None, filters=None, threads=1, text=TEXT, speakers_of=None):
     """Run the program on {corpus: cuts} and {test set: cuts}; returns (pool cuts as dicts,
     report)."""
-    settings = {"text": text, "filters": filters or {}, "speakers_of": speakers_of or {}}
+    given = UNBOUND | (filters or {})
+    settings = {"text": text, "filters": given, "speakers_of": speakers_of or {}}
     arguments = ["--lang", "it", "--settings", json.dumps(settings), "--threads", str(threads)]
     arguments += [
         "--manifests",
@@ -260,3 +267,15 @@ def test_order_is_the_same_on_every_machine():
     the rule."""
     assert pool.order_key("mls-it-train-1") == 17848242746355329822
     assert pool.order_key("però") == 5203093634261578758
+
+
+def test_what_the_settings_leave_out_is_the_schemas_default(tmp_path):
+    """Rules pass settings without what equals its default."""
+    manifest = write(tmp_path / "m.jsonl.gz", [cut("short", "sì", 0.2), *map(cut, "abcd")])
+    output, report = tmp_path / "it.jsonl.gz", tmp_path / "it.qc.json"
+    arguments = ["--lang", "it", "--manifests", f"mls={manifest}", "--output", str(output)]
+    build_pool.main([*arguments, "--report", str(report), "--settings", json.dumps({"text": TEXT})])
+    found = files.read_json(report)
+    assert found["corpora"]["mls"]["dropped"]["too_short"]["cuts"] == 1
+    assert found["filters"]["min_duration_s"] == 0.3
+    assert found["text"] == {"case": "lower", "hyphen": "space", **TEXT}

@@ -23,9 +23,10 @@ import download_corpus
 import prepare_manifest
 from warmstart.data import cut_lines, pool, tokenizer
 from warmstart.data.corpora import open_corpus
-from warmstart.evidence import scoring
+from warmstart.data.utterances import read_test_set
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.study import slices
 from warmstart.study.config import load_config, validate
 from warmstart.study.grid import Study
 
@@ -260,6 +261,7 @@ def test_mls_from_a_mirror(site, tmp_path, suffix):
     assert work.fetch()["files"] == facts["files"]
 
 
+@pytest.mark.slow
 def test_mls_in_two_formats_lie_side_by_side(site, tmp_path):
     for suffix in ("opus", "flac"):
         releases.mls(site.root, suffix=suffix)
@@ -382,6 +384,7 @@ def test_voxpopuli_as_the_official_scripts_leave_it_is_used_in_place(tmp_path):
     assert not (work.directory.parent / "_shared").exists()
 
 
+@pytest.mark.slow
 def test_a_session_of_hours_is_checked_in_little_memory(site, tmp_path):
     """Half an hour here; ten in the release. Peak memory is measured in a process of its own."""
     releases.voxpopuli(site.root, hours=0.5)
@@ -571,9 +574,11 @@ def test_granary_names_a_bad_line(tmp_path, line, problem):
 @pytest.mark.parametrize(
     ("kind", "settings", "problem"),
     [
-        ("mls", {"format": "wav"}, "format: 'wav'; allowed: opus, flac"),
-        ("voxpopuli", {"segments": "words"}, "segments: 'words'; allowed: vad, contiguous"),
-        ("fleurs", {"format": "wav"}, "unknown key format"),
+        ("mls", {"format": "wav"}, "corpus mls: format is 'wav'; allowed: opus, flac"),
+        ("voxpopuli", {"segments": "words"}, "segments is 'words'; allowed: vad, contiguous"),
+        ("local", {"verify": "ears"}, "verify is 'ears'; allowed: decode, header"),
+        ("fleurs", {"format": "wav"}, "unknown key 'format'; keys of this kind: code, hours"),
+        ("mls", {"formt": "flac"}, r"unknown key 'formt' \(did you mean 'format'\?\)"),
     ],
 )
 def test_wrong_keys_are_named(kind, settings, problem):
@@ -611,10 +616,10 @@ def test_joined_segments_go_through_pool_tokenizer_text_and_scoring(site, tmp_pa
     assert mixed
     assert all("raw_text" in cut_lines.supervision(cut)["custom"] for cut in mixed)
     assert len(list(tokenizer.supervision_texts(made))) == report["total"]["cuts"]
-    references = scoring.read_references(test)
-    assert {reference["block"] for reference in references.values()} == {"90003"}
+    references = {utterance.id: utterance for utterance in read_test_set(test)}
+    assert {reference.block for reference in references.values()} == {"90003"}
     for cut in CutSet.from_file(test):
-        assert references[cut.id]["duration_s"] == pytest.approx(cut.duration)
+        assert references[cut.id].duration_s == pytest.approx(cut.duration)
 
 
 def test_two_jobs_at_once_fetch_the_shared_recordings_once(site, tmp_path):
@@ -636,9 +641,9 @@ def test_two_jobs_at_once_fetch_the_shared_recordings_once(site, tmp_path):
 def test_every_corpus_of_the_shipped_configurations_has_a_reader_that_knows_its_keys(name):
     root = Path(__file__).resolve().parents[2]
     config = load_config(root / name)
-    validate(config, root / "workflow" / "schemas" / "config.schema.yaml")
+    validate(config)
     made = Study(config)
     for lang, block in config["languages"].items():
         for corpus in block["corpora"]:
-            reader = open_corpus(corpus, lang, made.corpus_settings(corpus, lang))
+            reader = open_corpus(corpus, lang, slices.corpus(made, corpus, lang))
             assert reader.code == block["corpora"][corpus]

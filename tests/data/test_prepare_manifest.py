@@ -256,7 +256,7 @@ def test_header_verification_reads_no_samples(tmp_path):
     cuts, report = prepare(tmp_path, settings | {"verify": "header"})
     assert len(cuts) == 1
     assert report["verify"] == "header"
-    with pytest.raises(UserError, match="verify: 'no'; allowed: decode, header"):
+    with pytest.raises(UserError, match="verify is 'no'; allowed: decode, header"):
         prepare(tmp_path, settings | {"verify": "no"})
 
 
@@ -389,11 +389,11 @@ def test_the_same_corpus_gives_the_same_bytes(tmp_path):
         ({"kind": "lokal"}, "unknown kind 'lokal'; kinds: .*local"),
         (
             {"kind": "local", "directry": "x"},
-            "unknown key directry; keys of this kind: .*directory",
+            "unknown key 'directry' .*did you mean 'directory'.*keys of this kind: .*directory",
         ),
         (
             {"kind": "local", "block": "word"},
-            "block: 'word'; allowed: speaker, sentence, utterance",
+            "block is 'word'; allowed: speaker, sentence, utterance",
         ),
     ],
 )

@@ -1,21 +1,25 @@
 """Replay of another language: its share of the audio, hours apart from the budget's, its test sets
 scored beside the others."""
 
+import copy
 import itertools
 import json
 from collections import Counter
 
 import pytest
 import yaml
-from conftest import ROOT, Checkout, smoke_config
+from conftest import Checkout
 from made.small_speech import SETTINGS, rows
+from made.studies import replay_config, smoke_config
 
-import mix_replay
+import mix_training_set
 import train
 import train_tokenizer
-from warmstart.data import cut_lines, tokenizer
+from warmstart.data import cut_lines, mixing, tokenizer
+from warmstart.data.mixing import Part, Replay
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.study import checks, paths, slices, stages
 from warmstart.study.config import validate
 from warmstart.study.grid import Study
 
@@ -56,32 +60,23 @@ def mixed(tmp_path, fraction):
     )
     output, report = tmp_path / "mixed.jsonl.gz", tmp_path / "mixed.json"
     arguments = [
-        "--budget",
-        budget,
-        "--pool",
-        pool,
-        "--lang",
-        "en",
-        "--fraction",
-        fraction,
-        "--output",
-        output,
-        "--report",
-        report,
+        *("--parts", f"it={budget}", "--replay", f"en={pool}", "--fraction", fraction),
+        *("--output", output, "--report", report),
     ]
-    mix_replay.main([str(argument) for argument in arguments])
+    mix_training_set.main([str(argument) for argument in arguments])
     return list(cut_lines.read(output)), files.read_json(report)
 
 
 def test_replayed_cuts_have_their_share_and_lie_between_the_others(tmp_path):
-    from warmstart.data import mixing
-
     made, report = mixed(tmp_path, 0.2)
     replayed = [one for one in made if mixing.is_replayed(one)]
     # 0.2 of all audio is a quarter of the budget's 80 s.
     assert sum(map(cut_lines.duration_s, replayed)) == pytest.approx(20)
-    assert report["cuts"] == {"budget": 40, "replay": 20}
-    assert report["fraction"] == pytest.approx(0.2)
+    assert report["languages"] == {
+        "it": {"cuts": 40, "hours": pytest.approx(80 / 3600), "share": 1.0}
+    }
+    hours = pytest.approx(20 / 3600)
+    assert report["replay"] == {"lang": "en", "cuts": 20, "hours": hours, "fraction": 0.2}
     assert [one["id"] for one in made if not mixing.is_replayed(one)] == [
         f"own-{n}" for n in range(40)
     ]
@@ -99,57 +94,34 @@ def test_a_pool_too_small_names_the_share_that_fits(tmp_path):
         mixed(tmp_path, 0.5)
 
 
-def replay_config():
-    config = smoke_config()
-    config["corpora"]["pretraining"]["hours"] = {"train": 0.01, "dev": 0.003}
-    config["corpora"]["pretraining"]["utterances"] = {"same_voices": 3, "new_voices": 3}
-    config["corpora"]["pretraining"]["voices"] = 3
-    config["corpora"]["pretraining"]["new_voices"] = 1
-    config["test_sets"]["numbers"] = {"corpus": "pretraining", "split": "test_same"}
-    config["support_languages"]["en"] |= {
-        "training_corpora": ["pretraining"],
-        "test_sets": ["numbers"],
-    }
-    config["training"]["replay"] = {"lang": "en", "fraction": 0.2}
-    return config
-
-
 def checked(config):
-    validate(config, ROOT / "workflow/schemas/config.schema.yaml")
-    return Study(config)
+    validate(config)
+    study = Study(config)
+    checks.check(study)
+    return study
 
 
 def test_test_sets_of_the_replayed_language_are_scored_with_their_own_text_and_not_compared():
     grid = checked(replay_config())
-    assert grid.test_sets("it") == ["same_voices", "new_voices", "human", "en_numbers"]
-    assert (
-        grid.test_manifest("it", "en_numbers")
-        == "results/manifests/pretraining/en/test_same.jsonl.gz"
-    )
-    settings = grid.text_settings("it")
-    assert settings["text"]["numbers"] == "it"
-    assert settings["test_set_text"]["en_numbers"]["numbers"] == "en"
-    assert grid.statistics_settings()["not_compared"] == ["en_numbers"]
-    assert any("/en_numbers.jsonl" in path for path in grid.hypotheses("it"))
+    assert list(paths.test_manifests(grid, "it")) == [
+        *("same_voices", "new_voices", "human", "en_numbers")
+    ]
+    manifest = "results/manifests/pretraining/en/test_same.jsonl.gz"
+    assert paths.test_manifests(grid, "it")["en_numbers"] == manifest
+    assert [slices.scoring(grid, lang)["text"]["numbers"] for lang in ("it", "en")] == ["it", "en"]
+    assert slices.statistics(grid)["targets"] == {"it": ["it"]}
+    assert [path for path in paths.hypotheses(grid, "en") if "/en_numbers.jsonl" in path]
+    assert not [path for path in paths.hypotheses(grid, "it") if "/en_numbers.jsonl" in path]
 
 
-def test_without_controls_rules_pass_on_what_they_did_before():
+def test_without_controls_rules_pass_on_the_recipe_alone():
     config = smoke_config()
+    written = copy.deepcopy(config["training"])
     grid = checked(config)
-    assert grid.training_settings() | grid.training_pace() == config["training"]
-    controls = {
-        "freeze",
-        "replay",
-        "speed_perturb",
-        "adaptation",
-        "adapter_dim",
-        "early_stop",
-        "noise",
-    }
-    assert not controls & set(config["training"])
-    assert grid.training_cuts("it", "0.02") == "results/budgets/it/0.02h.jsonl.gz"
-    assert set(grid.text_settings("it")) == {"text"}
-    assert grid.statistics_settings() == config["statistics"]
+    made = slices.training(grid, "ml") | slices.pace(grid, "ml")
+    assert stages.canonical("train", made) == stages.canonical("train", written)
+    assert "noise" not in made
+    assert paths.training_cuts(grid, "it", "0.02") == "results/budgets/it/0.02h.jsonl.gz"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +138,7 @@ def test_without_controls_rules_pass_on_what_they_did_before():
         (lambda c: c["support_languages"]["en"].update(test_sets=["human"]), "needs 'human'"),
         (
             lambda c: c["training"].update(adaptation="lora"),
-            "lora, which NeMo 3.0 does not offer .*allowed: full, adapter",
+            "adaptation 'lora' is unknown; .*allowed: full, freeze, adapter",
         ),
         (
             lambda c: c["training"].update(
@@ -179,7 +151,7 @@ def test_without_controls_rules_pass_on_what_they_did_before():
                 c["training"].update(adaptation="adapter")
                 or c["inits"].update(rnd={"name": "Random", "scratch": "en"})
             ),
-            "init 'rnd' is random",
+            "init 'rnd' is random: give it another adaptation",
         ),
         (
             lambda c: c["training"]["model"].update(context_probs=[0.7, 0.1, 0.1, 0.1]),
@@ -232,13 +204,14 @@ def test_noise_of_a_test_set_is_not_trained_on():
         with pytest.raises(UserError, match=r"neither inside noise\.directory nor around it"):
             checked(config)
     config["noise"]["training"]["directory"] = "musan-train"
-    assert checked(config).training_settings()["noise"] == {
+    assert slices.training(checked(config), "ml")["noise"] == {
         "manifest": "results/noise/training.jsonl.gz",
         "snr_db": [5, 20],
         "probability": 0.5,
     }
 
 
+@pytest.mark.slow
 def test_the_dag_makes_pool_mix_noise_and_hypotheses(checkout: Checkout, tmp_path):
     config = replay_config()
     config["noise"] = {"directory": "noise", "training": {"snr_db": [5, 20], "probability": 0.5}}
@@ -252,13 +225,15 @@ def test_the_dag_makes_pool_mix_noise_and_hypotheses(checkout: Checkout, tmp_pat
     }
     plain = checkout.planned(config=_plain(tmp_path))
     assert jobs["build_pool"] == plain["build_pool"] + 1
-    assert jobs["mix_replay"] == 2
+    assert jobs["mix_training_set"] == 2
     assert jobs["prepare_noise_training"] == 1
     assert jobs["train"] == plain["train"]
-    assert "--train-cuts results/replay/it/0.02h.jsonl.gz" in done
-    assert '"noise": {"manifest": "results/noise/training.jsonl.gz"' in done
-    assert '"replay": {"fraction": 0.2, "pool": "results/pools/en.jsonl.gz"}' in done
-    assert "en_numbers=results/manifests/pretraining/en/test_same.jsonl.gz" in done
+    assert "--train-cuts results/mixtures/it/0.02h.jsonl.gz" in done
+    assert "--pools it=results/pools/it.jsonl.gz en=results/pools/en.jsonl.gz" in done
+    assert (
+        "--parts it=results/budgets/it/0.02h.jsonl.gz --weights it=1.0 --replay en=results" in done
+    )
+    assert "en/numbers=results/manifests/pretraining/en/test_same.jsonl.gz" in done
     # What the replayed pool lost is in the report, like the target's.
     assert "--qc results/pools/it.qc.json results/pools/en.qc.json" in done
     report = next(line for line in done.splitlines() if "build_report.py --tables" in line)
@@ -279,12 +254,12 @@ def _plain(tmp_path):
 def test_the_tokenizer_learns_the_replayed_text_by_its_share(tmp_path):
     own = write(tmp_path / "own.jsonl.gz", [cut(f"o{n}", 2.0) for n in range(40)])
     other = write(tmp_path / "other.jsonl.gz", [cut(f"r{n}", 1.0) for n in range(40)])
-    texts = list(tokenizer.texts_with_replay(own, other, 0.2))
+    texts = list(mixing.texts([Part("it", own)], Replay("en", other, 0.2)))
     assert [text for text in texts if "of r" in text] == [f"text of r{n}" for n in range(20)]
     assert [text for text in texts if "of o" in text] == [f"text of o{n}" for n in range(40)]
     # A pool that is used up ends its share and not the others' texts.
     short = write(tmp_path / "short.jsonl.gz", [cut("r0", 1.0)])
-    assert len(list(tokenizer.texts_with_replay(own, short, 0.2))) == 41
+    assert len(list(mixing.texts([Part("it", own)], Replay("en", short, 0.2)))) == 41
 
 
 def test_a_pool_with_more_text_than_is_read_still_learns_the_replayed(tmp_path, monkeypatch):
@@ -298,12 +273,12 @@ def test_a_pool_with_more_text_than_is_read_still_learns_the_replayed(tmp_path, 
     settings = {
         "vocab_size": 24,
         "character_coverage": 1.0,
-        "text": {"alphabet": "abcdefghijklmnopqrstuvwxyz"},
+        "text": {lang: {"alphabet": "abcdefghijklmnopqrstuvwxyz"} for lang in ("it", "en")},
+        "replay": {"lang": "en", "fraction": 0.1},
     }
-    settings["replay"] = {"pool": str(made[1]), "fraction": 0.1}
     train_tokenizer.main(
         [
-            *("--pool", str(made[0]), "--tests", f"english={made[1]}"),
+            *("--pools", f"it={made[0]}", f"en={made[1]}", "--tests", f"english={made[1]}"),
             *("--settings", json.dumps(settings), "--output-dir", str(tmp_path / "tokenizer")),
         ]
     )
@@ -321,9 +296,8 @@ def test_hours_of_the_replayed_language_are_counted_apart(speech, donors, tmp_pa
         write(tmp_path / "pool.jsonl.gz", own[18:]),
     )
     output = tmp_path / "mixed.jsonl.gz"
-    from warmstart.data import mixing
-
-    mixing.mix(budget, pool, "en", 0.15, output, tmp_path / "mixed.json")
+    replay = Replay("en", pool, 0.15)
+    mixing.mix([Part("it", budget)], output, tmp_path / "mixed.json", replay)
     train.main(
         [
             *(
@@ -334,7 +308,7 @@ def test_hours_of_the_replayed_language_are_counted_apart(speech, donors, tmp_pa
                 "--init",
                 str(donors["en"]),
             ),
-            *("--keys", '{"lang": "it", "init": "en", "hours": "0.01", "seed": 1}'),
+            *("--run", "it/en/0.01h/seed1"),
             *("--settings", json.dumps(SETTINGS | {"steps": {"epochs": 3}, "log_every_steps": 1})),
             *("--run-dir", str(tmp_path / "run"), "--output", str(tmp_path / "run/model.nemo")),
         ]

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from warmstart.data.corpora import espeak
+from warmstart.data.corpora import espeak, open_corpus
 from warmstart.run.errors import UserError
 
 SETTINGS = {
@@ -23,6 +23,11 @@ SETTINGS = {
     "max_number": 100,
     "seed": 3,
 }
+
+
+def make(directory, **changes):
+    """The corpus through its reader, which fills in the defaults."""
+    open_corpus("spoken", "it", {"kind": "synthetic", **SETTINGS, **changes}).fetch(directory)
 
 
 def table(directory, split):
@@ -41,7 +46,7 @@ def contents(directory):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     directory = tmp_path_factory.mktemp("it")
-    espeak.synthesize(directory, "it", SETTINGS)
+    make(directory)
     return directory
 
 
@@ -74,11 +79,11 @@ def test_new_voices_are_not_heard_in_training_and_same_voices_are(corpus):
 
 
 def test_an_interrupted_corpus_is_finished_with_the_same_bytes(corpus, tmp_path):
-    espeak.synthesize(tmp_path, "it", SETTINGS)
+    make(tmp_path)
     for split in ("dev", "test_new"):
         (tmp_path / f"metadata-{split}.tsv").unlink()
     (tmp_path / "dev" / "00000.flac").unlink()
-    espeak.synthesize(tmp_path, "it", SETTINGS)
+    make(tmp_path)
     assert contents(tmp_path) == contents(corpus)
 
 
@@ -109,9 +114,7 @@ for name in _VARIANTS:
 
 def test_edited_settings_make_those_splits_anew_that_they_concern(corpus, tmp_path):
     before = contents(shutil.copytree(corpus, tmp_path / "it"))
-    espeak.synthesize(
-        tmp_path / "it", "it", SETTINGS | {"utterances": {"same_voices": 6, "new_voices": 8}}
-    )
+    make(tmp_path / "it", utterances={"same_voices": 6, "new_voices": 8})
     after = contents(tmp_path / "it")
     assert len(table(tmp_path / "it", "test_new")) == 8
     changed = {path for path in after if after[path] != before.get(path)}
@@ -125,7 +128,7 @@ def test_edited_settings_make_those_splits_anew_that_they_concern(corpus, tmp_pa
 
 def test_an_unknown_voice_is_named(tmp_path):
     with pytest.raises(UserError, match="xx-nowhere"):
-        espeak.synthesize(tmp_path, "it", SETTINGS | {"espeak_voice": "xx-nowhere"})
+        make(tmp_path, espeak_voice="xx-nowhere")
     with pytest.raises(UserError, match="num2words"):
-        espeak.synthesize(tmp_path, "it", SETTINGS | {"numbers": "xx"})
+        make(tmp_path, numbers="xx")
     assert not list(tmp_path.glob("*.tsv"))

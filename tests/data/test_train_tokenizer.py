@@ -1,11 +1,11 @@
 """The tokenizer of a language: what NeMo expects of its files, and the characters it cannot
 write."""
 
-import gzip
 import json
 
 import pytest
 import sentencepiece
+from made.pool_material import cut, write
 
 import train_tokenizer
 from warmstart.data import tokenizer
@@ -31,10 +31,7 @@ TEXTS = [f"{first} {second}" for first in WORDS for second in WORDS]
 
 
 def write_cuts(path, texts):
-    with gzip.open(path, "wt", encoding="utf-8") as stream:
-        for text in texts:
-            stream.write(json.dumps({"supervisions": [{"text": text}]}) + "\n")
-    return path
+    return write(path, [cut(f"u{n}", text) for n, text in enumerate(texts)])
 
 
 @pytest.fixture
@@ -44,12 +41,12 @@ def made(tmp_path):
     settings = {
         "vocab_size": 48,
         "character_coverage": 1.0,
-        "text": {"alphabet": "abcdefghijklmnopqrstuvwxyzé"},
+        "text": {"it": {"alphabet": "abcdefghijklmnopqrstuvwxyzé"}},
     }
     train_tokenizer.main(
         [
-            "--pool",
-            str(pool),
+            "--pools",
+            f"it={pool}",
             "--tests",
             f"fleurs={test}",
             "--settings",

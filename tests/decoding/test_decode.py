@@ -1,7 +1,6 @@
 """Streaming through the cache gives the tokens of the same-mask full forward; hypothesis files are
 current, whole or absent."""
 
-import gzip
 import json
 import shutil
 import signal
@@ -13,26 +12,33 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings, strategies
 from made import toy_model
+from made.decoding import (
+    HOP,
+    KEYS,
+    RUN,
+    TIER,
+    edge_lengths,
+    read,
+    run,
+    tier_text,
+    write_manifest,
+)
 from made.toy_model import CONTEXTS, SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
 
-import decode
+from warmstart.data.audio import load_audio
+from warmstart.data.utterances import read_test_set
 from warmstart.decoding import devices, test_set
 from warmstart.decoding.journal import Journal
-from warmstart.decoding.utterances import load_audio, read_manifest
 from warmstart.models.fastconformer import load
 from warmstart.models.fastconformer.decoder import Decoder
+from warmstart.models.fastconformer.found import Found
 from warmstart.models.fastconformer.streaming_encoder import EncoderSteps
-from warmstart.models.fastconformer.transducer_search import Hypothesis
+from warmstart.models.tier import Tier
 from warmstart.run import numbers
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 pytestmark = pytest.mark.slow
 
-KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1, "precision": "full"}
-SETTINGS = {"batch_size": 4, "device": "cpu", "threads": 1}
-TIER = {"name": "560ms", "left": 70, "right": 6, "offline": False}
-HOP = SAMPLE_RATE // 100
 LOGIT_BOUND = 1e-3
 
 
@@ -65,16 +71,7 @@ def decoded_by_nemo(model, samples, context):
         found = model.decoding.rnnt_decoder_predictions_tensor(
             encoded, lengths, return_hypotheses=True
         )[0]
-    return Hypothesis(
-        list(map(int, found.y_sequence)), list(map(int, found.timestamp)), int(lengths)
-    )
-
-
-def edge_lengths(right):
-    """Feature frames: shorter than a chunk, exactly k chunks, one under, one and a few over."""
-    first, later = 1 + 8 * right, 8 * (right + 1)
-    around = [first + later * k + more for k in range(4) for more in (-1, 0, 1, 2, 7, 8, 9)]
-    return sorted({1, 2, 3, 9, 10, *(frames for frames in around if frames > 0)})
+    return Found(list(map(int, found.y_sequence)), list(map(int, found.timestamp)), int(lengths))
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -93,18 +90,18 @@ def test_streaming_gives_the_tokens_of_the_full_forward(model, speech, context):
     expected = [decoded_by_nemo(model, samples, context) for samples in audio]
     assert sum(len(found.tokens) for found in expected) > 20 * len(expected)
     assert len({tuple(found.tokens) for found in expected}) > 0.4 * len(expected)
-    assert [live.decode([samples])[0] for samples in audio] == expected, (
+    assert [live.search([samples])[0] for samples in audio] == expected, (
         "one by one, chunk by chunk"
     )
-    assert [stream.decode([samples])[0] for samples in audio] == expected, "one by one"
+    assert [stream.search([samples])[0] for samples in audio] == expected, "one by one"
     batched = [
         found
         for start in range(0, len(audio), 32)
-        for found in stream.decode(audio[start : start + 32])
+        for found in stream.search(audio[start : start + 32])
     ]
     assert batched == expected, "in batches of 32"
     short = [index for index, samples in enumerate(audio) if len(samples) < 10 * SAMPLE_RATE]
-    assert full.decode([audio[index] for index in short]) == [expected[index] for index in short], (
+    assert full.search([audio[index] for index in short]) == [expected[index] for index in short], (
         "full forward, one batch"
     )
     # What a batch does change: float32 sums in another order. The bound that docs/decoding.md
@@ -139,29 +136,29 @@ def test_no_mix_of_lengths_no_order_and_no_step_changes_a_token(
     audio = [speech[-1][start * HOP : (start + frames) * HOP] for frames, start in mix]
     expected = [decoded_by_nemo(model, samples, context) for samples in audio]
     assert (
-        Decoder(model, Tier("stream", *context), step_frames=step_frames).decode(audio) == expected
+        Decoder(model, Tier("stream", *context), step_frames=step_frames).search(audio) == expected
     )
 
 
 def test_contexts_differ_so_equality_means_something(model, speech):
     tokens = [
-        Decoder(model, Tier("t", *context)).decode(speech[:1])[0].tokens for context in CONTEXTS
+        Decoder(model, Tier("t", *context)).search(speech[:1])[0].tokens for context in CONTEXTS
     ]
     assert len({tuple(row) for row in tokens}) == len(CONTEXTS)
 
 
 def test_order_in_the_batch_does_not_matter(model, speech):
     decoder = Decoder(model, Tier("t", 70, 1))
-    forwards = decoder.decode(speech[:8])
-    assert decoder.decode(speech[7::-1]) == forwards[::-1]
+    forwards = decoder.search(speech[:8])
+    assert decoder.search(speech[7::-1]) == forwards[::-1]
 
 
 def test_audio_shorter_than_a_feature_frame_gives_nothing(model, speech):
     for offline in (False, True):
-        found = Decoder(model, Tier("t", 70, 6, offline)).decode(
+        found = Decoder(model, Tier("t", 70, 6, offline)).search(
             [speech[0][:100], speech[0][:8000]]
         )
-        assert found[0] == Hypothesis()
+        assert found[0] == Found()
         assert found[1].encoder_frames > 0
 
 
@@ -192,75 +189,19 @@ def test_steps_are_filled_with_chunks_and_finished_utterances_leave(
     counting, steps_ms = Counting(model.encoder, 84), []
     decoder = Decoder(model, Tier("t", 70, 6), counting)
     decoder._step_frames = step_frames
-    found = decoder.decode(audio, steps_ms=steps_ms)
+    found = decoder.search(audio, steps_ms=steps_ms)
     assert counting.seen == steps
     assert len(steps_ms) == len(steps)
     assert found == [decoded_by_nemo(model, samples, [70, 6]) for samples in audio]
 
 
 def test_emission_waits_for_the_chunk_but_not_beyond_the_end(model):
-    found = Hypothesis(tokens=[1, 2, 3, 4], frames=[0, 6, 7, 14], encoder_frames=16)
+    found = Found(tokens=[1, 2, 3, 4], frames=[0, 6, 7, 14], encoder_frames=16)
     assert Decoder(model, Tier("t", 70, 6)).emission_s(found) == [0.48, 0.48, 1.04, 1.2]
     assert Decoder(model, Tier("t", 70, 6, True)).emission_s(found) == [0.0, 0.48, 0.56, 1.12]
 
 
 # ---- the program
-
-
-def write_manifest(path, waveforms):
-    """A Lhotse manifest of `{id: samples or file}`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="utf-8") as stream:
-        for name, samples in waveforms.items():
-            audio = path.parent / f"{name}.wav"
-            soundfile.write(audio, samples, SAMPLE_RATE, subtype="FLOAT")
-            seconds = len(samples) / SAMPLE_RATE
-            recording = {
-                "id": name,
-                "sources": [{"type": "file", "channels": [0], "source": str(audio)}],
-                "sampling_rate": SAMPLE_RATE,
-                "num_samples": len(samples),
-                "duration": seconds,
-                "channel_ids": [0],
-            }
-            supervision = {
-                "id": name,
-                "recording_id": name,
-                "start": 0.0,
-                "duration": seconds,
-                "channel": 0,
-                "text": f"Testo {name}.",
-            }
-            cut = {
-                "id": name,
-                "start": 0.0,
-                "duration": seconds,
-                "channel": 0,
-                "supervisions": [supervision],
-                "recording": recording,
-                "custom": {"block": f"block-{name}", "corpus": "test"},
-                "type": "MonoCut",
-            }
-            stream.write(json.dumps(cut) + "\n")
-    return path
-
-
-def run(model_path, tmp_path, manifests, tier=TIER, settings=SETTINGS, more=()):
-    names = list(manifests)
-    options = {"--model": model_path, "--keys": KEYS, "--tier": tier, "--settings": settings}
-    command = [
-        str(part)
-        for name, value in options.items()
-        for part in (name, json.dumps(value) if isinstance(value, dict) else value)
-    ]
-    cuts = [f"{name}={manifests[name]}" for name in names]
-    outputs = [f"{name}={tmp_path / 'out' / name}.jsonl" for name in names]
-    decode.main([*command, "--cuts", *cuts, "--output", *outputs, *more])
-    return {name: tmp_path / "out" / f"{name}.jsonl" for name in names}
-
-
-def read(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_program_writes_hypotheses_in_manifest_order_and_decodes_only_what_is_new(
@@ -275,7 +216,7 @@ def test_program_writes_hypotheses_in_manifest_order_and_decodes_only_what_is_ne
     assert lines[0]["ref"] == "Testo u0."
     assert lines[0]["block"] == "block-u0"
     decoder = Decoder(model, Tier(**TIER))
-    expected = decoder.decode([speech[0]])[0]
+    expected = decoder.search([speech[0]])[0]
     assert lines[0]["hyp"] == decoder.text(expected) != ""
     assert [token["piece"] for token in lines[0]["tokens"]] == decoder.pieces(expected)
     assert {key: header[key] for key in KEYS} == KEYS
@@ -335,7 +276,7 @@ def test_joined_intervals_are_one_utterance_and_other_rates_are_resampled(tmp_pa
         SupervisionSegment("n", narrow.recording.id, 0.0, narrow.duration, text="stretto")
     ]
     CutSet.from_cuts([joined, narrow]).to_file(tmp_path / "test.jsonl.gz")
-    found = read_manifest(tmp_path / "test.jsonl.gz")
+    found = read_test_set(tmp_path / "test.jsonl.gz")
     assert [(u.id, u.text, u.duration_s) for u in found] == [
         ("joined", "due pezzi", 3.5),
         ("narrow", "stretto", narrow.duration),
@@ -360,7 +301,7 @@ def test_offline_tier_is_one_forward_with_times_at_the_frame(
     tier = {"name": "offline", "left": 70, "right": 13, "offline": True}
     manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0]})
     out = run(toy_model_path, tmp_path, {"a": manifest}, tier=tier)
-    expected = Decoder(model, Tier(**tier)).decode([speech[0]])[0]
+    expected = Decoder(model, Tier(**tier)).search([speech[0]])[0]
     assert [token["time_s"] for token in read(out["a"])[0]["tokens"]] == [
         round(frame * 0.08, 2) for frame in expected.frames
     ]
@@ -430,18 +371,17 @@ def test_killed_decode_leaves_no_file_and_goes_on_without_what_was_finished(
     command = [
         "--model",
         str(toy_model_path),
-        "--keys",
-        json.dumps(KEYS),
+        *("--run", RUN, "--precision", "full"),
         "--tier",
-        json.dumps(TIER),
+        tier_text(TIER),
     ]
     command += [
         "--settings",
         json.dumps(options),
         "--cuts",
-        f"a={manifest}",
+        f"it/a={manifest}",
         "--output",
-        f"a={tmp_path / 'out' / 'a.jsonl'}",
+        f"it/a={tmp_path / 'out' / 'a.jsonl'}",
     ]
     program = KILLED.format(paths=[path for path in sys.path if path], after=4, command=command)
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
@@ -512,7 +452,7 @@ def test_a_test_set_of_long_recordings_is_checked_on_a_piece(toy_model_path, tmp
     out = run(toy_model_path, tmp_path, {"a": manifest})
     checked = json.loads(out["a"].with_suffix(".json").read_text())["batch_check"]
     assert (checked["test_set"], checked["utterances"], checked["differing_utterances"]) == (
-        "a",
+        "it/a",
         1,
         0,
     )
@@ -521,7 +461,7 @@ def test_a_test_set_of_long_recordings_is_checked_on_a_piece(toy_model_path, tmp
 
 def test_what_a_batch_changes_is_seen(model, tmp_path, speech):
     """The check compares with what was written: here a token less."""
-    utterances = read_manifest(
+    utterances = read_test_set(
         write_manifest(tmp_path / "test.jsonl.gz", {"u0": speech[0], "u1": speech[1]})
     )
     decoder, journal = Decoder(model, Tier(**TIER)), Journal(tmp_path / "j", "one")

@@ -5,16 +5,16 @@ import json
 import pytest
 import soundfile
 import yaml
-from conftest import smoke_config
 from made import small_speech, toy_model
+from made.decoding import SETTINGS, read, tier_text, write_manifest
+from made.studies import smoke_config
 from made.toy_model import SPEECH
-from test_decode import KEYS, SETTINGS, read, write_manifest
 
 import decode
 from warmstart.models.fastconformer import decoder, load
 from warmstart.models.fastconformer.decoder import Decoder
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 pytestmark = pytest.mark.slow
 
@@ -40,17 +40,17 @@ def run(model, folder, clips, *more, tier=None):
     )
     output = folder / "out" / "a.jsonl"
     tier = tier or {"name": "560ms", "left": 70, "right": 6, "offline": False}
-    options = {"--keys": KEYS | {"hours": "0"}, "--tier": tier, "--settings": SETTINGS}
-    command = [part for name, value in options.items() for part in (name, json.dumps(value))]
+    command = ["--run", "it/en/0h/seed1", "--precision", "full"]
+    command += ["--tier", tier_text(tier), "--settings", json.dumps(SETTINGS)]
     decode.main(
         [
             "--model",
             str(model),
             *command,
             "--cuts",
-            f"a={manifest}",
+            f"it/a={manifest}",
             "--output",
-            f"a={output}",
+            f"it/a={output}",
             "--zero-shot",
             *more,
         ]
@@ -91,7 +91,7 @@ def test_prompts_make_a_difference(with_prompts, clips):
     found = []
     for prompt in PROMPTS:
         load.set_prompt(model, prompt)
-        found.append(Decoder(model, Tier("t", 56, 6)).decode(clips[:1])[0].tokens)
+        found.append(Decoder(model, Tier("t", 56, 6)).search(clips[:1])[0].tokens)
     assert found[0] != found[1]
 
 

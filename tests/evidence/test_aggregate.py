@@ -1,27 +1,19 @@
 """Tables: planted studies come back, tiny studies give rows that say what is not estimable."""
 
-import fnmatch
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made.planted import Truth, score_table
+from made.tables import SETTINGS, make_tables
 
 import aggregate
-import print_headline
-import score
+from warmstart.evidence import analyses
+from warmstart.report.headline import lines_of
 from warmstart.run.errors import UserError
 
-SETTINGS = {
-    "baseline": "en",
-    "challenger": "ml",
-    "headline_test_set": "fleurs",
-    "reference_tier": "160ms",
-    "replicates": 800,
-}
 CHECKED = {
     "test_set": "fleurs",
     "utterances": 8,
@@ -30,27 +22,6 @@ CHECKED = {
     "chunk_ms_median": 20.5,
     "chunk_ms_p95": 31.0,
 }
-TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
-
-
-def make_tables(folder, studies, extra=(), **settings):
-    """Run the program on score files and read its tables back."""
-    paths = []
-    for name, table in studies.items():
-        path = folder / f"{name}.parquet"
-        table.to_parquet(path)
-        paths.append(str(path))
-    arguments = [
-        "--scores",
-        *paths,
-        *extra,
-        "--settings",
-        json.dumps(SETTINGS | settings),
-        "--output-dir",
-        str(folder / "tables"),
-    ]
-    aggregate.main(arguments)
-    return {name: pd.read_csv(folder / "tables" / f"{name}.csv") for name in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +52,7 @@ def test_the_planted_exponent_comes_back(tables):
 
 
 def test_gap_is_the_difference_of_the_rates_in_wer_csv(tables):
-    wer = (
-        tables["wer"].set_index(["lang", "test_set", "init", "hours", "precision", "tier"]).wer_pct
-    )
+    wer = tables["wer"].set_index(["lang", "test_set", "arm", "hours", "precision", "tier"]).wer_pct
     for row in tables["gap"].query("languages_as == 'one'").itertuples():
         cell = (row.hours, row.precision, row.tier)
         assert row.gap_pp == pytest.approx(
@@ -92,10 +61,14 @@ def test_gap_is_the_difference_of_the_rates_in_wer_csv(tables):
         )
 
 
-def test_int4_has_a_row_per_init_and_one_for_the_gap(tables):
+def test_int4_has_a_row_per_arm_and_one_for_the_gap(tables):
     rows = tables["quantization"].query("languages_as == 'one' and lang == 'de'")
-    assert set(rows.init) == {"en", "ml", "gap"}
-    change = rows.set_index("init").delta_pp
+    assert set(zip(rows.arm, rows.contrast.fillna(""), strict=True)) == {
+        ("en", ""),
+        ("ml", ""),
+        ("gap", "warm_start"),
+    }
+    change = rows.set_index("arm").delta_pp
     assert change["gap"] == pytest.approx(change["en"] - change["ml"], abs=1e-4)
 
 
@@ -113,7 +86,7 @@ def test_a_decoded_export_is_a_second_baseline(tmp_path):
         ("onnx", "full"),
         ("int4", "onnx"),
     }
-    for _, cell in rows[rows.init != "gap"].groupby(["init", "hours", "tier", "test_set"]):
+    for _, cell in rows[rows.arm != "gap"].groupby(["arm", "hours", "tier", "test_set"]):
         delta = cell.set_index(["precision", "baseline_precision"]).delta_pp
         if len(delta) == 3:
             assert delta["int4", "onnx"] == pytest.approx(
@@ -150,7 +123,7 @@ def test_the_same_scores_give_the_same_bytes(tables, tmp_path):
             str(tmp_path / "again"),
         ]
     )
-    for name in TABLES:
+    for name in analyses.tables():
         assert (tmp_path / "again" / f"{name}.csv").read_bytes() == (
             tables["folder"] / "tables" / f"{name}.csv"
         ).read_bytes()
@@ -172,7 +145,7 @@ def test_one_budget_and_one_language_say_what_is_not_estimable(tmp_path):
     assert tables["gap_by_tier"].empty
     sampled = tables["gap"].query("languages_as == 'sampled'")
     assert sampled.status.str.startswith("not estimable: 1 of at least 3").all()
-    lines = print_headline.lines_of(tables["wer"], tables["gap"], tables["guideline"])
+    lines = lines_of(tables["wer"], tables["gap"], tables["guideline"])
     assert any("0.02 h" in line for line in lines)
 
 
@@ -184,7 +157,7 @@ def test_the_headline_in_the_terminal_says_of_how_many_languages_a_mean_is(tmp_p
     }
     made["it"] = made["it"][made["it"].hours == 100]
     tables = make_tables(tmp_path, made)
-    lines = print_headline.lines_of(tables["wer"], tables["gap"], tables["guideline"])
+    lines = lines_of(tables["wer"], tables["gap"], tables["guideline"])
     means = [line for line in lines if line.startswith("  mean")]
     assert [(line.split()[1], line.split("(")[-1]) for line in means] == [
         ("100", "mean of 3)"),
@@ -193,7 +166,7 @@ def test_the_headline_in_the_terminal_says_of_how_many_languages_a_mean_is(tmp_p
     assert list(tables["guideline"].query("lang == 'mean'").languages) == [3, 2]
 
 
-def test_one_block_and_one_init_do_not_crash(tmp_path):
+def test_one_block_and_one_arm_do_not_crash(tmp_path):
     table = score_table(Truth(speakers=1), np.random.default_rng(0), "it")
     tables = make_tables(tmp_path, {"it": table})
     assert (
@@ -204,21 +177,24 @@ def test_one_block_and_one_init_do_not_crash(tmp_path):
     )
     assert tables["guideline"].decision.eq("not decided by this study").all()
     (tmp_path / "b").mkdir()
-    only = make_tables(tmp_path / "b", {"it": table[table.init == "ml"]})
+    only = make_tables(tmp_path / "b", {"it": table[table.arm == "ml"]})
     assert only["gap"].empty
     assert only["guideline"].empty
-    assert "No gap" in print_headline.lines_of(only["wer"], only["gap"], only["guideline"])[0]
+    assert "No gap" in lines_of(only["wer"], only["gap"], only["guideline"])[0]
 
 
-def test_a_replayed_language_has_rates_and_no_gap(tmp_path):
+def test_a_language_that_a_model_is_not_for_has_rates_and_no_gap(tmp_path):
     truth = Truth(hours=(0.02, 0.08), tiers=("160ms", "560ms"), tier_gap_pp=(0.0, 0.0), speakers=12)
-    own, other = (score_table(truth, np.random.default_rng(seed), "it") for seed in (0, 1))
-    other["test_set"] = "en_fleurs"
-    tables = make_tables(tmp_path, {"it": pd.concat([own, other])}, not_compared=["en_fleurs"])
+    own = score_table(truth, np.random.default_rng(0), "it")
+    foreign = score_table(truth, np.random.default_rng(1), "en", training_set="it")
+    tables = make_tables(tmp_path, {"it": own, "en": foreign})
     for name in ("gap", "gap_by_tier", "quantization", "fit", "guideline"):
-        assert set(tables[name].test_set) == {"fleurs"}, name
-    forgotten = tables["wer"].query("test_set == 'en_fleurs' and lang == 'it'")
-    assert len(forgotten) == len(tables["wer"].query("test_set == 'fleurs' and lang == 'it'"))
+        assert set(tables[name].lang) <= {"it", "mean"}, name
+        assert len(tables[name])
+    wer = tables["wer"]
+    assert len(wer[wer.lang == "en"]) == len(wer[wer.lang == "it"])
+    assert set(wer[wer.lang == "en"].training_set) == {"it"}
+    assert "mean" not in set(wer.lang), "a mean of what is learnt and what is forgotten"
 
 
 def test_seeds_widen_the_interval_of_the_gap(tmp_path):
@@ -232,7 +208,7 @@ def test_seeds_widen_the_interval_of_the_gap(tmp_path):
     width = [(t["gap"].gap_high_pp - t["gap"].gap_low_pp).median() for t in (quiet, noisy)]
     assert width[1] > 2 * width[0]
     assert (noisy["wer"].seeds.dropna() == 3).all()
-    # Trainings per init, also in the mean over languages, whose degrees of freedom are more.
+    # Trainings per arm, also in the mean over languages, whose degrees of freedom are more.
     assert (noisy["gap"].query("languages_as != 'sampled'").seeds == 3).all()
 
 
@@ -240,16 +216,10 @@ def test_sizes_and_speed_come_from_reports_and_headers(tmp_path):
     folder = tmp_path / "it" / "en" / "2500h" / "seed1" / "int4" / "560ms"
     folder.mkdir(parents=True)
     sizes = {"pytorch_fp32": 800, "onnx_fp32": 820, "fp16": 410, "encoder": 200}
-    (folder / "quantize.json").write_text(json.dumps({"bytes": sizes}))
-    header = {
-        "lang": "it",
-        "init": "en",
-        "hours": "2500",
-        "seed": 1,
-        "precision": "int4",
-        "tier": "560ms",
-        "test_set": "fleurs",
-    }
+    run = {"training_set": "it", "arm": "en", "hours": "2500", "seed": 1}
+    report = {**run, "precision": "int4", "tier": "560ms", "bytes": sizes}
+    (folder / "quantize.json").write_text(json.dumps(report))
+    header = {**run, "lang": "it", "precision": "int4", "tier": "560ms", "test_set": "fleurs"}
     (folder / "fleurs.json").write_text(
         json.dumps(header | {"rtfx": 12.5, "lookahead_ms": 560, "batch_check": CHECKED})
     )
@@ -257,7 +227,7 @@ def test_sizes_and_speed_come_from_reports_and_headers(tmp_path):
     tables = make_tables(
         tmp_path, {"it": score_table(Truth(), np.random.default_rng(0), "it")}, extra
     )
-    row = tables["quantization"].query("init == 'en' and languages_as == 'one'").iloc[0]
+    row = tables["quantization"].query("arm == 'en' and languages_as == 'one'").iloc[0]
     assert (
         row.bytes_encoder,
         row.times_smaller_than_pytorch_fp32,
@@ -281,65 +251,6 @@ def test_wrong_input_is_named(tmp_path):
         make_tables(tmp_path, {"it": cut})
     with pytest.raises(UserError, match="no rows"):
         make_tables(tmp_path, {"it": table[:0]})
-
-
-def documented(section):
-    """Columns that a section of docs/outputs.md explains, as patterns."""
-    text = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
-    body = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    cells = [
-        line.split("|")[1]
-        for line in body.splitlines()
-        if line.startswith("| ") and not line.startswith(("| column", "| ---"))
-    ]
-    return {name.strip() for cell in cells for name in cell.split(",")}
-
-
-AXES = {
-    "lang",
-    "languages_as",
-    "languages",
-    "init",
-    "hours",
-    "seed",
-    "precision",
-    "tier",
-    "test_set",
-}
-
-
-@pytest.mark.parametrize("name", [*TABLES, "scores"])
-def test_every_column_is_explained_and_every_explained_column_is_there(tables, tmp_path, name):
-    if name == "scores":
-        columns, known = (
-            {column for column, _ in score.SCHEMA},
-            documented("results/scores/{lang}.parquet"),
-        )
-    else:
-        made = tables[name]
-        if name == "latency":  # a planted study has no headers to make it from
-            header = dict(
-                zip(("lang", "init", "hours", "seed"), ("de", "en", "100", 1), strict=True)
-            )
-            header |= {
-                "precision": "full",
-                "tier": "160ms",
-                "test_set": "fleurs",
-                "batch_check": CHECKED,
-            }
-            made = pd.DataFrame(
-                aggregate.latency_rows(
-                    [header], aggregate.read_scores([tables["folder"] / "de.parquet"])
-                )
-            )
-        columns, known = set(made.columns), documented(f"results/tables/{name}.csv")
-    unexplained = {
-        column
-        for column in columns - AXES
-        if not any(fnmatch.fnmatch(column, pattern) for pattern in known)
-    }
-    assert not unexplained
-    assert not {pattern for pattern in known if not fnmatch.filter(columns, pattern)}
 
 
 def test_no_infinite_or_missing_headline_number(tables):

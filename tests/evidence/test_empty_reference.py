@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from test_score import TEXT, write_hypotheses, write_manifest
+from made.hypotheses import TEXT, references, write_hypotheses, write_manifest
 
+from warmstart.data.utterances import read_test_set
 from warmstart.evidence import scoring
 from warmstart.run.errors import UserError
 
@@ -34,12 +35,12 @@ def test_a_reference_of_symbols_only_is_scored_as_empty(tmp_path):
 
 
 def test_an_empty_manifest_and_an_empty_hypothesis_file_stop_scoring(tmp_path):
-    with pytest.raises(UserError, match="no cut in it"):
-        scoring.read_references(write_manifest(tmp_path / "m.jsonl.gz", []))
+    with pytest.raises(UserError, match="no utterances; a test set needs at least one"):
+        read_test_set(write_manifest(tmp_path / "m.jsonl.gz", []))
     empty = tmp_path / "h.jsonl"
     empty.write_text("")
     with pytest.raises(UserError, match="1 missing: u0"):
-        scoring.read_hypotheses(empty, {"u0": {"text": "a"}})
+        scoring.read_hypotheses(empty, references(tmp_path, ["a"]))
 
 
 def test_a_hypothesis_file_without_its_header_is_refused(tmp_path):

@@ -5,15 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from made.planted import Truth, score_table
-from test_aggregate import make_tables
+from made.tables import make_tables
 
 import plan_gap
+from warmstart.evidence import prediction
+from warmstart.evidence.prediction import Question
 from warmstart.run.errors import UserError
 
 
 def law(**changes):
     """A pooled row of fit.csv."""
     row = {
+        "contrast": "warm_start",
+        "training_set": "own",
         "lang": "pooled",
         "languages": 8,
         "test_set": "fleurs",
@@ -31,14 +35,14 @@ def law(**changes):
 
 
 def test_at_the_reference_the_interval_is_students_prediction_interval():
-    value, low, high = plan_gap.predict(law().iloc[0], 100.0, 0.95)
+    value, low, high = prediction.predict(law().iloc[0], 100.0, 0.95)
     assert value == 4.0
     half = 2.3646 * np.sqrt(1 + 1 / 8)  # t(0.975, 7) times the spread of one new value
     assert (low, high) == (pytest.approx(4 - half, abs=0.06), pytest.approx(4 + half, abs=0.06))
 
 
 def test_twice_the_hours_halve_the_gap_at_exponent_one():
-    assert plan_gap.predict(law().iloc[0], 200.0, 0.95)[0] == pytest.approx(2.0)
+    assert prediction.predict(law().iloc[0], 200.0, 0.95)[0] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +51,27 @@ def test_twice_the_hours_halve_the_gap_at_exponent_one():
         ({"languages": 2}, "needs at least 3"),
         ({"status": "exponent not bounded by the data"}, "predicts nothing: exponent not bounded"),
         ({"tier": "560ms"}, "no pooled law for fleurs at 160ms; it has: fleurs/560ms"),
+        ({"training_set": "de+fr"}, "no pooled law for fleurs at 160ms; it has: none"),
     ],
 )
 def test_it_refuses_what_the_law_does_not_carry(changes, message):
     with pytest.raises(UserError, match=message):
-        plan_gap.pooled_law(law(**changes), "fleurs", "160ms")
+        prediction.pooled_law(law(**changes), Question("fleurs", "160ms"))
+
+
+def test_a_law_is_of_one_contrast(tmp_path):
+    both = pd.concat([law(), law(contrast="adapter", gap_at_reference_pp=1.0)])
+    asked = {
+        contrast: prediction.pooled_law(both, Question("fleurs", "160ms", contrast))
+        for contrast in (None, "warm_start", "adapter")
+    }
+    assert {name: row.gap_at_reference_pp for name, row in asked.items()} == {
+        None: 4.0,
+        "warm_start": 4.0,
+        "adapter": 1.0,
+    }
+    with pytest.raises(UserError, match="no contrast 'lora'; it has: warm_start, adapter"):
+        prediction.pooled_law(both, Question("fleurs", "160ms", "lora"))
 
 
 def test_a_planted_study_predicts_a_language_it_has_not_seen(tmp_path, capsys):
@@ -103,13 +123,13 @@ def test_without_a_law_the_published_endpoints_are_given_when_asked_for(tmp_path
         "     5000 h   +0.10 pp  (outside the published budgets)",
     ]
     law(languages=2).to_csv(tmp_path / "fit.csv")
-    pd.DataFrame({"hours": [100.0]}).to_csv(tmp_path / "gap.csv")
+    pd.DataFrame({"contrast": ["warm_start"], "hours": [100.0]}).to_csv(tmp_path / "gap.csv")
     plan_gap.main([*arguments, "--published"])
     assert "needs at least 3" in capsys.readouterr().out
 
 
 def test_published_gaps_halve_as_published():
-    assert plan_gap.published_gap(2500) == pytest.approx(0.20)
-    assert plan_gap.published_gap(200) / plan_gap.published_gap(100) == pytest.approx(
+    assert prediction.published_gap(2500) == pytest.approx(0.20)
+    assert prediction.published_gap(200) / prediction.published_gap(100) == pytest.approx(
         0.52, abs=0.002
     )

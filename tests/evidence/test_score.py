@@ -5,56 +5,14 @@ import json
 
 import pandas as pd
 import pytest
+from made.hypotheses import TEXT, references, write_hypotheses, write_manifest
 
 import score
 from warmstart.evidence import scoring
+from warmstart.evidence.score_columns import SCORES
 from warmstart.run.errors import UserError
 
-TEXT = {"alphabet": "abc", "numbers": "it", "keep": "'"}
-KEYS = {
-    "lang": "it",
-    "init": "en",
-    "hours": "0.02",
-    "seed": 1,
-    "precision": "full",
-    "tier": "560ms",
-    "test_set": "human",
-}
-CONTEXT = {"left": 70, "right": 6, "offline": False}
 OFFLINE = {"left": 70, "right": 13, "offline": True}
-
-
-def write_manifest(path, texts, block=None):
-    """A test manifest with the fields that scoring reads."""
-    with gzip.open(path, "wt", encoding="utf-8") as stream:
-        for place, text in enumerate(texts):
-            cut = {
-                "id": f"u{place}",
-                "duration": 1.5,
-                "supervisions": [{"text": text}],
-                "custom": {"block": block or f"b{place // 2}"},
-            }
-            stream.write(json.dumps(cut) + "\n")
-    return path
-
-
-def write_hypotheses(path, hypotheses, *, times=None, ids=None, **keys):
-    """A hypothesis file and its header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for place, hypothesis in enumerate(hypotheses):
-        tokens = [
-            {"piece": piece, "time_s": (times or 0.0) + 0.1 * n}
-            for n, piece in enumerate(hypothesis.split())
-        ]
-        lines.append(
-            json.dumps(
-                {"id": ids[place] if ids else f"u{place}", "hyp": hypothesis, "tokens": tokens}
-            )
-        )
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    path.with_suffix(".json").write_text(json.dumps({**KEYS, **CONTEXT, **keys}), encoding="utf-8")
-    return path
 
 
 def test_scores_hold_the_counts_made_by_hand(tmp_path):
@@ -89,7 +47,7 @@ def test_scores_hold_the_counts_made_by_hand(tmp_path):
     settings = json.dumps({"text": TEXT, "rare_below": 2})
     score.main(["--lang", "it", *files, "--settings", settings, "--output", str(output)])
     table = pd.read_parquet(output)
-    assert list(table.columns) == [name for name, _ in score.SCHEMA]
+    assert list(table.columns) == [column.name for column, _ in SCORES]
     rows = table[table.tier == "560ms"].set_index("id")
     assert rows.loc["u0", ["hits", "substitutions", "deletions", "insertions"]].tolist() == [
         2,
@@ -121,7 +79,9 @@ def test_scores_hold_the_counts_made_by_hand(tmp_path):
 def test_delays_are_against_the_offline_tier_that_hears_most_whatever_its_name():
     def header(tier, precision="full", right=6, offline=False):
         keys = {
-            "init": "en",
+            "training_set": "it",
+            "lang": "it",
+            "arm": "en",
             "hours": "1",
             "seed": 1,
             "test_set": "t",
@@ -137,45 +97,34 @@ def test_delays_are_against_the_offline_tier_that_hears_most_whatever_its_name()
         "less": header("some", right=6, offline=True),
         "int4": header("560ms", "int4"),
     }
-    assert score.find_anchors(headers) == dict.fromkeys(headers, "most")
-    assert score.find_anchors({name: headers[name] for name in ("stream", "misnamed")}) == {}
+    assert scoring.find_anchors(headers) == dict.fromkeys(headers, "most")
+    assert scoring.find_anchors({name: headers[name] for name in ("stream", "misnamed")}) == {}
+    other = headers["most"] | {"training_set": "it+fr"}
+    assert scoring.find_anchors({"stream": headers["stream"], "most": other}) == {"most": "most"}
 
 
-def test_a_replayed_test_set_is_scored_with_its_own_language(tmp_path):
-    """Digits of an English reference become English words, though the study is of Italian; rare
-    words are not counted."""
+def test_models_of_several_training_sets_are_scored_with_the_language_of_the_test_set(tmp_path):
+    """Digits of an English reference become English words, whatever the model was trained on."""
     manifest = write_manifest(tmp_path / "m.jsonl.gz", ["I have 2 cats"])
-    pool = tmp_path / "pool.jsonl.gz"
-    with gzip.open(pool, "wt", encoding="utf-8") as stream:
-        stream.write(json.dumps({"id": "p", "supervisions": [{"text": "ho due gatti"}]}) + "\n")
     paths = [
-        write_hypotheses(tmp_path / name / "h.jsonl", ["i have two cats"], test_set=name)
-        for name in ("human", "en_numbers")
+        write_hypotheses(
+            tmp_path / name / "h.jsonl", ["i have two cats"], lang="en", training_set=name
+        )
+        for name in ("en", "it", "it+en")
     ]
-    english = {"alphabet": "abc", "numbers": "en"}
-    settings = json.dumps({"text": TEXT, "rare_below": 2, "test_set_text": {"en_numbers": english}})
-    tests = [f"human={manifest}", f"en_numbers={manifest}"]
-    output = tmp_path / "it.parquet"
-    arguments = [
-        "--lang",
-        "it",
-        "--hypotheses",
-        *map(str, paths),
-        "--tests",
-        *tests,
-        "--train-text",
-        str(pool),
-    ]
-    score.main([*arguments, "--settings", settings, "--output", str(output)])
-    rows = pd.read_parquet(output).set_index("test_set")
-    assert rows.loc["human", "reference"] == "i have due cats"
-    assert (
-        rows.loc["en_numbers", "reference"]
-        == rows.loc["en_numbers", "hypothesis"]
-        == "i have two cats"
-    )
-    assert rows.loc["en_numbers", ["hits", "number_words", "rare_words"]].tolist() == [4, 1, 0]
-    assert rows.loc["human", "rare_words"] == 4
+    output = tmp_path / "en.parquet"
+    files = ["--hypotheses", *map(str, paths), "--tests", f"human={manifest}"]
+    settings = json.dumps({"text": {"alphabet": "abc", "numbers": "en"}})
+    score.main(["--lang", "en", *files, "--settings", settings, "--output", str(output)])
+    rows = pd.read_parquet(output)
+    assert rows.training_set.tolist() == ["en", "it", "it+en"]
+    assert set(rows.lang) == {"en"}
+    assert set(rows.reference) == set(rows.hypothesis) == {"i have two cats"}
+    assert set(rows.number_words) == {1}
+    foreign = write_hypotheses(tmp_path / "f" / "h.jsonl", ["ciao"], lang="it")
+    files = ["--hypotheses", str(foreign), "--tests", f"human={manifest}"]
+    with pytest.raises(UserError, match="language 'it', asked to score 'en'"):
+        score.main(["--lang", "en", *files, "--settings", settings, "--output", str(output)])
 
 
 @pytest.mark.parametrize(
@@ -187,25 +136,23 @@ def test_a_replayed_test_set_is_scored_with_its_own_language(tmp_path):
     ],
 )
 def test_ids_that_do_not_match_the_manifest_stop_scoring_and_are_listed(tmp_path, ids, message):
-    references = scoring.read_references(write_manifest(tmp_path / "m.jsonl.gz", ["a", "b", "c"]))
     path = write_hypotheses(tmp_path / "h.jsonl", ["a"] * len(ids), ids=ids)
     with pytest.raises(UserError, match=message):
-        scoring.read_hypotheses(path, references)
+        scoring.read_hypotheses(path, references(tmp_path, ["a", "b", "c"]))
 
 
 def test_a_hypothesis_file_with_another_reference_than_the_manifest_is_refused(tmp_path):
-    references = scoring.read_references(write_manifest(tmp_path / "m.jsonl.gz", ["a"]))
     path = tmp_path / "h.jsonl"
     path.write_text(json.dumps({"id": "u0", "ref": "older text", "hyp": "a"}) + "\n")
     with pytest.raises(UserError, match="another reference than the manifest's: u0"):
-        scoring.read_hypotheses(path, references)
+        scoring.read_hypotheses(path, references(tmp_path, ["a"]))
 
 
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "h.jsonl"
     path.write_text('{"id": "u0", "hyp": "a"}\n{"id": \n')
     with pytest.raises(UserError, match="line 2"):
-        scoring.read_hypotheses(path, {"u0": {"text": "a"}})
+        scoring.read_hypotheses(path, references(tmp_path, ["a"]))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +184,6 @@ def test_two_files_of_one_cell_are_refused(tmp_path):
         "--output",
         str(tmp_path / "o.parquet"),
     ]
-    with pytest.raises(UserError, match="are both it/en"):
+    with pytest.raises(UserError, match="are both it/it/en"):
         score.main(["--lang", "it", *files, "--settings", json.dumps({"text": TEXT})])
     assert not (tmp_path / "o.parquet").exists()

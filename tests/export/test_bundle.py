@@ -2,27 +2,26 @@
 absent."""
 
 import json
-from types import SimpleNamespace
 
 import numpy
 import onnx
 import pytest
 import soundfile
 from made import sherpa_reference
+from made.decoding import write_manifest
 from made.toy_model import SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
 from onnx import numpy_helper
-from test_decode import write_manifest
 
 import build_bundle
 import describe_bundle
 from warmstart.export import bundle, matmul_nbits, sherpa
-from warmstart.export.encoder import load_weights
 from warmstart.export.scheme import Scheme
-from warmstart.models import onnx_file
-from warmstart.models.fastconformer import chunks, load, onnx_export
+from warmstart.models import onnx_file, quantised_weights
+from warmstart.models.base import Hypothesis
+from warmstart.models.fastconformer import chunks, load, onnx_export, sherpa_networks
+from warmstart.models.tier import Tier
 from warmstart.run import files, folders
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +31,7 @@ LICENCE = {
     "licence": "CC-BY-4.0",
     "init": {"name": "English", "licence": "OpenMDW-1.1", "source": "donor/repo"},
 }
-KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1}
+KEYS = {"training_set": "it", "arm": "en", "hours": "0.02", "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +56,11 @@ def build(model, folder, clips, settings, tier=TIER):
         [
             *command,
             "--tier",
-            json.dumps(vars(tier)),
+            tier.as_text(),
             "--settings",
             json.dumps(settings),
-            "--keys",
-            json.dumps(KEYS),
+            "--run",
+            "it/en/0.02h/seed1",
         ]
     )
     describe_bundle.main(["--bundle", str(folder / "bundle"), "--origin", json.dumps(LICENCE)])
@@ -137,18 +136,10 @@ def test_zeros_in_front_are_as_long_at_every_sample_rate(int4_bundle):
 
 def test_words_that_sherpa_adds_where_the_native_decode_has_none_are_counted(int4_bundle, clips):
     class Deaf:
-        model, tier = (
-            SimpleNamespace(
-                cfg=SimpleNamespace(preprocessor=SimpleNamespace(sample_rate=SAMPLE_RATE))
-            ),
-            TIER,
-        )
+        sample_rate, tier = SAMPLE_RATE, TIER
 
         def decode(self, waveforms):
-            return [None for _ in waveforms]
-
-        def text(self, _):
-            return ""
+            return [Hypothesis() for _ in waveforms]
 
     found = sherpa.agreement(int4_bundle, Deaf(), clips)
     recognizer = sherpa.open_recognizer(int4_bundle)
@@ -337,9 +328,9 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(
     if precision == "fp32":
         folder = tmp_path / "fp32"
         folder.mkdir()
-        bundle.write_networks(model, tier, Scheme("fp32"), folder)
+        sherpa_networks.write(model, tier, folder, lambda graph: graph)
     else:
-        load_weights(model.encoder, folder / "encoder.onnx")
+        quantised_weights.load(model.encoder, folder / "encoder.onnx")
     recognizer = sherpa.open_recognizer(folder)
     mel, tail_s, shift = (
         model.preprocessor.featurizer.fb[0].numpy(),

@@ -11,20 +11,19 @@ import onnx
 import pytest
 import soundfile
 from made import toy_model
+from made.decoding import RUN, read, run, write_manifest
 from made.toy_model import SAMPLE_RATE, SPEECH, toy_model_path  # noqa: F401 (a fixture)
-from test_decode import read, run, write_manifest
 
 import quantize
 from warmstart.export import matmul_nbits
-from warmstart.export.encoder import load_weights
 from warmstart.export.scheme import Scheme
-from warmstart.models import onnx_file
+from warmstart.models import onnx_file, quantised_weights
 from warmstart.models.fastconformer import load, onnx_export
 from warmstart.models.fastconformer.decoder import Decoder
 from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
+from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +51,8 @@ def make(toy_model_path, folder, tier, **settings):
         "--report": report,
     }
     command = [str(part) for option in options.items() for part in option]
-    quantize.main([*command, "--tier", json.dumps(vars(tier)), "--settings", json.dumps(settings)])
+    command += ["--run", RUN, "--tier", tier.as_text(), "--settings", json.dumps(settings)]
+    quantize.main(command)
     return path, json.loads(report.read_text())
 
 
@@ -79,12 +79,12 @@ def test_tokens_equal_pytorch_with_the_same_weights(
     path, report = make(toy_model_path, tmp_path, tier, **settings)
     assert report["parity"]["max_abs"] < 1e-4
     model = load.load_model(toy_model_path)
-    as_trained = Decoder(model, Tier("full", *tier.context, offline=True)).decode(speech)
-    load_weights(model.encoder, path)
-    expected = Decoder(model, Tier("full", *tier.context, offline=True)).decode(speech)
+    as_trained = Decoder(model, Tier("full", *tier.context, offline=True)).search(speech)
+    quantised_weights.load(model.encoder, path)
+    expected = Decoder(model, Tier("full", *tier.context, offline=True)).search(speech)
     decoder = Decoder(model, tier, OnnxEncoder(path, tier, files.digest(toy_model_path)))
-    assert decoder.decode(speech) == expected
-    assert [decoder.decode([samples])[0] for samples in speech] == expected
+    assert decoder.search(speech) == expected
+    assert [decoder.search([samples])[0] for samples in speech] == expected
     assert sum(len(found.tokens) for found in expected) > 20 * len(expected)
     assert (as_trained == expected) == (settings["scheme"] == "fp32"), (
         "int4 must change a random model's tokens, fp32 must not"
@@ -103,7 +103,7 @@ def test_dequantised_weight_is_what_onnxruntime_multiplies_with(scheme, bits):
         quantized.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     multiplied = session.run(None, {"x": numpy.eye(128, dtype=numpy.float32)})[0]
-    ours = matmul_nbits.dequantized(quantized)["layers.0.linear"]
+    ours = quantised_weights.dequantized(quantized)["layers.0.linear"]
     numpy.testing.assert_allclose(ours.T, multiplied, atol=1e-6)
     error = numpy.linalg.norm(ours.T - weight) / numpy.linalg.norm(weight)
     assert 0 < error < {4: 0.1, 8: 0.01}[bits]
@@ -141,9 +141,9 @@ def test_eight_bits_lie_nearer_and_int8_activations_are_marked(toy_model_path, t
     assert int8["relative_error_max"] < int4["relative_error_median"] / 10
     assert int4["bytes"]["encoder"] < int8["bytes"]["encoder"] < int8["bytes"]["onnx_fp32"]
     path, _ = make(toy_model_path, tmp_path, TIERS[0], **{**INT4, "accuracy_level": 4})
-    assert matmul_nbits.accuracy_levels(onnx.load(str(path))) == {4}
+    assert quantised_weights.accuracy_levels(onnx.load(str(path))) == {4}
     with pytest.raises(UserError, match="int8 activations"):
-        load_weights(load.load_model(toy_model_path).encoder, path)
+        quantised_weights.load(load.load_model(toy_model_path).encoder, path)
 
 
 def test_layers_with_an_odd_number_of_blocks_stay_and_say_so(tmp_path):
@@ -163,7 +163,7 @@ def test_program_decodes_with_the_encoder_and_offline_with_its_weights(
     encoder, _ = make(toy_model_path, tmp_path, Tier("offline", 70, 6, True), **INT4)
     manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"u": speech[0], "v": speech[1]})
     model = load.load_model(toy_model_path)
-    load_weights(model.encoder, encoder)
+    quantised_weights.load(model.encoder, encoder)
     # The file of an offline tier holds the steps of its context; its weights serve the full
     # forward.
     for tier in (vars(TIERS[0]), {**vars(TIERS[0]), "name": "offline", "offline": True}):
@@ -174,7 +174,7 @@ def test_program_decodes_with_the_encoder_and_offline_with_its_weights(
             tier=tier,
             more=["--encoder", str(encoder)],
         )
-        expected = Decoder(model, Tier(**tier)).decode([speech[0], speech[1]])
+        expected = Decoder(model, Tier(**tier)).search([speech[0], speech[1]])
         assert [[token["piece"] for token in line["tokens"]] for line in read(out["a"])] == [
             model.tokenizer.ids_to_tokens(found.tokens) for found in expected
         ]
@@ -210,8 +210,8 @@ def test_every_precision_of_a_study_runs_from_file_to_hypotheses(
     header = json.loads(out["a"].with_suffix(".json").read_text())
     assert header["engine"] == "onnxruntime"
     model = load.load_model(toy_model_path)
-    load_weights(model.encoder, encoder, any_activations=True)
-    expected = Decoder(model, TIERS[0]).decode([speech[0], speech[1]])
+    quantised_weights.load(model.encoder, encoder, any_activations=True)
+    expected = Decoder(model, TIERS[0]).search([speech[0], speech[1]])
     pieces = [[token["piece"] for token in line["tokens"]] for line in read(out["a"])]
     same = pieces == [model.tokenizer.ids_to_tokens(found.tokens) for found in expected]
     # int8 activations are not what the dequantised weights compute: their tokens, and their parity,
@@ -247,7 +247,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from test_quantize import one_product
-from warmstart.models import onnx_file
+from warmstart.models import onnx_file, quantised_weights
 onnx_file._PROTOBUF_LIMIT_BYTES = 1000
 # The weights are written, the graph is about to get its name.
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -280,12 +280,15 @@ def test_an_encoder_with_weights_beside_it_decodes_and_refuses_others(
     assert report["bytes"]["encoder"] == path.stat().st_size + data.stat().st_size
     assert report["parity"]["max_abs"] < 1e-4
     model = load.load_model(toy_model_path)
-    expected = Decoder(model, Tier("full", *TIERS[0].context, offline=True)).decode(speech)
-    assert Decoder(model, TIERS[0], OnnxEncoder(path, TIERS[0])).decode(speech) == expected
+    expected = Decoder(model, Tier("full", *TIERS[0].context, offline=True)).search(speech)
+    assert Decoder(model, TIERS[0], OnnxEncoder(path, TIERS[0])).search(speech) == expected
     weights = bytearray(data.read_bytes())
     weights[1000] ^= 1
     data.write_bytes(weights)
-    for opened in (lambda: OnnxEncoder(path, TIERS[0]), lambda: load_weights(model.encoder, path)):
+    for opened in (
+        lambda: OnnxEncoder(path, TIERS[0]),
+        lambda: quantised_weights.load(model.encoder, path),
+    ):
         with pytest.raises(
             UserError,
             match=r"\.onnx\.data: not the weights that .*\.onnx was written with; make both again",
@@ -293,7 +296,7 @@ def test_an_encoder_with_weights_beside_it_decodes_and_refuses_others(
             opened()
     data.unlink()
     with pytest.raises(UserError, match=r"onnx\.data: no weights that"):
-        load_weights(model.encoder, path)
+        quantised_weights.load(model.encoder, path)
     with pytest.raises(UserError, match="cannot load it"):
         OnnxEncoder(path, TIERS[0])
 

@@ -14,15 +14,17 @@ import pandas as pd
 class Truth:
     """What is planted. Rates in percent, gaps in percentage points."""
 
+    # Arms, and the share of the gap that each has on top of the last one's rate.
+    arms: tuple[tuple[str, float], ...] = (("en", 1.0), ("ml", 0.0))
     amplitude_pp: float = 4.21  # gap at `reference_hours`
     exponent: float = 0.947
     reference_hours: float = 100.0
     hours: tuple[float, ...] = (100.0, 250.0, 500.0, 1000.0, 2500.0)
-    wer_floor: float = 8.0  # WER of the challenger with endless data
+    wer_floor: float = 8.0  # WER of an arm without a share, with endless data
     wer_slope: float = 6.0  # its excess at 100 h, falling with h^-0.4
     tier_gap_pp: tuple[float, ...] = (0.0, 0.0)  # added to the gap at each tier
     tiers: tuple[str, ...] = ("160ms", "560ms")
-    int4_pp: float = 0.5  # cost of 4 bits for both inits
+    int4_pp: float = 0.5  # cost of 4 bits for every arm
     int4_gap_pp: float = 0.0  # what 4 bits add to the gap
     speakers: int = 60
     utterances: int = 15  # a speaker, on average
@@ -43,7 +45,7 @@ def systems(truth: Truth) -> pd.DataFrame:
     for hours in truth.hours:
         base = truth.wer_floor + truth.wer_slope * (hours / 100.0) ** -0.4
         for seed in range(1, truth.seeds + 1):
-            for init, share in (("en", 1.0), ("ml", 0.0)):
+            for arm, share in truth.arms:
                 decodes = [
                     ("full", tier, extra)
                     for tier, extra in zip(truth.tiers, truth.tier_gap_pp, strict=True)
@@ -54,8 +56,8 @@ def systems(truth: Truth) -> pd.DataFrame:
                     quantised = precision == "int4"
                     gap = truth.gap_pp(hours) + extra + truth.int4_gap_pp * quantised
                     wer = base + share * gap + truth.int4_pp * quantised
-                    rows.append((init, hours, seed, precision, tier, wer))
-    return pd.DataFrame(rows, columns=["init", "hours", "seed", "precision", "tier", "wer"])
+                    rows.append((arm, hours, seed, precision, tier, wer))
+    return pd.DataFrame(rows, columns=["arm", "hours", "seed", "precision", "tier", "wer"])
 
 
 def block_counts(
@@ -72,7 +74,7 @@ def block_counts(
     noise = {}
     rates = table.wer.to_numpy() / 100.0
     for place, row in enumerate(table.itertuples()):
-        run = (row.init, row.hours, row.seed)
+        run = (row.arm, row.hours, row.seed)
         noise.setdefault(
             run, random.normal(0.0, truth.seed_sd_pp / 100.0) if truth.seed_sd_pp else 0.0
         )
@@ -94,18 +96,30 @@ def block_counts(
 
 
 def score_table(
-    truth: Truth, random: np.random.Generator, lang: str = "xx", test_set: str = "fleurs"
+    truth: Truth,
+    random: np.random.Generator,
+    lang: str = "xx",
+    test_set: str = "fleurs",
+    training_set: str | None = None,
 ) -> pd.DataFrame:
     """The same study in the columns of a score file, one row per block, for programs that read
-    Parquet."""
+    Parquet.
+
+    Args:
+        truth: what is planted.
+        random: source of everything else.
+        lang, test_set: of the test set.
+        training_set: of the models; None: named as the language.
+    """
     table, errors, words = block_counts(truth, random)
     frames = []
     for place, row in enumerate(table.itertuples()):
         substitutions = errors[place]
         frame = pd.DataFrame(
             {
+                "training_set": training_set or lang,
                 "lang": lang,
-                "init": row.init,
+                "arm": row.arm,
                 "hours": row.hours,
                 "seed": row.seed,
                 "precision": row.precision,
@@ -138,3 +152,45 @@ def score_table(
         )
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+CONTRASTS = {
+    "warm_start": {"baseline": "en", "challenger": "ml"},
+    "adapter": {"baseline": "ml", "challenger": "ml_adapter"},
+}
+"""Those of `several`: the challenger of the second is worse by 0.4 of the first's gap."""
+SEVERAL = Truth(arms=(("en", 1.0), ("ml_adapter", 0.4), ("ml", 0.0)), speakers=150)
+TARGETS = {"it+fr": ["it", "fr"]}
+
+
+def several(random: np.random.Generator) -> dict[str, pd.DataFrame]:
+    """A study of three arms: German, Italian and French with their own models, and one model for
+    Italian and French, with two seeds and fewer budgets; Italian models asked for English, which
+    they forgot.
+
+    Returns:
+        Language of the test set -> its scores.
+    """
+    mixed = dataclasses.replace(
+        SEVERAL, hours=(100.0, 500.0, 2500.0), wer_floor=9.0, seeds=2, seed_sd_pp=0.2
+    )
+    forgotten = dataclasses.replace(SEVERAL, wer_floor=40.0)
+    parts = {lang: [score_table(SEVERAL, random, lang)] for lang in ("de", "it", "fr")}
+    for lang in TARGETS["it+fr"]:
+        parts[lang].append(score_table(mixed, random, lang, training_set="it+fr"))
+    parts["en"] = [score_table(forgotten, random, "en", training_set="it")]
+    return {lang: _same_words(pd.concat(each, ignore_index=True)) for lang, each in parts.items()}
+
+
+def _same_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Planted studies draw their own words; decodes of one test set have the same."""
+    first = table.drop_duplicates("block").set_index("block")
+    wrong = table.substitutions / table.ref_words
+    words = table.block.map(first.ref_words)
+    errors = (wrong * words).round().astype(int)
+    return table.assign(
+        ref_words=words,
+        ref_chars=table.block.map(first.ref_chars),
+        substitutions=errors,
+        char_substitutions=2 * errors,
+    )

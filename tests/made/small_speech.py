@@ -3,11 +3,13 @@ for the training tests."""
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from warmstart.data import cut_lines, tokenizer
-from warmstart.data.corpora import espeak
+from warmstart.data.corpora import open_corpus
+from warmstart.study.stages import filled
 
 CONTEXTS = {
     "contexts": [[70, 13], [70, 6], [70, 1], [70, 0]],
@@ -25,17 +27,21 @@ MODEL = {
     },
     **{"pred_hidden": 32, "joint_hidden": 32},
 }
-SETTINGS = {
-    "model": MODEL,
-    "optimizer": {"name": "adamw", "lr": 1e-3, "encoder_lr_scale": 0.25},
-    "schedule": {"name": "cosine", "warmup_steps": 2},
-    "steps": {"fixed": 12},
-    "batch_duration_s": 8,
-    "bucket_bins_s": [1.5],
-    "checkpoint_every_steps": 4,
-    "validate_every_steps": 100,
-    "log_every_steps": 2,
-}
+SETTINGS = filled(
+    "train",
+    {
+        "model": MODEL,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "encoder_lr_scale": 0.25},
+        "schedule": {"name": "cosine", "warmup_steps": 2},
+        "steps": {"fixed": 12},
+        "batch_duration_s": 8,
+        "bucket_bins_s": [1.5],
+        "checkpoint_every_steps": 4,
+        "validate_every_steps": 100,
+        "log_every_steps": 2,
+    },
+)
+MODEL = SETTINGS["model"]
 CORPUS = {
     "hours": {"train": 0.012, "dev": 0.003},
     "utterances": {"same_voices": 1, "new_voices": 1},
@@ -87,7 +93,7 @@ def manifest(directory: Path, split: str, path: Path) -> Path:
 
 def corpus(directory: Path) -> dict[str, Path]:
     """Paths of train and dev manifests and of a tokenizer."""
-    espeak.synthesize(directory / "it", "it", CORPUS)
+    open_corpus("spoken", "it", {"kind": "synthetic", **CORPUS}).fetch(directory / "it")
     made = {
         split: manifest(directory / "it", split, directory / f"{split}.jsonl.gz")
         for split in ("train", "dev")
@@ -138,6 +144,18 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def donors(tmp_path_factory: pytest.TempPathFactory, speech: dict[str, Path]) -> dict[str, Path]:
     """Two donors with one layer each."""
     return two_donors(tmp_path_factory.mktemp("donors"), speech["tokenizer"])
+
+
+def listener(speech: dict[str, Path]) -> SimpleNamespace:
+    """What the order of data asks of a model: its sample rate, and tensors of cuts."""
+    import sentencepiece
+
+    from warmstart.models.batches import SpeechDataset
+
+    pieces = sentencepiece.SentencePieceProcessor(
+        model_file=str(speech["tokenizer"] / "tokenizer.model")
+    )
+    return SimpleNamespace(sample_rate=16000, dataset=lambda: SpeechDataset(pieces.encode))
 
 
 def rows(run_dir: Path) -> list[dict[str, str]]:

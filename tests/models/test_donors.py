@@ -9,15 +9,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from conftest import Checkout, smoke_config
+from conftest import Checkout
+from made.studies import smoke_config
 from made.toy_model import config as transducer
 from made.toy_model import train_tokenizer
 
 import download_init
 from warmstart.models.fastconformer import build
 from warmstart.models.fastconformer import donor as donor_module
+from warmstart.models.fastconformer.family import Transducer
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.study.stages import filled
 
 # The two public models of the full study, from their cards and configurations:
 # nvidia/nemotron-speech-streaming-en-0.6b and nvidia/nemotron-3.5-asr-streaming-0.6b.
@@ -42,12 +45,22 @@ PUBLIC = {
         "other": {"prompt_kernel.0.weight": (2048, 1152), "prompt_kernel.2.weight": (1024, 2048)},
     },
 }
-STUDY_MODEL = {
-    "contexts": [[70, 13], [70, 1]],
-    "context_probs": [0.5, 0.5],
-    "pred_hidden": 32,
-    "joint_hidden": 32,
-}
+STUDY_MODEL = filled(
+    "train",
+    {
+        "model": {
+            "contexts": [[70, 13], [70, 1]],
+            "context_probs": [0.5, 0.5],
+            "pred_hidden": 32,
+            "joint_hidden": 32,
+        }
+    },
+)["model"]
+
+
+def require_same_kind(inits, model=STUDY_MODEL):
+    """As a study asks, with its block `training.model`."""
+    Transducer().require_same_kind(inits, {"model": {"encoder_dropout": None} | model})
 
 
 @contextmanager
@@ -78,7 +91,7 @@ def public_config(name, **encoder):
     about = PUBLIC[name]
     probabilities = [1 / len(about["contexts"])] * len(about["contexts"])
     config = build.fresh_encoder(
-        {**FULL_SIZE, "contexts": about["contexts"], "context_probs": probabilities}
+        {**STUDY_MODEL, **FULL_SIZE, "contexts": about["contexts"], "context_probs": probabilities}
     )
     config["encoder"] |= encoder
     return config | {"target": about["target"], "joint": {}, "decoder": {}}
@@ -152,9 +165,7 @@ def test_every_tensor_of_a_full_size_donor_arrives(full_size_target, tmp_path, n
 @pytest.mark.slow
 def test_the_public_pair_can_be_compared_and_its_near_misses_cannot(full_size_target, tmp_path):
     one = full_size(tmp_path / "en.nemo", "en", full_size_target)
-    donor_module.require_same_kind(
-        {"en": one, "ml": full_size(tmp_path / "ml.nemo", "ml", full_size_target)}
-    )
+    require_same_kind({"en": one, "ml": full_size(tmp_path / "ml.nemo", "ml", full_size_target)})
     for change, expected in (
         ({"xscaling": True}, r"encoder\.xscaling: False and True"),
         (
@@ -175,8 +186,8 @@ def test_the_public_pair_can_be_compared_and_its_near_misses_cannot(full_size_ta
         with pytest.raises(
             UserError, match=f"inits en and odd cannot be compared fairly.*{expected}"
         ):
-            donor_module.require_same_kind({"en": one, "odd": other})
-    donor_module.require_same_kind({"en": one, "odd": other}, {"encoder_dropout": 0.1})
+            require_same_kind({"en": one, "odd": other})
+    require_same_kind({"en": one, "odd": other}, {"encoder_dropout": 0.1})
 
 
 @pytest.mark.slow
@@ -354,16 +365,16 @@ def test_an_encoder_that_looks_ahead_is_refused_though_both_are_alike(tmp_path, 
         for name in PUBLIC
     }
     with pytest.raises(UserError, match=f"init en: encoder.{expected}"):
-        donor_module.require_same_kind(paths)
+        require_same_kind(paths)
     whole = public_config("en")
     whole["preprocessor"]["normalize"] = "per_feature"  # NeMo's default
     with pytest.raises(
         UserError,
         match=r"init en: preprocessor\.normalize is 'per_feature', the study's models need 'NA'",
     ):
-        donor_module.require_same_kind({"en": write_nemo(tmp_path / "whole.nemo", whole, {})})
+        require_same_kind({"en": write_nemo(tmp_path / "whole.nemo", whole, {})})
     alike = public_config("en", conv_context_size=[8, 0])
-    donor_module.require_same_kind({"en": write_nemo(tmp_path / "causal.nemo", alike, {})})
+    require_same_kind({"en": write_nemo(tmp_path / "causal.nemo", alike, {})})
 
 
 def test_a_missing_xscaling_is_not_a_false_one(tmp_path):
@@ -374,7 +385,7 @@ def test_a_missing_xscaling_is_not_a_false_one(tmp_path):
         "ml": write_nemo(tmp_path / "ml.nemo", public_config("ml"), {}),
     }
     with pytest.raises(UserError, match=r"encoder\.xscaling: True and False"):
-        donor_module.require_same_kind(paths)
+        require_same_kind(paths)
 
 
 def test_dropout_of_the_study_replaces_that_of_the_donors():

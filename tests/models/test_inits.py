@@ -1,7 +1,6 @@
 """Warm starts: every encoder tensor arrives or nothing runs; new modules do not depend on the
 donor."""
 
-import gzip
 import io
 import json
 import shutil
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from made.small_speech import CONTEXTS, MODEL, donor
+from made.small_speech import CONTEXTS, MODEL, SETTINGS, donor
 
 import train
+from warmstart.models.digests import tensors_digest
 from warmstart.models.fastconformer import build
-from warmstart.models.fastconformer.donor import read_config, require_same_kind
+from warmstart.models.fastconformer.donor import read_config
+from warmstart.models.fastconformer.family import Transducer
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
@@ -48,14 +49,12 @@ def rewritten(source, path, change):
 
 def test_every_encoder_tensor_is_the_donors_and_nothing_else_is(donors, speech):
     model = target(donors["en"], speech)
-    before = {name: build.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
+    before = {name: tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
     given = build.encoder_tensors(donors["en"])
     assert build.load_encoder(model, donors["en"]) == len(given) == len(model.encoder.state_dict())
     for name, value in model.encoder.state_dict().items():
         assert torch.equal(value, given[name])
-    assert before == {
-        name: build.tensors_digest(getattr(model, name)) for name in ("decoder", "joint")
-    }
+    assert before == {name: tensors_digest(getattr(model, name)) for name in ("decoder", "joint")}
     assert not torch.equal(
         build.encoder_tensors(donors["ml"])["layers.0.feed_forward1.linear1.weight"],
         given["layers.0.feed_forward1.linear1.weight"],
@@ -71,8 +70,8 @@ def test_new_modules_are_bit_equal_between_inits_and_differ_between_seeds(donors
     ):
         model = target(path, speech, model_seed)
         build.load_encoder(model, path)
-        build.reset_new_modules(model, seed)
-        digests.append((build.tensors_digest(model.decoder), build.tensors_digest(model.joint)))
+        build.reset_new_modules(model, ("decoder", "joint"), seed)
+        digests.append((tensors_digest(model.decoder), tensors_digest(model.joint)))
     assert digests[0] == digests[1]
     assert digests[0][0] != digests[2][0]
     assert digests[0][1] != digests[2][1]
@@ -89,7 +88,7 @@ def test_missing_misshaped_and_surplus_tensors_are_counted_and_named(donors, spe
 
     total = len(build.encoder_tensors(donors["en"]))
     model = target(donors["en"], speech)
-    before = build.tensors_digest(model.encoder)
+    before = tensors_digest(model.encoder)
     for change, expected in (
         (
             misshape,
@@ -110,7 +109,7 @@ def test_missing_misshaped_and_surplus_tensors_are_counted_and_named(donors, spe
     ):
         with pytest.raises(UserError, match=expected):
             build.load_encoder(model, rewritten(donors["en"], tmp_path / "changed.nemo", change))
-    assert build.tensors_digest(model.encoder) == before
+    assert tensors_digest(model.encoder) == before
 
 
 def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
@@ -130,23 +129,17 @@ def test_truncated_and_absent_files_are_user_errors(donors, tmp_path):
 
 
 def test_inits_that_compute_different_things_are_not_compared(donors, speech, tmp_path):
-    require_same_kind({"en": donors["en"], "ml": donors["ml"]})
+    Transducer().require_same_kind({"en": donors["en"], "ml": donors["ml"]}, SETTINGS)
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
     with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
-        require_same_kind({"en": donors["en"], "odd": flipped})
+        Transducer().require_same_kind({"en": donors["en"], "odd": flipped}, SETTINGS)
 
 
 def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, speech, tmp_path):
     flipped = donor(tmp_path / "flipped.nemo", speech["tokenizer"], 1, xscaling=True)
-    cuts = tmp_path / "cuts.jsonl.gz"
-    with gzip.open(cuts, "wt") as stream:
-        stream.write(
-            '{"id": "a", "start": 0, "duration": 1.0, "channel": 0, '
-            '"supervisions": [], "type": "MonoCut"}\n'
-        )
     arguments = [
         "--train-cuts",
-        cuts,
+        speech["train"],
         "--tokenizer",
         speech["tokenizer"],
         "--init",
@@ -155,20 +148,15 @@ def test_a_study_stops_before_training_from_an_encoder_of_another_kind(donors, s
         f"en={donors['en']}",
     ]
     arguments += [
-        "--keys",
-        '{"lang": "it", "init": "odd", "hours": "1", "seed": 1}',
+        "--run",
+        "it/flipped/1h/seed1",
         "--run-dir",
         tmp_path / "run",
     ]
-    settings = {
-        "steps": {"fixed": 1},
-        "batch_duration_s": 4,
-        "schedule": {"name": "cosine", "warmup_steps": 0},
-    }
-    arguments += ["--settings", json.dumps(settings), "--output", tmp_path / "run/model.nemo"]
-    with pytest.raises(UserError, match=r"en and odd .*encoder\.xscaling: False and True"):
+    arguments += ["--settings", json.dumps(SETTINGS), "--output", tmp_path / "run/model.nemo"]
+    with pytest.raises(UserError, match=r"en and flipped .*encoder\.xscaling: False and True"):
         train.main([str(argument) for argument in arguments])
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock", "settings.yaml"}
 
 
 def test_only_encoder_and_preprocessor_settings_come_from_the_donor(donors, speech):
@@ -206,19 +194,20 @@ def test_the_same_model_is_the_same_bytes_whenever_it_is_written(donors, speech,
     """Else `make inits` could never give the file whose digest a configuration has."""
     from nemo.collections.asr.models import EncDecRNNTBPEModel
 
+    from warmstart.models.fastconformer.recogniser import TransducerModel
     from warmstart.training import loop
 
     for name in ("one.nemo", "other.nemo"):
         folder = shutil.copytree(speech["tokenizer"], tmp_path / f"tokenizer of {name}")
-        loop.save(target(donors["en"], {"tokenizer": folder}), tmp_path / name)
+        loop.save(TransducerModel(target(donors["en"], {"tokenizer": folder})), tmp_path / name)
         shutil.rmtree(folder)
     assert (tmp_path / "one.nemo").read_bytes() == (tmp_path / "other.nemo").read_bytes()
-    loop.save(target(donors["en"], speech, seed=6), tmp_path / "third.nemo")
+    loop.save(TransducerModel(target(donors["en"], speech, seed=6)), tmp_path / "third.nemo")
     assert (tmp_path / "one.nemo").read_bytes() != (tmp_path / "third.nemo").read_bytes()
     restored = EncDecRNNTBPEModel.restore_from(str(tmp_path / "one.nemo"), map_location="cpu")
     model = target(donors["en"], speech)
     assert restored.tokenizer.vocab == model.tokenizer.vocab
-    assert build.tensors_digest(restored) == build.tensors_digest(model)
+    assert tensors_digest(restored) == tensors_digest(model)
     # NeMo finds a tokenizer in the archive by the names in its settings.
     with tarfile.open(tmp_path / "one.nemo") as archive:
         [member] = [found for found in archive.getnames() if found.endswith("_tokenizer.model")]

@@ -6,15 +6,18 @@ import subprocess
 import sys
 
 import pytest
-from test_score import TEXT, write_hypotheses, write_manifest
+from made.hypotheses import TEXT, write_hypotheses, write_manifest
 
-import aggregate
 import describe_bundle
 import score
+from warmstart.evidence.analyses.wer import rates_of
+from warmstart.evidence.collected import read_scores, resample
+from warmstart.evidence.settings import Resampling
 from warmstart.run import files, folders
 from warmstart.run.errors import UserError
 
-KEYS = {"lang": "it", "init": "en", "hours": "0.02", "seed": 1}
+KEYS = {"training_set": "it", "arm": "en", "hours": "0.02", "seed": 1}
+KEYS |= {"lang": "it", "init": "en"}  # which `verify` asks for until bundles have the new keys
 INT4 = {"scheme": "k_quant", "bits": 4, "block_size": 32, "accuracy_level": 0}
 STATISTICS = {"replicates": 500, "confidence": 0.9, "seed": 3}
 REFERENCES = ["uno due tre", "quattro cinque", "sei sette", "otto nove dieci", "dodici tredici"]
@@ -70,12 +73,13 @@ def decoded(tmp_path, precision, said=SAID, **keys):
 
 def describe(folder, hypotheses=(), origin=None):
     manifest = write_manifest(folder.parent / "human.jsonl.gz", REFERENCES)
-    settings = {"text": TEXT, "statistics": STATISTICS}
+    settings = {"text": {"it": TEXT, "fr": TEXT}, **STATISTICS}
     scored = [
         "--hypotheses",
         *map(str, hypotheses),
         "--tests",
-        f"human={manifest}",
+        f"it/human={manifest}",
+        f"fr/human={manifest}",
         "--settings",
         json.dumps(settings),
     ]
@@ -90,7 +94,7 @@ def rows(text):
     return [
         dict(zip(heads, line, strict=True))
         for line in lines
-        if len(line) == len(heads) and line[1] == "human"
+        if len(line) == len(heads) and line[2] == "human"
     ]
 
 
@@ -116,10 +120,8 @@ def test_rates_are_those_that_the_study_has_of_this_run(folder, tmp_path):
     score.main(
         [*options, "--hypotheses", *map(str, hypotheses), "--settings", json.dumps({"text": TEXT})]
     )
-    scored = aggregate.resample(aggregate.read_scores([output]), STATISTICS)
-    table = {
-        row["precision"]: row for row in aggregate.wer_rows([scored], STATISTICS["confidence"])
-    }
+    scored = resample(read_scores([output]), Resampling(**STATISTICS))
+    table = {row["precision"]: row for row in rates_of(scored, STATISTICS["confidence"])}
     for row in found:
         for column in ("wer_pct", "wer_low_pct", "wer_high_pct", "cer_pct"):
             assert row[column] == f"{table[row['precision']][column]:.2f}", (
@@ -133,6 +135,29 @@ def test_rates_are_those_that_the_study_has_of_this_run(folder, tmp_path):
     text = describe(folder, [second])
     assert rows(text)[0]["wer_pct"] == "0.00"
     assert "Of this run alone (seed 2)" in text
+
+
+def test_a_model_of_several_languages_has_rates_in_each(folder, tmp_path):
+    change(folder, keys={**KEYS, "training_set": "it+fr"})
+    paths = [
+        decoded(tmp_path / lang, "int4", said, training_set="it+fr", lang=lang)
+        for lang, said in (("it", SAID), ("fr", REFERENCES))
+    ]
+    text = describe(folder, paths)
+    assert text.startswith("# Streaming speech recogniser: it+fr\n")
+    assert "arm `en`, fine-tuned on 0.02 h of `it+fr`" in text
+    assert [(row["lang"], row["wer_pct"]) for row in rows(text)] == [
+        ("it", "25.00"),
+        ("fr", "0.00"),
+    ]
+    other = decoded(tmp_path / "de", "int4", lang="de")
+    with pytest.raises(UserError, match="its language 'de' has no test set or no text"):
+        describe(folder, [other])
+
+
+def test_what_headers_say_stays_inside_its_cell(folder, tmp_path):
+    text = describe(folder, [decoded(tmp_path, "int4", device_name="a | b\n# c")])
+    assert "| a \\| b # c |" in text
 
 
 def test_the_precision_is_named_and_one_that_was_not_scored_is_said(folder, tmp_path):

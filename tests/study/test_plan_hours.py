@@ -1,5 +1,6 @@
 """plan_hours: what a study will take, from the pinned statistics alone."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,28 +10,41 @@ import pytest
 import yaml
 
 import plan_hours
+from warmstart.data.corpora import open_corpus, pinned
 from warmstart.run.errors import UserError
+from warmstart.study import data_plan
+from warmstart.study.config import load_config, validate
+from warmstart.study.grid import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def config(**changes):
-    made = {
-        "corpora": {
-            "mls": {"kind": "mls", "train_split": "train", "format": "opus"},
-            "commonvoice": {"kind": "commonvoice", "train_split": "validated"},
-            "own": {"kind": "local", "train_split": "train", "directory": "x"},
-        },
-        "languages": {
-            "it": {
-                "corpora": {"mls": "italian", "commonvoice": "it", "own": "it"},
-                "training_corpora": ["mls", "commonvoice"],
-                "budgets_hours": [100, 250],
-            }
-        },
+    """The full study with one language and three corpora."""
+    made = load_config(ROOT / "config.yaml")
+    made["corpora"] = {
+        "mls": {"kind": "mls", "train_split": "train", "format": "opus"},
+        "commonvoice": {"kind": "commonvoice", "train_split": "validated"},
+        "own": {"kind": "local", "train_split": "train", "directory": "x"},
     }
-    made["languages"]["it"].update(changes)
+    made["test_sets"] = {"mls": {"corpus": "mls", "split": "test"}}
+    made["languages"] = {
+        "it": {
+            **made["languages"]["it"],
+            "corpora": {"mls": "italian", "commonvoice": "it", "own": "it"},
+            "training_corpora": ["mls", "commonvoice"],
+            "test_sets": ["mls"],
+            "budgets_hours": [100, 250],
+            **changes,
+        }
+    }
     return made
+
+
+def plan(made):
+    made = copy.deepcopy(made)
+    validate(made)
+    return data_plan.plan(Study(made))
 
 
 def line(text, start):
@@ -38,7 +52,7 @@ def line(text, start):
 
 
 def test_hours_disk_and_licences_of_a_language():
-    text = plan_hours.plan(config())
+    text = plan(config())
     # 247.38 h of MLS and 362.9 h of Common Voice, as published.
     assert line(text, "it") == ["it", "247", "363", "610", "100", "250;", "would", "fit:", "500"]
     assert line(text, "mls")[:2] == ["mls", "3.8"]
@@ -52,7 +66,7 @@ def test_a_release_that_is_on_this_machine_is_not_downloaded():
     made = config()
     made["corpora"]["mls"]["source"] = "/data/mls"
     made["corpora"]["commonvoice"]["source"] = "https://mirror.example/cv"
-    text = plan_hours.plan(made)
+    text = plan(made)
     assert line(text, "mls") == ["mls", "0", "taken", "from", "/data/mls"]
     assert line(text, "commonvoice")[1] == "10.4"
 
@@ -63,11 +77,11 @@ def test_what_a_language_says_of_its_corpora_counts():
         "mls": {"code": "italian", "format": "flac"},
         "commonvoice": {"train_split": "train"},
     }
-    text = plan_hours.plan(made)
+    text = plan(made)
     assert line(text, "it")[:4] == ["it", "247", "262", "509"]
     assert line(text, "mls")[:2] == ["mls", "15.0"]
     made["languages"]["it"]["corpora"]["commonvoice"]["source"] = "/data/cv"
-    assert line(plan_hours.plan(made), "commonvoice") == [
+    assert line(plan(made), "commonvoice") == [
         "commonvoice",
         "0",
         "taken",
@@ -77,27 +91,33 @@ def test_what_a_language_says_of_its_corpora_counts():
 
 
 def test_budgets_that_do_not_fit_are_marked():
-    assert "TOO LARGE: 1000" in plan_hours.plan(config(budgets_hours=[100, 1000]))
+    assert "TOO LARGE: 1000" in plan(config(budgets_hours=[100, 1000]))
 
 
 def test_hours_nobody_knows_are_said_to_be_unknown():
-    text = plan_hours.plan(config(training_corpora=["mls", "own"], budgets_hours=[100, 1000]))
+    text = plan(config(training_corpora=["mls", "own"], budgets_hours=[100, 1000]))
     assert line(text, "it")[:4] == ["it", "247", "?", "247"]
     assert "perhaps 1000" in text
 
 
 def replaying(fraction):
     made = config()
-    made["test_sets"] = {"commonvoice": {"corpus": "commonvoice", "split": "test"}}
+    made["test_sets"] |= {"commonvoice": {"corpus": "commonvoice", "split": "test"}}
     made["support_languages"] = {
-        "en": {"corpora": {"mls": "english", "commonvoice": "en"}, "training_corpora": ["mls"]}
+        "en": {
+            "name": "English",
+            "corpora": {"mls": "english", "commonvoice": "en"},
+            "training_corpora": ["mls"],
+            "test_sets": ["commonvoice"],
+            "text": {"alphabet": "abcdefghijklmnopqrstuvwxyz"},
+        }
     }
-    made["training"] = {"replay": {"lang": "en", "fraction": fraction}}
+    made["training"] |= {"replay": {"lang": "en", "fraction": fraction}}
     return made
 
 
 def test_the_replayed_language_is_downloaded_too():
-    text = plan_hours.plan(replaying(0.2))
+    text = plan(replaying(0.2))
     # A fifth of all audio is a quarter of the largest budget, 250 h.
     assert line(text, "en") == ["en", "44660", "-", "44660", "replayed:", "62", "beside", "250"]
     assert line(text, "mls") == ["mls", "654.8", "it", "3.8,", "en", "651.0"]
@@ -106,16 +126,14 @@ def test_the_replayed_language_is_downloaded_too():
     # Nothing of it is trained on, but its test set is scored and guards the pool.
     assert line(text, "commonvoice")[2:] == ["it", f"{sizes[0]},", "en", sizes[1]]
     # 250 * 0.995 / 0.005
-    assert "replayed: 49750 beside 250; TOO LARGE" in plan_hours.plan(replaying(0.995))
+    assert "replayed: 49750 beside 250; TOO LARGE" in plan(replaying(0.995))
 
 
 def test_sizes_agree_with_the_release_statistics():
     statistics = json.loads((ROOT / "workflow" / "data" / "commonvoice-25.json").read_text())
     for code, entry in statistics.items():
-        assert plan_hours.gigabytes({"kind": "commonvoice"}, code, "xx") == (
-            entry["size"] / 1e9,
-            True,
-        )
+        corpus = open_corpus("commonvoice", "xx", {"code": code})
+        assert corpus.gigabytes() == pinned.Size(entry["size"] / 1e9, True)
         assert len(entry["checksum"]) == 64
 
 

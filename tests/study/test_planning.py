@@ -7,14 +7,14 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, Checkout, smoke_config
-from test_replay import replay_config
+from conftest import ROOT, Checkout
+from made.studies import replay_config, smoke_config
 
 import plan_cost
 import plan_study
 from warmstart.study import planning
-from warmstart.study.config import SCHEMA, read_config, validate
-from warmstart.study.grid import Study
+from warmstart.study.config import read_config, validate
+from warmstart.study.grid import Study, TestSet
 from warmstart.study.planning import Cost, Planner
 
 
@@ -42,7 +42,7 @@ def small(**changes):
         "job_start_min": 6,
         "test_hours": 2,
     } | changes
-    validate(config, SCHEMA)
+    validate(config)
     return Study(config)
 
 
@@ -77,13 +77,13 @@ def test_test_sets_of_a_replayed_language_are_as_long_as_in_their_own(tmp_path):
     report = tmp_path / "manifests" / "pretraining" / "en" / "test_same.qc.json"
     report.parent.mkdir(parents=True)
     report.write_text(json.dumps({"kept": {"hours": 3.0}}))
-    assert made.test_audio_h("it", "en_numbers") == 3.0
-    assert made.test_audio_h("it", "same_voices") == 0.04
+    assert made.test_audio_h(TestSet("en", "numbers")) == 3.0
+    assert made.test_audio_h(TestSet("it", "same_voices")) == 0.04
 
 
 def checked_replay():
     config = replay_config()
-    validate(config, SCHEMA)
+    validate(config)
     return config
 
 
@@ -151,6 +151,7 @@ def test_jobs_are_told_apart_by_what_they_make():
     assert (stages.count("decode"), stages.count("subset_budget")) == (2, 2)
 
 
+@pytest.mark.slow
 def test_the_stage_table_has_the_jobs_that_snakemake_would_do(checkout: Checkout, tmp_path):
     copy = checkout.copy(tmp_path / "warmstart")
     copy.write_config(smoke_config())
@@ -166,7 +167,7 @@ def test_the_stage_table_has_the_jobs_that_snakemake_would_do(checkout: Checkout
 
 def test_voxpopuli_is_downloaded_once_for_all_languages():
     config = read_config(str(ROOT / "config.yaml"))
-    validate(config, SCHEMA)
+    validate(config)
     planner = Planner(Study(config))
     outputs = [
         (f"resources/corpora/voxpopuli/{lang}/complete.json", "download_corpus")
@@ -183,16 +184,17 @@ def test_voxpopuli_is_downloaded_once_for_all_languages():
 def test_the_sum_is_the_last_row_whatever_rules_there_are():
     outputs = [
         ("results/new/it.json", "a_new_rule"),
-        ("results/replay/it/0.1h.jsonl.gz", "mix_replay"),
+        ("results/replay/it/0.1h.jsonl.gz", "mix_training_set"),
     ]
     rows = planning.per_stage(Planner(small()), outputs).split("\n\n")[0].splitlines()[2:]
-    assert [row.split()[0] for row in rows] == ["mix_replay", "a_new_rule", "all"]
+    assert [row.split()[0] for row in rows] == ["mix_training_set", "a_new_rule", "all"]
 
 
 def test_nothing_to_do_is_said():
     assert planning.per_stage(Planner(small()), []).startswith("Nothing to be done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["config.yaml", "demo.yaml"])
 def test_every_planner_answers_on_a_fresh_clone_and_claims_nothing(
     checkout: Checkout, tmp_path, config

@@ -12,20 +12,23 @@ from conftest import ROOT
 
 from warmstart.data.corpora import open_corpus
 from warmstart.data.text import normalize
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
+from warmstart.study import checks, paths, slices
 from warmstart.study.config import load_config, validate
 from warmstart.study.config_faults import PATTERNS
-from warmstart.study.grid import Study
-from warmstart.study.published import available_hours, format_hours, licence
-from warmstart.study.tier import Tier
+from warmstart.study.grid import Study, TestSet
+from warmstart.study.hours import format_hours
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 
 def make(config: dict) -> Study:
     config = copy.deepcopy(config)
-    validate(config, SCHEMA)
-    return Study(config, ROOT)
+    validate(config)
+    study = Study(config, ROOT)
+    checks.check(study)
+    return study
 
 
 @pytest.fixture
@@ -35,12 +38,12 @@ def full() -> dict:
 
 def test_full_study_has_the_budgets_that_open_speech_reaches(full):
     study = make(full)
-    # FACTS: only German reaches 2500 h; 5 + 4 + 4 + 3 + 4 + 2 + 2 + 1 budgets, two inits, one seed.
+    # Only German reaches 2500 h: 5 + 4 + 4 + 3 + 4 + 2 + 2 + 1 budgets, two inits, one seed.
     assert [len(study.budgets(lang)) for lang in study.languages] == [5, 4, 4, 3, 4, 2, 2, 1]
     assert len(study.runs()) == 50
     # de: 10 runs x (4 tiers full + 1 tier int4) x 4 test sets; cs: 2 runs x 5 x 3 test sets.
-    assert len(study.hypotheses("de")) == 10 * 5 * 4
-    assert len(study.hypotheses("cs")) == 2 * 5 * 3
+    assert len(paths.hypotheses(study, "de")) == 10 * 5 * 4
+    assert len(paths.hypotheses(study, "cs")) == 2 * 5 * 3
 
 
 def test_lookahead_counts_the_current_frame():
@@ -58,22 +61,11 @@ def test_budgets_stand_in_paths_without_exponent_or_trailing_zeros(hours, text):
 def test_scoring_one_more_test_set_leaves_the_leak_guard_alone(full):
     fewer = copy.deepcopy(full)
     fewer["languages"]["de"]["test_sets"] = ["fleurs"]
-    assert make(fewer).guard_manifests("de") == make(full).guard_manifests("de")
+    assert paths.guard_manifests(make(fewer), "de") == paths.guard_manifests(make(full), "de")
 
 
 def test_a_language_is_guarded_only_against_test_sets_it_has(full):
-    assert list(make(full).guard_manifests("pt")) == ["fleurs", "mls", "commonvoice"]
-
-
-def test_available_hours_are_the_publishers():
-    assert available_hours({"kind": "mls", "train_split": "train"}, "de") == 1966.51
-    assert available_hours({"kind": "mls", "train_split": "train"}, "cs") is None
-    assert (
-        available_hours(
-            {"kind": "synthetic", "train_split": "train", "hours": {"train": 0.4}}, "it"
-        )
-        == 0.4
-    )
+    assert list(paths.guard_manifests(make(full), "pt")) == ["fleurs", "mls", "commonvoice"]
 
 
 def _set(config: dict, path: str, value) -> dict:
@@ -161,7 +153,10 @@ FAULTS = {
     "setting of another kind of corpus": (
         "corpora.mls.segments",
         "vad",
-        ["languages.de.corpora.mls", "segments", "format"],
+        [
+            "'segments' at corpora.mls, a corpus of kind mls (kind voxpopuli has it)",
+            "allowed keys: format, hours, kind",
+        ],
     ),
     "local without a folder": (
         "corpora.mls",
@@ -294,13 +289,13 @@ def test_a_tier_too_short_for_an_export_is_for_full_precision_alone(full):
     full["precisions"]["int4"]["tiers"] = ["560ms", "80ms"]
     with pytest.raises(
         UserError,
-        match=r"precisions.int4.tiers: 80ms has a left context of 1, .* 2 frames or more; .* full",
+        match=r"precisions.int4.tiers: tier 80ms has a left context of 1; .* 2 frames or more",
     ):
         make(full)
 
 
 def test_the_licence_chain_of_a_bundle_is_whole(full):
-    origin = make(full).bundle_origin("de", "ml")
+    origin = slices.bundle_origin(make(full), "de", "ml")
     assert origin["init"]["licence"] == "OpenMDW-1.1"
     assert origin["corpora"]["mls"] == "CC BY 4.0 (Multilingual LibriSpeech, OpenSLR 94)"
     assert set(origin["corpora"]) == set(full["languages"]["de"]["training_corpora"])
@@ -309,16 +304,14 @@ def test_the_licence_chain_of_a_bundle_is_whole(full):
     full["inits"]["scratch"] = {"name": "From scratch", "scratch": "ml"}
     full["bundle"] = None
     study = make(full)
-    assert study.bundle_origin("de", "scratch")["init"]["random"]
-    assert study.bundle_origin("de", "ml")["corpora"]["mls"] == "by contract"
+    assert slices.bundle_origin(study, "de", "scratch")["init"]["random"]
+    assert slices.bundle_origin(study, "de", "ml")["corpora"]["mls"] == "by contract"
     # `make bundle` works without a `bundle:`, with the same default.
     assert (
-        study.bundle_origin("de", "ml")["licence"]
+        slices.bundle_origin(study, "de", "ml")["licence"]
         == origin["licence"]
         == "the licence of the init and the terms of the training corpora"
     )
-    assert licence({"kind": "local"}) is None
-    assert licence({"kind": "local", "licence": "CC0"}) == "CC0"
 
 
 def test_a_headline_on_which_no_language_is_scored_is_refused(full):
@@ -361,9 +354,9 @@ def test_the_real_pool_decides_over_the_statistics(full, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = tmp_path / "results/pools/fr.qc.json"
     report.parent.mkdir(parents=True)
-    report.write_text(
-        '{"total": {"hours": 812.5}, "corpora": {"mls": {}, "voxpopuli": {}, "commonvoice": {}}}'
-    )
+    corpora = {"mls": {}, "voxpopuli": {}, "commonvoice": {}}
+    made = slices.pool(make(full), "fr")
+    report.write_text(json.dumps({"total": {"hours": 812.5}, "corpora": corpora, **made}))
     with pytest.raises(
         UserError, match=r"fr: 1000 h asked, 812.5 h available .*budgets that fit: 100, 250, 500"
     ):
@@ -387,7 +380,7 @@ def test_what_the_dag_imports_needs_no_gpu_stack():
 
 def test_defaults_are_not_shared_between_blocks():
     config = load_config(ROOT / "config.yaml")
-    validate(config, SCHEMA)
+    validate(config)
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     assert schema["$defs"]["init"]["properties"]["seen"]["default"] == []
     config["languages"]["de"]["text"]["examples"].append(1)
@@ -419,7 +412,7 @@ def test_a_pool_of_other_filters_or_letters_is_not_believed(
     monkeypatch.chdir(tmp_path)
     report = tmp_path / "results/pools/fr.qc.json"
     report.parent.mkdir(parents=True)
-    settings = make(full).pool_settings("fr")
+    settings = slices.pool(make(full), "fr")
     settings["filters"]["max_drop_fraction"] = 0.25
     corpora = {"mls": {}, "voxpopuli": {}, "commonvoice": {}}
     report.write_text(json.dumps({"total": {"hours": 211}, "corpora": corpora, **settings}))
@@ -480,11 +473,11 @@ def test_a_language_may_train_on_a_split_of_its_own(full):
     full["languages"]["es"]["budgets_hours"] = [1500]
     study = make(full)
     assert (
-        study.training_manifests("es")["commonvoice"]
+        paths.training_manifests(study, "es")["commonvoice"]
         == "results/manifests/commonvoice/es/train.jsonl.gz"
     )
     assert (
-        study.training_manifests("de")["commonvoice"]
+        paths.training_manifests(study, "de")["commonvoice"]
         == "results/manifests/commonvoice/de/validated.jsonl.gz"
     )
 
@@ -496,7 +489,7 @@ def test_a_folder_may_be_named_after_the_corpus_code(full):
         "directory": "/data/{lang}/{code}",
     }
     full["languages"]["de"]["corpora"]["own"] = "de-AT"
-    settings = make(full).corpus_settings("own", "de")
+    settings = slices.corpus(make(full), "own", "de")
     assert open_corpus("own", "de", settings).folder(ROOT) == Path("/data/de/de-AT")
 
 
@@ -509,36 +502,36 @@ def test_a_noisy_test_set_is_a_manifest_of_its_own_and_guards_nothing(full):
     }
     study = make(full)
     assert (
-        study.test_manifest("de", "fleurs+noise10db")
+        paths.test_manifest(study, TestSet("de", "fleurs+noise10db"))
         == "results/manifests/fleurs/de/test+noise10db.jsonl.gz"
     )
-    assert "fleurs+noise10db" not in study.guard_manifests("de")
+    assert "fleurs+noise10db" not in paths.guard_manifests(study, "de")
 
 
 def test_a_digest_pinned_later_is_compared_with_the_file_that_is_here(full, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     full["inits"]["en"]["hf"]["sha256"] = "a" * 64
     study = make(full)
-    study.check_digests()  # nothing fetched yet: the download compares
+    checks.inits.check_digests(study)  # nothing fetched yet: the download compares
     here = tmp_path / "resources/inits/en.json"
     here.parent.mkdir(parents=True)
     here.write_text(f'{{"sha256": "{"a" * 64}"}}')
-    study.check_digests()
+    checks.inits.check_digests(study)
     here.write_text(f'{{"sha256": "{"b" * 64}"}}')
     with pytest.raises(
         UserError,
         match=r"inits\.en: sha256 is a{64}, but resources/inits/en\.nemo has b{64}; correct",
     ):
-        study.check_digests()
+        checks.inits.check_digests(study)
     # Pinning is no part of what is fetched, so it makes nothing stale.
-    assert study.init_source("en") == {
+    assert slices.init_source(study, "en") == {
         key: full["inits"]["en"]["hf"][key] for key in ("repo", "revision", "file")
     }
 
 
 def test_two_releases_of_a_publisher_have_the_same_speakers(full):
     assert (
-        make(full).speakers_of("fr") == {}
+        slices.speakers_of(make(full), "fr") == {}
     )  # every corpus numbers its own people: no setting that would make pools stale
     full["corpora"]["commonvoice17"] = {
         **full["corpora"]["commonvoice"],
@@ -553,12 +546,12 @@ def test_two_releases_of_a_publisher_have_the_same_speakers(full):
     full["corpora"]["own"] = {"kind": "local", "train_split": "train", "directory": "own"}
     full["languages"]["fr"]["corpora"] |= {"commonvoice17": "fr", "librispeech": "fr", "own": "fr"}
     study = make(full)
-    assert study.speakers_of("fr") == {"commonvoice17": "commonvoice", "librispeech": "mls"}
-    assert study.pool_settings("fr")["speakers_of"] == study.speakers_of("fr")
-    assert "speakers_of" not in study.corpus_settings(
-        "librispeech", "fr"
+    assert slices.speakers_of(study, "fr") == {"commonvoice17": "commonvoice", "librispeech": "mls"}
+    assert slices.pool(study, "fr")["speakers_of"] == slices.speakers_of(study, "fr")
+    assert "speakers_of" not in slices.corpus(
+        study, "librispeech", "fr"
     )  # manifests do not depend on it
-    assert study.speakers_of("de") == {}
+    assert slices.speakers_of(study, "de") == {}
 
 
 def test_settings_of_a_corpus_are_those_of_one_language(full):
@@ -575,12 +568,12 @@ def test_settings_of_a_corpus_are_those_of_one_language(full):
         "max_drop_fraction": 0.5,
     }
     study = make(full)
-    assert study.corpus_settings("commonvoice", "de")["dataset_ids"] == {"de": "d1"}
-    assert study.corpus_settings("studio", "de") == {
+    assert slices.corpus(study, "commonvoice", "de")["dataset_ids"] == {"de": "d1"}
+    assert slices.corpus(study, "studio", "de") == {
         "kind": "local",
         "source": None,
         "directory": "/data/de/de-DE",
         "code": "de-DE",
         "block": "sentence",
     }
-    assert study.manifest_limit("studio", "de") == 0.5
+    assert slices.manifest_limit(study, "studio", "de") == 0.5

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from made.small_speech import SETTINGS
+from made.small_speech import SETTINGS, listener
 
 import train
 from warmstart.run import files
@@ -35,17 +35,10 @@ def noise(tmp_path_factory):
 
 
 def loaders(speech, settings, start=(0, 0), seed=1):
-    """NeMo's loader and our sampler without a model: neither looks at one beyond its tokenizer."""
-    from types import SimpleNamespace
-
-    from nemo.collections.common.tokenizers import SentencePieceTokenizer
-
+    """Loader and sampler without a model."""
     from warmstart.training import order
 
-    model = SimpleNamespace(
-        tokenizer=SentencePieceTokenizer(model_path=str(speech["tokenizer"] / "tokenizer.model"))
-    )
-    loader, sampler = order.dataloader(model, speech["train"], SETTINGS | settings, seed)
+    loader, sampler = order.dataloader(listener(speech), speech["train"], SETTINGS | settings, seed)
     sampler.start = start
     return loader, sampler
 
@@ -98,7 +91,7 @@ def test_a_slowed_cut_sounds_longer_and_lower(speech):
     cut = cut.with_id("tone")
     cut.recording.num_samples, cut.recording.duration, cut.start, cut.duration = 32000, 2.0, 0, 2.0
     cut.supervisions[0].start, cut.supervisions[0].duration = 0, 2.0
-    augmentation = Augmentation(1, [0.9])
+    augmentation = Augmentation(1, 16000, [0.9])
     samples = augmentation._change_speed(cut).load_audio()[0]
     assert len(samples) == pytest.approx(32000 / 0.9, abs=2)
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
@@ -148,12 +141,14 @@ def test_joined_and_replayed_cuts_are_treated_as_others(speech, noise):
     tracks = [{"cut": pieces[0], "type": "MonoCut", "offset": 0.0}]
     tracks += [{"cut": pieces[1] | {"supervisions": []}, "type": "MonoCut", "offset": offset}]
     plain = MixedCut.from_dict({"id": "joined", "tracks": tracks})
-    augmentation = Augmentation(1, [0.9], {"manifest": noise, "snr_db": [3, 3], "probability": 1.0})
+    augmentation = Augmentation(
+        1, 16000, [0.9], {"manifest": noise, "snr_db": [3, 3], "probability": 1.0}
+    )
     slowed = augmentation._change_speed(plain)
     noisy = augmentation._noisy(slowed)
     assert noisy.id == "joined"
     assert noisy.duration == slowed.duration == pytest.approx(plain.duration / 0.9, abs=1e-3)
-    assert mixing.language(noisy) == mixing.language(slowed) == "en"
+    assert mixing.replayed_language(noisy) == mixing.replayed_language(slowed) == "en"
     assert [one.text for one in noisy.supervisions] == [one.text for one in plain.supervisions]
     difference = noisy.load_audio()[0].astype(float) - slowed.load_audio()[0]
     cut_at = int(pieces[0]["duration"] / 0.9 * 16000)
@@ -200,7 +195,7 @@ def test_hours_count_the_budget_once_and_what_was_heard_as_heard(speech, donors,
                 "--init",
                 str(donors["en"]),
             ),
-            *("--keys", '{"lang": "it", "init": "en", "hours": "0.012", "seed": 1}'),
+            *("--run", "it/en/0.012h/seed1"),
             *(
                 "--settings",
                 json.dumps(settings),

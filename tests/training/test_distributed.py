@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from made.programs import Program
-from made.small_speech import SETTINGS, rows
+from made.small_speech import SETTINGS, listener, rows
 
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -23,15 +23,10 @@ TWO = SETTINGS | {"devices": 2, "log_every_steps": 1}
 
 def dealt(speech, rank, world, steps, start=(0, 0), first_step=0):
     """What one process of `world` gets: a record of each step."""
-    from nemo.collections.common.tokenizers import SentencePieceTokenizer
-
     from warmstart.training import order
 
-    model = SimpleNamespace(
-        tokenizer=SentencePieceTokenizer(model_path=str(speech["tokenizer"] / "tokenizer.model"))
-    )
     ranks = SimpleNamespace(rank=rank, world=world)
-    _, sampler = order.dataloader(model, speech["train"], SETTINGS, seed=1, ranks=ranks)
+    _, sampler = order.dataloader(listener(speech), speech["train"], SETTINGS, seed=1, ranks=ranks)
     sampler.start, sampler.first_step = start, first_step
     for _ in zip(range(steps), sampler, strict=False):
         pass
@@ -40,9 +35,10 @@ def dealt(speech, rank, world, steps, start=(0, 0), first_step=0):
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_each_cut_of_an_epoch_is_seen_by_exactly_one_process(speech, world):
-    from warmstart.training.order import manifest_totals
+    from warmstart.data import mixing
 
-    count, hours, _ = manifest_totals(speech["train"])
+    totals = mixing.totals(speech["train"])
+    count, hours = totals.cuts, totals.hours
     alone = dealt(speech, 0, 1, 40)
     batches = [
         max(record["index"] for record in alone if record["epoch"] == epoch) for epoch in range(3)
@@ -82,17 +78,16 @@ def test_the_batches_of_a_step_are_of_like_length(speech):
 
 
 def arguments(speech, init, run_dir):
-    keys = {"lang": "it", "init": "en", "hours": "0.012", "seed": 1}
     return [
         *(
             "--train-cuts",
             str(speech["train"]),
             "--dev-cuts",
-            str(speech["dev"]),
+            f"it={speech['dev']}",
             "--tokenizer",
             str(speech["tokenizer"]),
         ),
-        *("--init", str(init), "--keys", json.dumps(keys), "--settings", json.dumps(TWO)),
+        *("--init", str(init), "--run", "it/en/0.012h/seed1", "--settings", json.dumps(TWO)),
         *(
             "--run-dir",
             str(run_dir),
@@ -143,13 +138,13 @@ def test_two_processes_train_one_model_and_go_on_after_a_signal_to_one_of_them(
 ):
     import torch
 
-    from warmstart.training.order import manifest_totals
+    from warmstart.data import mixing
 
     init, whole, cut = donors["en"], tmp_path / "whole", tmp_path / "cut"
     programs = as_srun_starts_them(speech, init, whole)
     assert [program.wait() for program in programs] == [0, 0], programs[0].said + programs[1].said
     record = files.read_json(whole / "run.json")
-    _, hours, _ = manifest_totals(speech["train"])
+    hours = mixing.totals(speech["train"]).hours
     heard_s = sum(step["budget_s"] for rank in (0, 1) for step in dealt(speech, rank, 2, 12))
     assert record["hours_seen"] == pytest.approx(heard_s / 3600, abs=1e-6)
     assert record["hours_seen"] > 2 * hours
@@ -182,10 +177,10 @@ def test_tasks_that_no_run_of_these_settings_has_are_refused(monkeypatch):
         UserError,
         match="is 2 processes, but srun started 4; start with `srun --nodes=1 --ntasks-per-node=2`",
     ):
-        Ranks({"devices": 2}).environment()
+        Ranks(2).environment()
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     with pytest.raises(UserError, match="is 8 processes, but srun started 1"):
-        Ranks({"devices": 4, "num_nodes": 2}).environment()
+        Ranks(4, 2).environment()
 
 
 @pytest.mark.parametrize(
@@ -201,9 +196,11 @@ def test_tasks_that_no_run_of_these_settings_has_are_refused(monkeypatch):
     ],
 )
 def test_devices_that_do_not_fit_the_job_stop_the_dry_run(training, gpus, says):
+    def check(train_gpus, devices=1, num_nodes=1):
+        block = {"devices": devices, "num_nodes": num_nodes}
+        recipe._check_devices({"training": block, "resources": {"train_gpus": train_gpus}})
+
     with pytest.raises(UserError, match=says):
-        recipe._check_devices({"training": training, "resources": {"train_gpus": gpus}})
-    recipe._check_devices(
-        {"training": {"devices": 4, "num_nodes": 2}, "resources": {"train_gpus": 8}}
-    )
-    recipe._check_devices({"training": {"devices": 2}, "resources": {"train_gpus": 0}})
+        check(gpus, **training)
+    check(8, devices=4, num_nodes=2)
+    check(0, devices=2)

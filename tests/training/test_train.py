@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made.programs import Program, memory_limit
-from made.small_speech import SETTINGS, rows
+from made.small_speech import SETTINGS, listener, rows
 
+from warmstart.data import mixing
 from warmstart.models.fastconformer.donor import read_config
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -26,10 +27,10 @@ pytestmark = pytest.mark.slow
 
 
 def arguments(speech, init, run_dir, settings=None, hours="0.012"):
-    keys = {"lang": "it", "init": "en", "hours": hours, "seed": 1}
     return [
-        *("--train-cuts", str(speech["train"]), "--dev-cuts", str(speech["dev"])),
-        *("--tokenizer", str(speech["tokenizer"]), "--init", str(init), "--keys", json.dumps(keys)),
+        *("--train-cuts", str(speech["train"]), "--dev-cuts", f"it={speech['dev']}"),
+        *("--tokenizer", str(speech["tokenizer"]), "--init", str(init)),
+        *("--run", f"it/en/{hours}h/seed1"),
         *("--settings", json.dumps(SETTINGS | (settings or {})), "--run-dir", str(run_dir)),
         *("--output", str(run_dir / "model.nemo"), "--log", str(run_dir / "log.txt")),
     ]
@@ -78,9 +79,8 @@ def checkpoints(run_dir):
 
 
 def test_record_and_curve_agree_with_the_cuts(finished, speech, donors):
-    from warmstart.training.order import manifest_totals
-
-    cuts, hours, _ = manifest_totals(speech["train"])
+    totals = mixing.totals(speech["train"])
+    cuts, hours = totals.cuts, totals.hours
     record, curve = files.read_json(finished / "run.json"), rows(finished)
     assert [int(row["step"]) for row in curve] == [2, 4, 6, 8, 10, 12]
     assert record["cuts"] == cuts
@@ -279,18 +279,13 @@ def test_two_inits_start_from_the_same_new_modules(finished, speech, donors, tmp
 
 
 def test_every_epoch_sees_every_cut_once_and_a_position_continues_it(speech, donors):
-    from nemo.collections.asr.models import EncDecRNNTBPEModel
-    from omegaconf import OmegaConf
-
-    from warmstart.models.fastconformer import build
+    from warmstart.models import open_family
     from warmstart.training import order
 
-    orders = []
+    family, orders = open_family("fastconformer_rnnt"), []
     for init, start, first in (("en", (0, 0), 0), ("ml", (0, 0), 0), ("en", (1, 3), 0)):
-        config = build.transducer_config(
-            read_config(donors[init]), SETTINGS["model"], speech["tokenizer"]
-        )
-        model = EncDecRNNTBPEModel(cfg=OmegaConf.create(config))
+        donor = family.read_donor(donors[init])
+        model = family.build(donor, SETTINGS, tokenizer=speech["tokenizer"], seed=1, steps=9)
         _, sampler = order.dataloader(model, speech["train"], SETTINGS, seed=1)
         sampler.start, sampler.first_step = start, first
         seen, batches = [], iter(sampler)
@@ -299,7 +294,7 @@ def test_every_epoch_sees_every_cut_once_and_a_position_continues_it(speech, don
             record = sampler.recent[len(seen)]
             seen.append((record["epoch"], record["index"], tuple(record["ids"])))
         orders.append(seen)
-    count, _, _ = order.manifest_totals(speech["train"])
+    count = mixing.totals(speech["train"]).cuts
     for epoch in (0, 1):
         ids = Counter(cut for number, _, cuts in orders[0] if number == epoch for cut in cuts)
         assert len(ids) == count
@@ -315,14 +310,9 @@ def test_batches_of_an_epoch_hold_each_cut_once_also_from_a_position_on_and_with
 ):
     """The audio that arrives, not what was recorded: lengths tell the cuts apart, of which each has
     its own here."""
-    from nemo.collections.common.tokenizers import SentencePieceTokenizer
-
     from warmstart.data import cut_lines
     from warmstart.training import order
 
-    model = SimpleNamespace(
-        tokenizer=SentencePieceTokenizer(model_path=str(speech["tokenizer"] / "tokenizer.model"))
-    )
     lengths = {
         cut["id"]: round(cut_lines.duration_s(cut) * 16000)
         for cut in cut_lines.read(speech["train"])
@@ -330,7 +320,7 @@ def test_batches_of_an_epoch_hold_each_cut_once_also_from_a_position_on_and_with
 
     def arriving(position, first_step, steps):
         loader, sampler = order.dataloader(
-            model, speech["train"], SETTINGS | {"num_workers": workers}, seed=1
+            listener(speech), speech["train"], SETTINGS | {"num_workers": workers}, seed=1
         )
         sampler.start, sampler.first_step = position, first_step
         got = []
@@ -360,9 +350,10 @@ def test_padding_share_is_what_a_hand_makes_of_it(speech, tmp_path):
         6 / 3600,
         9,
         1,
-        {"log_every_steps": 2},
+        {"log_every_steps": 2, "validate_every_steps": 100},
         None,
-        Ranks({}),
+        Ranks(),
+        16000,
     )
     trainer = SimpleNamespace(
         optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])], global_step=0
@@ -409,11 +400,11 @@ def test_steps_follow_from_the_budget(settings, hours, expected):
 def test_an_epoch_is_as_long_as_what_is_heard_in_it():
     from warmstart.study.run_length import heard_hours
 
-    assert heard_hours(90, {}) == 90
+    assert heard_hours(90) == 90
     # A tenth of all is replayed: 90 h of the budget and 10 h of the other; at 0.8 and 1.25 of their
     # speed 125 and 80 h.
-    assert heard_hours(90, {"replay": {"lang": "en", "fraction": 0.1}}) == pytest.approx(100)
-    assert heard_hours(100, {"speed_perturb": [0.8, 1.25]}) == pytest.approx(102.5)
+    assert heard_hours(90, replayed=0.1) == pytest.approx(100)
+    assert heard_hours(100, speeds=[0.8, 1.25]) == pytest.approx(102.5)
 
 
 def test_steps_need_exactly_one_way():

@@ -5,10 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
+import room_for_environment as room
 import yaml
 from conftest import ROOT
+
+import warmstart
 
 
 def pins(path: str) -> dict[str, str]:
@@ -33,6 +37,35 @@ def test_the_development_lock_does_not_contradict_the_other():
     lock, development = pins("requirements.lock"), pins("requirements-dev.lock")
     assert all(lock[name] == version for name, version in development.items() if name in lock)
     assert pins("requirements-dev.in").items() <= development.items()
+
+
+def test_the_hooks_before_a_commit_have_the_pins_of_make_lint():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    asked = [
+        pin.split("==")
+        for source in hooks["repos"]
+        for hook in source["hooks"]
+        for pin in hook["additional_dependencies"]
+    ]
+    development = pins("requirements-dev.lock")
+    assert {"ruff", "snakefmt", "codespell"} <= {name for name, _ in asked}
+    assert [
+        (name, version) for name, version in asked if development.get(name, version) != version
+    ] == []
+
+
+def test_one_version_number_stands_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == warmstart.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d\S*)", changes, re.MULTILINE)
+    assert released[0] == warmstart.__version__
+
+
+def test_a_run_says_which_version_trained_it():
+    from warmstart.training import record
+
+    assert record.versions()["warmstart"] == warmstart.__version__
 
 
 def test_the_conda_environment_has_the_same_pins():
@@ -68,36 +101,58 @@ def test_a_dry_run_accepts_software_from(checkout, method):
 
 
 @pytest.mark.parametrize(
-    ("mounts", "free_gb", "told"),
+    ("mounts", "free_gb", "missing"),
     [
-        (("/", "/"), (11, 11), None),
-        (("/", "/"), (7.3, 7.3), "takes 10.0 GB more of the disk at /, where 7.3 GB are free"),
-        (("/", "/tmp"), (7, 4), None),
-        (("/", "/tmp"), (7, 1), "takes 3.5 GB more of the disk at /tmp, where 1.0 GB are free"),
-        (("/", "/tmp"), (2, 4), "takes 6.5 GB more of the disk at /, where 2.0 GB are free"),
+        (("/", "/"), (11, 11), []),
+        (("/", "/"), (7.3, 7.3), [("/", 10.0, 7.3)]),
+        (("/", "/tmp"), (7, 4), []),
+        (("/", "/tmp"), (7, 1), [("/tmp", 3.5, 1)]),
+        (("/", "/tmp"), (2, 1), [("/", 6.5, 2), ("/tmp", 3.5, 1)]),
     ],
 )
-def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, mounts, free_gb, told):
-    """`df` and `pip` are programs that say what is given here; make and its recipe are real."""
-    lines = [
-        f"/dev/vda 1 1 {int(free * 2**20)} 1% {mount}"
-        for mount, free in zip(mounts, free_gb, strict=True)
+def test_room_is_counted_for_each_disk(mounts, free_gb, missing):
+    disks = [
+        room.Disk(len(mount), mount, free) for mount, free in zip(mounts, free_gb, strict=True)
     ]
-    said = {"programs/df": "\n".join(["Filesystem ...", *lines]), ".venv/bin/pip": "pip was called"}
-    for name, text in said.items():
-        program = tmp_path / name
-        program.parent.mkdir(parents=True)
-        program.write_text(f"#!/bin/sh\ncat <<'end'\n{text}\nend\n")
-        program.chmod(0o755)
+    assert room.shortages(list(zip(disks, (6.5, 3.5), strict=True))) == missing
+
+
+def test_what_is_installed_already_is_not_asked_for_again(tmp_path):
+    assert room.size_gb(tmp_path / ".venv") == 0
+    (tmp_path / ".venv/lib").mkdir(parents=True)
+    (tmp_path / ".venv/lib/module").write_bytes(os.urandom(2**20))
+    assert room.size_gb(tmp_path / ".venv") == pytest.approx(2**-10, rel=0.05)
+    assert room.disk_of(tmp_path / ".venv") == room.disk_of(tmp_path / "not made yet")
+
+
+@pytest.mark.parametrize("wheels_gb", ["0", "1e9"])
+def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, wheels_gb):
+    """make and its recipe are real; the wheels take nothing, or more than any disk has; `pip` only
+    says that it was called."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    program = (ROOT / "tools/room_for_environment.py").read_text(encoding="utf-8")
+    program = program.replace("ENVIRONMENT_GB = 6.5", "ENVIRONMENT_GB = 0")
+    program = program.replace("WHEELS_GB = 3.5", f"WHEELS_GB = {wheels_gb}")
+    for folder in ("tools", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tools/room_for_environment.py").write_text(program)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    (tmp_path / ".venv/bin/pip").write_text("#!/bin/sh\necho pip was called\n")
+    (tmp_path / ".venv/bin/pip").chmod(0o755)
     (tmp_path / "requirements.lock").touch()
     (tmp_path / ".venv/.python").touch()
-    command = ["make", "-f", ROOT / "Makefile", "VENV=.venv", ".venv/.installed"]
-    environment = os.environ | {"PATH": f"{tmp_path / 'programs'}:{os.environ['PATH']}"}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["make", "VENV=.venv", ".venv/.installed"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ("pip was called" in done.stdout) is (done.returncode == 0) is (told is None)
-    assert told is None or told in done.stderr
+    full = wheels_gb != "0"
+    assert (done.returncode != 0) is full
+    assert ("pip was called" in done.stdout) is not full
+    assert ("takes 1000000000.0 GB more of the disk at" in done.stderr) is full
+    assert ("make VENV=/folder/venv .venv/.installed" in done.stderr) is full
 
 
 def test_no_tracked_file_names_a_registry():

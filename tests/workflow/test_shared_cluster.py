@@ -7,7 +7,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, smoke_config
+from conftest import Checkout
+from made.studies import smoke_config
 
 pytestmark = pytest.mark.slow
 

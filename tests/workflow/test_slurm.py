@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Checkout, smoke_config
+from conftest import Checkout
 from made.cluster import HERE, PROFILE, SMALL, Cluster, running_slurm, with_profile, workflow
+from made.studies import smoke_config
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, smoke_config
+from conftest import Checkout
 from made.cluster import SMALL, Cluster, with_profile, workflow
+from made.studies import smoke_config
 
 pytestmark = pytest.mark.slow
 

@@ -198,7 +198,7 @@ def test_the_readme_of_the_bundle_has_the_rates_of_the_study(smoke):
         encoding="utf-8"
     )
     with open(smoke.folder / "results/tables/wer.csv", encoding="utf-8", newline="") as stream:
-        wanted = {"lang": "it", "init": "ml", "hours": "0.02", "tier": "560ms"}
+        wanted = {"lang": "it", "arm": "ml", "hours": "0.02", "tier": "560ms"}
         rows = [row for row in csv.DictReader(stream) if wanted.items() <= row.items()]
     table = {(row["precision"], row["test_set"]): row for row in rows}
     found = [
@@ -207,7 +207,7 @@ def test_the_readme_of_the_bundle_has_the_rates_of_the_study(smoke):
         if re.match(r"\| (int4|full) ", line)
     ]
     assert [row[0] for row in found] == ["int4"] * 3 + ["full"] * 3
-    for precision, test_set, _, words, wer, *_ in found:
+    for precision, _, test_set, _, words, wer, *_ in found:
         of_study = table[precision, test_set]
         assert (words, wer) == (of_study["words"], f"{float(of_study['wer_pct']):.2f}")
 

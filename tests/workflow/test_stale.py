@@ -7,7 +7,9 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout
 
+from warmstart.run import files
 from warmstart.study import recipe
+from warmstart.study.versions import VERSIONS as VERSION_OF
 
 pytestmark = pytest.mark.slow
 
@@ -300,6 +302,39 @@ def test_a_comment_in_the_training_program_trains_nothing(study):
     assert study.planned() == {}
 
 
+VERSIONS = "workflow/scripts/warmstart/study/versions.py"
+
+
+@pytest.mark.parametrize(
+    ("stage", "follow"),
+    [
+        ("decode", {"decode_it"}),
+        ("quantize", {"quantize", "decode_it", "build_bundle"}),
+        ("train", {"train", "quantize", "decode_it", "build_bundle"}),
+    ],
+)
+def test_a_raised_version_runs_exactly_its_stage_and_what_follows(study, stage, follow):
+    number = VERSION_OF[stage]
+    edit(study, VERSIONS, f'"{stage}": {number},', f'"{stage}": {number + 1},')
+    jobs = study.planned()
+    assert set(jobs) & HEAVY == follow & HEAVY
+    assert {"score", "aggregate", "plot", "build_report"} <= set(jobs)
+
+
+def test_a_raised_version_of_decoding_decodes_again(study):
+    """The program believes no hypotheses of another version, though models and settings are as
+    they were."""
+    one = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
+    header = (study.folder / one).with_suffix(".json")
+    before, number = files.read_json(header), VERSION_OF["decode"]
+    edit(study, VERSIONS, f'"decode": {number},', f'"decode": {number + 1},')
+    study.snakemake("--cores", "1", "--workflow-profile", "profiles/demo", one)
+    after = files.read_json(header)
+    assert (before["version"], after["version"]) == (number, number + 1)
+    assert before["compute_s"] != after["compute_s"]
+    assert study.planned(one) == {}
+
+
 def test_what_decides_a_model_is_no_pace():
     pace = {
         "num_workers": 2,
@@ -307,18 +342,19 @@ def test_what_decides_a_model_is_no_pace():
         "checkpoint_every_steps": 2,
         "validate_every_steps": 3,
     }
-    plain = {**pace, "gradient_clip": 1.0, "average_last": 0}
+    model = {"gradient_clip": 1.0, "early_stop": None}
+    plain = {**pace, **model, "average_last": 0}
     assert recipe.pace(plain) == pace
     assert (
         recipe.of_model(plain)
         == recipe.of_steps(plain) | {"average_last": 0}
-        == {"gradient_clip": 1.0, "average_last": 0}
+        == {**model, "average_last": 0}
     )
     # Which weights are averaged, and where a run ends.
     averaged = recipe.of_model(plain | {"average_last": 2})
-    assert averaged == {"gradient_clip": 1.0, "average_last": 2, "checkpoint_every_steps": 2}
+    assert averaged == {**model, "average_last": 2, "checkpoint_every_steps": 2}
     ended = recipe.of_steps(plain | {"early_stop": {"patience": 2}})
-    assert ended == {"gradient_clip": 1.0, "early_stop": {"patience": 2}, "validate_every_steps": 3}
+    assert ended == model | {"early_stop": {"patience": 2}, "validate_every_steps": 3}
 
 
 def test_another_learning_rate_trains_everything_and_keeps_the_data(study):

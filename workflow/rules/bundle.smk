@@ -1,13 +1,15 @@
 """Deployable bundles: streaming ONNX encoder, decoder, joiner and tokens that sherpa-onnx loads as
 they are.
 
-in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test manifests
-out   results/bundles/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/
+in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test
+      manifests
+out   results/bundles/{run}/{precision}/{tier}/
 
 Beyond 2 GB the encoder's weights lie in encoder.onnx.data, which is no output, because a smaller
-one has none."""
+one has none.
+"""
 
-BUNDLE = f"results/bundles/{grid.RUN}/{{precision}}/{{tier}}"
+BUNDLE = f"results/bundles/{RUN}/{{precision}}/{{tier}}"
 BUNDLE_FILES = [
     "encoder.onnx",
     "decoder.onnx",
@@ -20,16 +22,14 @@ BUNDLE_FILES = [
 
 rule build_bundle:
     input:
-        model=f"results/runs/{grid.RUN}/model.nemo",
-        example=lambda wildcards: STUDY.test_manifest(
-            wildcards.lang, STUDY.test_sets(wildcards.lang)[0]
-        ),
+        model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
+        example=example_cuts,
     output:
         files=[f"{BUNDLE}/{name}" for name in BUNDLE_FILES],
     log:
-        f"logs/build_bundle/{grid.RUN}/{{precision}}/{{tier}}.log",
+        f"logs/build_bundle/{RUN}/{{precision}}/{{tier}}.log",
     benchmark:
-        f"results/benchmarks/build_bundle/{grid.RUN}/{{precision}}/{{tier}}.tsv"
+        f"results/benchmarks/build_bundle/{RUN}/{{precision}}/{{tier}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -37,17 +37,18 @@ rule build_bundle:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("build_bundle"),
-        recipe=5,
-        run=run_keys,
+        version=(VERSIONS["build_bundle"], VERSIONS["quantize"]),
+        family=FAMILY,
         tier=lambda wildcards: TIERS[wildcards.tier],
-        settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
+        settings=lambda wildcards: SCHEMES[wildcards.precision],
         directory=lambda wildcards, output: str(Path(output.files[0]).parent),
     message:
-        "Bundle {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
+        f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
     shell:
-        "python {params.program:q} --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
-        " --keys {params.run:q} --settings {params.settings:q} --example-cuts {input.example:q}"
-        " --output-dir {params.directory:q} --log {log:q}"
+        f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
+        " --family {params.family:q} --tier {params.tier}"
+        " --precision {wildcards.precision} --settings {params.settings:q}"
+        " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
 
 
 # Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates
@@ -57,15 +58,15 @@ rule describe_bundle:
     input:
         about=f"{BUNDLE}/bundle.json",
         hypotheses=bundle_hypotheses,
-        headers=lambda wildcards: [header(path) for path in bundle_hypotheses(wildcards)],
-        tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
+        headers=lambda wildcards: [paths.header(path) for path in bundle_hypotheses(wildcards)],
+        tests=lambda wildcards: list(paths.test_manifests(STUDY, wildcards.training_set).values()),
         code=code("describe_bundle"),
     output:
         page=f"{BUNDLE}/README.md",
     log:
-        f"logs/describe_bundle/{grid.RUN}/{{precision}}/{{tier}}.log",
+        f"logs/describe_bundle/{RUN}/{{precision}}/{{tier}}.log",
     benchmark:
-        f"results/benchmarks/describe_bundle/{grid.RUN}/{{precision}}/{{tier}}.tsv"
+        f"results/benchmarks/describe_bundle/{RUN}/{{precision}}/{{tier}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -73,12 +74,15 @@ rule describe_bundle:
         mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
-        tests=lambda wildcards: TEST_ARGUMENTS[wildcards.lang],
-        settings=lambda wildcards: as_json(STUDY.bundle_settings(wildcards.lang)),
-        origin=lambda wildcards: as_json(STUDY.bundle_origin(wildcards.lang, wildcards.init)),
+        tests=lambda wildcards: decode_arguments(wildcards.training_set),
+        settings=lambda wildcards: settings("bundle", slices.bundle(STUDY, wildcards.training_set)),
+        origin=lambda wildcards: settings(
+            "origin", slices.bundle_origin(STUDY, wildcards.training_set, wildcards.arm)
+        ),
         directory=lambda wildcards, output: str(Path(output.page).parent),
     message:
-        "README of the bundle of {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
+        f"README of the bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
     shell:
-        "python {params.program:q} --bundle {params.directory:q} --hypotheses {input.hypotheses:q} --tests {params.tests:q}"
-        " --settings {params.settings:q} --origin {params.origin:q} --log {log:q}"
+        "python {params.program:q} --bundle {params.directory:q} --hypotheses {input.hypotheses:q}"
+        " --tests {params.tests:q} --settings {params.settings:q} --origin {params.origin:q}"
+        " --log {log:q}"

@@ -9,14 +9,16 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
-from warmstart.data.corpora import open_corpus
+from warmstart import models
 from warmstart.data.text import check_examples
-from warmstart.models.fastconformer import donor as donors
 from warmstart.run import slurm_jobs
 from warmstart.run.errors import UserError
 from warmstart.run.imports import code_of
-from warmstart.study import grid
-from warmstart.study.config import refuse_duplicates, validate
+from warmstart.study import bundles, checks, paths, slices, stages
+from warmstart.study import config as study_config
+from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study
+from warmstart.study.settings_files import SettingsFiles
+from warmstart.study.versions import VERSIONS
 
 # Programs run by the interpreter that runs Snakemake, activated or not; `--sdm conda` puts its own
 # in front.
@@ -40,11 +42,12 @@ if "SLURM_JOB_ID" in os.environ:
 
 try:
     for path in workflow.configfiles:
-        refuse_duplicates(path)
-    validate(config, BASE / "workflow" / "schemas" / "config.schema.yaml")
-    STUDY = grid.Study(config, os.path.relpath(BASE))
-    donors.require_same_kind(STUDY.inits_at_hand(), config["training"]["model"])
-    STUDY.check_digests()
+        study_config.refuse_duplicates(path)
+    study_config.validate(config)
+    STUDY = Study(config, os.path.relpath(BASE))
+    checks.check(STUDY)
+    checks.arms.check_donors(STUDY)
+    checks.inits.check_digests(STUDY)
     for lang in [*STUDY.languages, *config["support_languages"]]:
         check_examples(lang, {**STUDY.language(lang)["text"], **STUDY.text(lang)})
 except UserError as error:
@@ -56,6 +59,8 @@ wildcard_constraints:
     corpus=r"[a-z][a-z0-9_]*",
     lang=r"[a-z]{2,3}",
     split=r"[a-z][a-z0-9_]*",
+    training_set=r"[a-z][a-z0-9_+]*",
+    arm=r"[a-z][a-z0-9_]*",
     init=r"[a-z][a-z0-9_]*",
     hours=r"[0-9]+(\.[0-9]+)?",
     seed=r"[0-9]+",
@@ -65,12 +70,52 @@ wildcard_constraints:
     snr_db=r"-?[0-9]+",
 
 
-def code(name):
-    """A program and what it imports, as inputs: cheap rules run again when an idea they use is edited (`shell:` tracks no code).
+# The folder levels that all artefacts of a run share.
+RUN = Run.PATTERN
+# The same in commands and messages.
+THIS_RUN = RUN.replace("{", "{wildcards.")
 
-    Training, download and decode rules do not list theirs: they carry a `recipe` number, raised by whoever changes what they make.
+# A tier as an argument of a program.
+TIERS = {name: tier.as_text() for name, tier in STUDY.tiers.items()}
+
+# The family of a job's arm; a plain value where there is one, because a function costs every job of
+# a dry run.
+FAMILIES = {name: arm.family for name, arm in STUDY.arms.items()}
+FAMILY = (
+    next(iter(FAMILIES.values()))
+    if len(set(FAMILIES.values())) == 1
+    else lambda wildcards: FAMILIES[wildcards.arm]
+)
+
+# What the file of a donor ends with -> donors.
+DONORS = {}
+for init in STUDY.donors():
+    DONORS.setdefault(paths.donor_suffix(STUDY, init), []).append(init)
+
+# File of a model -> arms whose family writes it.
+MODEL_FILES = {}
+for arm in STUDY.arms.values():
+    MODEL_FILES.setdefault(arm.kind.model_file, []).append(arm.name)
+
+# Settings reach programs as files that are named by their content. A job's own Snakemake writes at
+# once; the one that plans writes when it starts, because a dry run writes nothing (but for
+# `make show`).
+LIVE = not workflow.is_main_process or "WARMSTART_WRITE_SETTINGS" in os.environ
+SETTINGS = SettingsFiles(live=LIVE)
+# In the order of the configuration: the first contrast is the headline, and figures show languages,
+# arms and tiers in their order.
+ORDERED = SettingsFiles(live=LIVE, in_order=True)
+
+
+def code(name, *loaded):
+    """A program and what it imports, as inputs: cheap rules run again when an idea they use is
+    edited, because `shell:` tracks no code.
+
+    `loaded` are modules that it loads by name. Training, download and decode rules do not list
+    theirs: they carry a version (`warmstart.study.versions`), raised by whoever changes what they
+    make.
     """
-    return code_of(program(name))
+    return code_of(program(name), *loaded)
 
 
 def program(name):
@@ -78,13 +123,27 @@ def program(name):
     return f"{PROGRAMS}/{name}.py"
 
 
-def as_json(value):
-    """A slice of the configuration as one argument of a program; `:q` in the shell line quotes it."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+def settings(stage, value):
+    """The file of a stage's settings, as its program takes it."""
+    return f"@{SETTINGS.path(stage, stages.canonical(stage, value))}"
 
 
-# A tier as an argument of a program.
-TIERS = {name: as_json(tier.as_json()) for name, tier in STUDY.tiers.items()}
+def ordered(stage, value):
+    """The file of a stage's settings whose order counts."""
+    return f"@{ORDERED.path(stage, stages.canonical(stage, value))}"
+
+
+def run_of(wildcards):
+    """The run that a job belongs to."""
+    return Run(wildcards.training_set, wildcards.arm, wildcards.hours, int(wildcards.seed))
+
+
+def unwatched(function):
+    """A parameter whose edits make nothing stale.
+
+    Snakemake does not compare parameters that follow from a job's outputs.
+    """
+    return lambda wildcards, output: function(wildcards)
 
 
 def named(paths):
@@ -92,13 +151,15 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
-# Test sets that a language is scored on, with their manifests, and the same as arguments of
-# programs.
-TESTS = {
-    lang: {name: STUDY.test_manifest(lang, name) for name in STUDY.test_sets(lang)}
-    for lang in STUDY.languages
-}
-TEST_ARGUMENTS = {lang: named(tests) for lang, tests in TESTS.items()}
+def tests_in(lang):
+    """Name -> CutSet, of the test sets in a language that some run is scored on."""
+    found = {
+        test.name: paths.test_manifest(STUDY, test)
+        for name in STUDY.decoded_sets
+        for test in STUDY.test_sets(name)
+        if test.lang == lang
+    }
+    return found
 
 
 def shown(category, path, caption, **labels):
@@ -109,13 +170,9 @@ def shown(category, path, caption, **labels):
     )
 
 
-def header(hypotheses):
-    """The header beside a hypothesis file."""
-    return hypotheses.removesuffix("l")
-
-
 def listed(name):
-    """The file that names the files of `name`, for programs that take more of them than a command line holds."""
+    """The file that names the files of `name`, for programs that take more of them than a command
+    line holds."""
     return f"results/lists/{name}.txt"
 
 
@@ -125,68 +182,45 @@ def write_names(paths, output, log):
     Path(log).write_text(f"{len(paths)} names\n", encoding="utf-8")
 
 
-def bundle_hypotheses(wildcards):
-    """What the README of a bundle has its rates from."""
-    return STUDY.bundle_hypotheses(**wildcards)
-
-
-def run_keys(wildcards):
-    """Keys of the run that a job belongs to."""
-    return as_json(
-        {
-            "lang": wildcards.lang,
-            "init": wildcards.init,
-            "hours": wildcards.hours,
-            "seed": int(wildcards.seed),
-        }
-    )
-
-
-def tokenizer_tests(wildcards):
-    """Test sets whose characters a tokenizer should be able to write."""
-    replayed = {
-        name: STUDY.test_manifest(wildcards.lang, name) for name in STUDY.replayed_test_sets()
-    }
-    return STUDY.guard_manifests(wildcards.lang) | replayed
-
-
 def more(base):
-    """What a job is given: `base`, and half of it more with every retry. What ran out of memory or time once would do so again."""
+    """What a job is given: `base`, and half of it more with every retry.
+
+    What ran out of memory or time once would do so again.
+    """
     return lambda wildcards, attempt: base * (attempt + 1) // 2
 
 
 # A training on several nodes is started by srun inside its job, a task for each device; on one node
 # by the program itself.
-SEVERAL_NODES = config["training"].get("num_nodes", 1) > 1
+SEVERAL_NODES = config["training"]["num_nodes"] > 1
 
 
 def training_tasks():
-    """What Snakemake's Slurm plugin needs to know of a training on several nodes (`mpi`: the job calls srun itself)."""
+    """What Snakemake's Slurm plugin needs to know of a training on several nodes (`mpi`: the job
+    calls srun itself)."""
     if not SEVERAL_NODES:
         return {}
-    return {
-        "mpi": "srun",
-        "nodes": config["training"]["num_nodes"],
-        "tasks_per_node": config["training"]["devices"],
-    }
+    nodes, devices = config["training"]["num_nodes"], config["training"]["devices"]
+    return {"mpi": "srun", "nodes": nodes, "tasks_per_node": devices}
 
 
 def training_launcher():
     """What stands before the training program's command."""
-    devices = config["training"].get("devices", 1)
+    devices = config["training"]["devices"]
     return f"srun --ntasks-per-node={devices} --kill-on-bad-exit=1 " if SEVERAL_NODES else ""
 
 
-def zero_shot(lang, wildcards):
+def zero_shot(training_set, wildcards):
     """Arguments of a decode without fine-tuning."""
-    if wildcards.hours != grid.ZERO_SHOT:
+    if wildcards.hours != ZERO_SHOT:
         return []
-    prompt = STUDY.zero_shot_prompt(lang, wildcards.init)
+    prompt = slices.zero_shot_prompt(STUDY, training_set, STUDY.arms[wildcards.arm].init)
     return ["--zero-shot", *(["--prompt", prompt] if prompt else [])]
 
 
 def by_precision(values):
-    """A directive whose value depends on the precision; plain where all are alike, because a function costs every job of a dry run."""
+    """A directive whose value depends on the precision; plain where all are alike, because a
+    function costs every job of a dry run."""
     first, *others = values.values()
     return (
         first
@@ -196,39 +230,63 @@ def by_precision(values):
 
 
 def corpus_index(wildcards):
-    """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests stale."""
-    settings = STUDY.corpus_settings(wildcards.corpus, wildcards.lang)
-    # Readers of downloads are not asked: theirs never change, and importing them costs a dry run
-    # time.
-    if settings["kind"] not in ("local", "granary") or "directory" not in settings:
-        return []
-    return open_corpus(wildcards.corpus, wildcards.lang, settings).tables()
+    """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests
+    stale."""
+    return slices.reader(STUDY, wildcards.corpus, wildcards.lang).inputs()
 
 
 def manifest_limit(wildcards):
     """Argument for the share of unusable recordings that stops a manifest."""
-    limit = STUDY.manifest_limit(wildcards.corpus, wildcards.lang)
+    limit = slices.manifest_limit(STUDY, wildcards.corpus, wildcards.lang)
     return [] if limit is None else ["--max-drop-fraction", str(limit)]
+
+
+def mixture_parts(wildcards):
+    """Language -> the budget that it gives to a mixture."""
+    parts = STUDY.training_set(wildcards.training_set).parts(wildcards.hours)
+    return {lang: paths.budget(lang, hours) for lang, hours in parts.items()}
+
+
+def replayed(wildcards):
+    """What is replayed in a training set, or None."""
+    return STUDY.training_set(wildcards.training_set).replay
+
+
+def tokenizer_pools(wildcards):
+    """Language -> pool, of what a tokenizer is made of."""
+    heard = STUDY.training_set(wildcards.training_set).heard()
+    return {lang: paths.pool(lang) for lang in heard}
 
 
 def pretraining_cuts(wildcards):
     """lang -> CutSet for one init's pretraining."""
     recipe = config["inits"][wildcards.init]["pretrain"]
     return {
-        lang: STUDY.manifest(recipe["corpus"], lang, recipe["split"])
+        lang: paths.manifest(recipe["corpus"], lang, recipe["split"])
         for lang in recipe["languages"]
     }
 
 
 def init_source(wildcards):
-    """What an init is made from on this machine: a given file, or the checkpoint that its recipe makes."""
-    settings = config["inits"][wildcards.init]
-    if "path" in settings:
-        return STUDY.source_path(settings["path"])
-    return f"resources/pretrained/{wildcards.init}.nemo" if "pretrain" in settings else []
+    """What an init is made from on this machine: a given file, or the checkpoint that its recipe
+    makes."""
+    block = config["inits"][wildcards.init]
+    if "path" in block:
+        return STUDY.source_path(block["path"])
+    return rules.pretrain_init.output.model.format(**wildcards) if "pretrain" in block else []
 
 
 OWNER = Path("results/study.json")
+
+
+def bundle_hypotheses(wildcards):
+    """What the README of a bundle has its rates from."""
+    return bundles.hypotheses(STUDY, run_of(wildcards), wildcards.precision, wildcards.tier)
+
+
+def example_cuts(wildcards):
+    """The test set that a bundle's example is from."""
+    return paths.test_manifest(STUDY, STUDY.test_sets(wildcards.training_set)[0])
 
 
 def other_study():
@@ -239,8 +297,9 @@ def other_study():
     ):
         return None
     return (
-        f"results/ and resources/ here belong to the study {name!r}, not to {config['study']['name']!r}: move both folders away (the"
-        f" demo's are removed by `make clean`), or run this study in a folder of its own with --directory FOLDER"
+        f"results/ and resources/ here belong to the study {name!r}, not to "
+        f"{config['study']['name']!r}: move both folders away (the demo's are removed by "
+        "`make clean`), or run this study in a folder of its own with --directory FOLDER"
     )
 
 
@@ -254,6 +313,7 @@ onstart:
     # A folder holds one study: the demo must not overwrite the pools of a study that has trained
     # for a week, nor lend it its inits. Planners look and print, and claim no folder.
     asked = set(workflow.dag_settings.targets)
+    PLANNED.write()
     if not asked or asked - PLANNERS:
         if other := other_study():
             raise WorkflowError(other)
@@ -261,8 +321,11 @@ onstart:
         if left := slurm_jobs.jobs_in(Path.cwd()):
             numbers = " ".join(job.split()[0] for job in left)
             raise WorkflowError(
-                f"Slurm still has jobs of an earlier Snakemake in this folder: {', '.join(left)}. Wait until they have finished, or"
-                f" stop them (`scancel {numbers}`; trainings go on from their last checkpoint), and start again"
+                f"Slurm still has jobs of an earlier Snakemake in this folder: {', '.join(left)}. "
+                f"Wait until they have finished, or stop them (`scancel {numbers}`; trainings go "
+                "on from their last checkpoint), and start again"
             )
         OWNER.parent.mkdir(exist_ok=True)
         OWNER.write_text(json.dumps(config["study"]) + "\n")
+        SETTINGS.write()
+        ORDERED.write()

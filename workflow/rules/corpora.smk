@@ -1,7 +1,8 @@
 """Raw releases: downloaded or made, verified, never modified.
 
 in    nothing, or the index of a local corpus
-out   resources/corpora/{corpus}/{lang}/complete.json   files and digests; only its presence says that the folder is whole
+out   resources/corpora/{corpus}/{lang}/complete.json   files and digests; only its presence says
+      that the folder is whole
 """
 
 
@@ -21,13 +22,16 @@ rule download_corpus:
         download=1,
     params:
         program=program("download_corpus"),
-        recipe=1,
-        settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
+        version=VERSIONS["download_corpus"],
+        settings=lambda wildcards: settings(
+            "corpus", slices.corpus(STUDY, wildcards.corpus, wildcards.lang)
+        ),
         # A parameter, not an output: what was fetched before a connection broke survives the failed
         # job.
         directory=lambda wildcards, output: str(Path(output.complete).parent),
     message:
         "Fetch {wildcards.corpus}, {wildcards.lang}"
     shell:
-        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang} --settings {params.settings:q}"
-        " --directory {params.directory:q} --output {output.complete:q} --log {log:q}"
+        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang}"
+        " --settings {params.settings:q} --directory {params.directory:q}"
+        " --output {output.complete:q} --log {log:q}"

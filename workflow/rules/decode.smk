@@ -1,61 +1,96 @@
-"""Hypotheses of a run at one precision and tier, for all test sets of its language.
+"""Hypotheses of a run at one precision and tier, for all test sets of its training set.
 
-in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), or an init for 0 hours; test manifests
-out   results/hypotheses/{lang}/{init}/{hours}h/seed{seed}/{precision}/{tier}/{test_set}.jsonl, .json
+in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), or an init for 0
+      hours; test manifests
+out   results/hypotheses/{run}/{precision}/{tier}/{test_set}.jsonl, .json
 
 One job decodes all test sets, because loading the model costs more than decoding one. Which test
-sets there are depends on the language, and outputs cannot depend on a wildcard: hence one rule a
-language, all from one template. The outputs are `update`d: a job finds the hypotheses that are
-still current and leaves them alone, so a new test set is decoded without the old ones."""
-
-HYPOTHESES = "results/hypotheses/{lang}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}/{test_set}.{ending}"
-QUANTIZED_ENCODER = f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onnx"
-
+sets there are depends on the training set, and outputs cannot depend on a wildcard: hence one rule
+a training set, all from one template. The outputs are `update`d: a job finds the hypotheses that
+are still current and leaves them alone, so a new test set is decoded without the old ones.
+"""
 
 DECODING = {
-    precision: as_json(STUDY.decoding_settings(precision)) for precision in config["precisions"]
+    precision: settings("decode", slices.decoding(STUDY, precision))
+    for precision in config["precisions"]
 }
-DECODE_GPUS = {precision: STUDY.decode_gpus(precision) for precision in config["precisions"]}
+DECODE_GPUS = {
+    precision: slices.decode_gpus(STUDY, precision) for precision in config["precisions"]
+}
 
 
-for LANG in STUDY.languages:
+def run_pattern(training_set):
+    """`RUN` of one training set, the other keys still wildcards."""
+    return RUN.replace("{training_set}", training_set)
+
+
+def hypothesis_files(training_set):
+    """Patterns of the hypothesis files of one decode."""
+    run = run_pattern(training_set)
+    return [
+        paths.hypothesis(run, "{precision}", "{tier}", slug)
+        for slug in paths.test_manifests(STUDY, training_set)
+    ]
+
+
+def decoded_model(training_set):
+    """The model behind hypotheses; a pattern where no init is decoded as it is, because a function
+    costs every job of a dry run."""
+    if not STUDY.zero_shot_runs(training_set) and len(MODEL_FILES) == 1:
+        return f"results/runs/{run_pattern(training_set)}/{next(iter(MODEL_FILES))}"
+    return lambda wildcards: paths.model(
+        STUDY, Run(training_set, wildcards.arm, wildcards.hours, int(wildcards.seed))
+    )
+
+
+def decode_tests(training_set):
+    """CutSets that a decode waits for.
+
+    Those that it is not scored on too (the pools need them anyway): one that is taken out of the
+    scores decodes nothing again.
+    """
+    one = STUDY.training_set(training_set)
+    guarded = [
+        path for lang in one.languages for path in paths.guard_manifests(STUDY, lang).values()
+    ]
+    return list(dict.fromkeys([*guarded, *paths.test_manifests(STUDY, training_set).values()]))
+
+
+def decode_arguments(training_set):
+    """LANG/TEST_SET=CUTSET, of every test set of a training set."""
+    return [
+        f"{test.lang}/{test.name}={paths.test_manifest(STUDY, test)}"
+        for test in STUDY.test_sets(training_set)
+    ]
+
+
+TEST_ARGUMENTS = {name: decode_arguments(name) for name in STUDY.decoded_sets}
+TEST_NAMES = {
+    name: [f"{test.lang}/{test.name}" for test in STUDY.test_sets(name)]
+    for name in STUDY.decoded_sets
+}
+
+
+for NAME in STUDY.decoded_sets:
 
     rule:
         name:
-            f"decode_{LANG}"
+            f"decode_{NAME.replace('+', '_')}"
         input:
-            model=(
-                (
-                    lambda wildcards, lang=LANG: STUDY.decoded_model(
-                        lang, wildcards.init, wildcards.hours, wildcards.seed
-                    )
-                )
-                if STUDY.zero_shot_runs(LANG)
-                else f"results/runs/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/model.nemo"
-            ),
-            encoder=lambda wildcards, lang=LANG: (
+            model=decoded_model(NAME),
+            encoder=lambda wildcards, run=run_pattern(NAME): (
                 []
-                if wildcards.precision == grid.FULL
-                else QUANTIZED_ENCODER.format(lang=lang, **wildcards)
+                if wildcards.precision == FULL
+                else paths.encoder(run, wildcards.precision, wildcards.tier).format(**wildcards)
             ),
-            # Those it is not scored on too (the pool needs them anyway): one taken out of the
-            # scores decodes nothing again.
-            tests=list(
-                dict.fromkeys([*STUDY.guard_manifests(LANG).values(), *TESTS[LANG].values()])
-            ),
+            tests=decode_tests(NAME),
         output:
-            hypotheses=[
-                update(HYPOTHESES.format(lang=LANG, test_set=name, ending="jsonl"))
-                for name in STUDY.test_sets(LANG)
-            ],
-            headers=[
-                update(HYPOTHESES.format(lang=LANG, test_set=name, ending="json"))
-                for name in STUDY.test_sets(LANG)
-            ],
+            hypotheses=[update(path) for path in hypothesis_files(NAME)],
+            headers=[update(paths.header(path)) for path in hypothesis_files(NAME)],
         log:
-            f"logs/decode/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}.log",
+            f"logs/decode/{run_pattern(NAME)}/{{precision}}/{{tier}}.log",
         benchmark:
-            f"results/benchmarks/decode/{LANG}/{{init}}/{{hours}}h/seed{{seed}}/{{precision}}/{{tier}}.tsv"
+            f"results/benchmarks/decode/{run_pattern(NAME)}/{{precision}}/{{tier}}.tsv"
         conda:
             ENVIRONMENT
         threads: config["decoding"]["threads"]
@@ -64,23 +99,28 @@ for LANG in STUDY.languages:
             mem_mb=more(config["resources"]["decode_mem_mb"]),
         params:
             program=program("decode"),
-            recipe=4,
-            # Values where values do, functions where they must, and no message: on these jobs a dry
-            # run spends its time.
-            run=f'{{"hours": "{{hours}}", "init": "{{init}}", "lang": "{LANG}", "precision": "{{precision}}", "seed": {{seed}}}}',
+            version=VERSIONS["decode"],
+            family=FAMILY,
+            # Values where values do, because on these jobs a dry run spends its time; no message
+            # for the same reason.
             tier=lambda wildcards: TIERS[wildcards.tier],
-            # As functions of `output` these are not compared: what is missing is decoded, what is
-            # there is left alone.
-            tests=lambda wildcards, output, lang=LANG: TEST_ARGUMENTS[lang],
-            outputs=lambda wildcards, output, lang=LANG: named(
-                dict(zip(TESTS[lang], output.hypotheses))
+            # Here and not in the command: Snakemake runs a command's Python at the end of this file,
+            # when NAME is the last one.
+            run=run_pattern(NAME),
+            # Not compared: what is missing is decoded, what is there is left alone.
+            tests=lambda wildcards, output, name=NAME: TEST_ARGUMENTS[name],
+            outputs=lambda wildcards, output, name=NAME: named(
+                dict(zip(TEST_NAMES[name], output.hypotheses))
             ),
             zero_shot=(
-                (lambda wildcards, lang=LANG: zero_shot(lang, wildcards))
-                if STUDY.zero_shot_runs(LANG)
+                (lambda wildcards, name=NAME: zero_shot(name, wildcards))
+                if STUDY.zero_shot_runs(NAME)
                 else []
             ),
             settings=by_precision(DECODING),
         shell:
-            "python {params.program:q} --model {input.model:q} --encoder {input.encoder:q} {params.zero_shot:q} --keys {params.run:q} --tier {params.tier:q}"
-            " --cuts {params.tests:q} --output {params.outputs:q} --settings {params.settings:q} --log {log:q}"
+            "python {params.program:q} --version {params.version} --family {params.family:q}"
+            " --run {params.run} --model {input.model:q} --encoder {input.encoder:q}"
+            " {params.zero_shot:q} --precision {wildcards.precision} --tier {params.tier}"
+            " --cuts {params.tests:q} --output {params.outputs:q}"
+            " --settings {params.settings:q} --log {log:q}"

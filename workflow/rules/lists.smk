@@ -7,11 +7,12 @@ out   results/lists/{name}.txt   one path a line; programs take it as @FILE
 
 RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
 LISTS = {
-    **{f"hypotheses_{lang}": lambda lang=lang: STUDY.hypotheses(lang) for lang in STUDY.languages},
-    "headers": lambda: [
-        header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)
-    ],
-    "quantized": STUDY.quantize_reports,
+    **{
+        f"hypotheses_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang)
+        for lang in STUDY.scored_languages
+    },
+    "headers": lambda: [paths.header(path) for path in paths.hypotheses(STUDY)],
+    "quantized": lambda: paths.quantize_reports(STUDY),
     "curves": lambda: [f"{path}/train.csv" for path in RUN_PATHS],
     "runs": lambda: [f"{path}/run.json" for path in RUN_PATHS],
 }

@@ -26,17 +26,20 @@ rule prepare_manifest:
         runtime=more(720),
     params:
         program=program("prepare_manifest"),
-        recipe=3,
-        settings=lambda wildcards: as_json(STUDY.corpus_settings(wildcards.corpus, wildcards.lang)),
+        version=VERSIONS["prepare_manifest"],
+        settings=lambda wildcards: settings(
+            "corpus", slices.corpus(STUDY, wildcards.corpus, wildcards.lang)
+        ),
         # As a function of `input` it is no reason to make manifests anew: it only stops the job.
         limit=lambda wildcards, input: manifest_limit(wildcards),
         directory=lambda wildcards, input: str(Path(input.complete).parent),
     message:
         "Manifest of {wildcards.corpus}, {wildcards.lang}, {wildcards.split}"
     shell:
-        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang} --split {wildcards.split}"
-        " --settings {params.settings:q} --directory {params.directory:q} --output {output.cuts:q} --report {output.report:q}"
-        " {params.limit} --threads {threads} --log {log:q}"
+        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang}"
+        " --split {wildcards.split} --settings {params.settings:q}"
+        " --directory {params.directory:q} --output {output.cuts:q}"
+        " --report {output.report:q} {params.limit} --threads {threads} --log {log:q}"
 
 
 rule prepare_noise:
@@ -53,14 +56,15 @@ rule prepare_noise:
     threads: 1
     params:
         program=program("prepare_noise"),
-        recipe=1,
+        version=VERSIONS["prepare_noise"],
         directory=lambda wildcards: STUDY.source_path(config["noise"]["directory"]),
         seed=lambda wildcards: config["noise"]["seed"],
     message:
-        "Noise under {wildcards.corpus}, {wildcards.lang}, {wildcards.split} at {wildcards.snr_db} dB"
+        "Noise under {wildcards.corpus}, {wildcards.lang}, {wildcards.split}:"
+        " {wildcards.snr_db} dB"
     shell:
-        "python {params.program:q} --directory {params.directory:q} --cuts {input.cuts:q} --snr-db {wildcards.snr_db}"
-        " --seed {params.seed} --output {output.cuts:q} --log {log:q}"
+        "python {params.program:q} --directory {params.directory:q} --cuts {input.cuts:q}"
+        " --snr-db {wildcards.snr_db} --seed {params.seed} --output {output.cuts:q} --log {log:q}"
 
 
 rule prepare_noise_training:
@@ -75,11 +79,12 @@ rule prepare_noise_training:
     threads: 1
     params:
         program=program("prepare_noise"),
-        recipe=1,
+        version=VERSIONS["prepare_noise"],
         directory=lambda wildcards: STUDY.source_path(
             config["noise"]["training"].get("directory", config["noise"]["directory"])
         ),
     message:
         "Noise for training"
     shell:
-        "python {params.program:q} --directory {params.directory:q} --output {output.cuts:q} --log {log:q}"
+        "python {params.program:q} --directory {params.directory:q} --output {output.cuts:q}"
+        " --log {log:q}"

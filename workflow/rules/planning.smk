@@ -9,14 +9,17 @@ out   nothing: `snakemake --cores 1 hours` prints each time it is asked (and lea
 
 PLANNERS = {"hours", "cost", "plan"}
 
+# In the order of the file, which the tables keep.
+PLANNED = SettingsFiles("logs/planned", live=not workflow.is_main_process, in_order=True)
+PLANNED_CONFIG = PLANNED.path("config", config)
+
 
 rule hours:
     log:
         "logs/hours.log",
     params:
         program=program("plan_hours"),
-        # In the order of the file, which the tables keep.
-        config=lambda wildcards: json.dumps(config, ensure_ascii=False),
+        config=PLANNED_CONFIG,
     message:
         "Hours, budgets, disk and licences"
     shell:
@@ -28,8 +31,7 @@ rule cost:
         "logs/cost.log",
     params:
         program=program("plan_cost"),
-        # In the order of the file, which the tables keep.
-        config=lambda wildcards: json.dumps(config, ensure_ascii=False),
+        config=PLANNED_CONFIG,
     message:
         "Cost of each run"
     shell:
@@ -51,5 +53,6 @@ rule plan:
         "Expected gap of a language that is not in the study"
     shell:
         "python {params.program:q} --tables results/tables --hours {params.hours} --published"
-        " --test-set {params.settings[headline_test_set]:q} --tier {params.settings[reference_tier]:q}"
+        " --test-set {params.settings[headline_test_set]:q}"
+        " --tier {params.settings[reference_tier]:q}"
         " --confidence {params.settings[confidence]} 2>&1 | tee {log:q}"

@@ -1,16 +1,16 @@
-"""Every usable training cut of a language in budget order, and the nested budgets cut from it.
+"""What runs are trained on: pools, the nested budgets cut from them, and mixtures.
 
 in    results/manifests/...   training splits, and all test splits for the leak guard
-out   results/pools/{lang}.jsonl.gz, .qc.json
+out   results/pools/{lang}.jsonl.gz, .qc.json   every usable cut of a language, in budget order
       results/budgets/{lang}/{hours}h.jsonl.gz, .json
-      results/replay/{lang}/{hours}h.jsonl.gz, .json   with training.replay only
+      results/mixtures/{training_set}/{hours}h.jsonl.gz, .json
 """
 
 
 rule build_pool:
     input:
-        training=lambda wildcards: list(STUDY.training_manifests(wildcards.lang).values()),
-        tests=lambda wildcards: list(STUDY.guard_manifests(wildcards.lang).values()),
+        training=lambda wildcards: list(paths.training_manifests(STUDY, wildcards.lang).values()),
+        tests=lambda wildcards: list(paths.guard_manifests(STUDY, wildcards.lang).values()),
     output:
         pool="results/pools/{lang}.jsonl.gz",
         report=shown("Data", "results/pools/{lang}.qc.json", "pool", language="{lang}"),
@@ -25,18 +25,17 @@ rule build_pool:
         mem_mb=more(2000),
     params:
         program=program("build_pool"),
-        recipe=1,
-        training=lambda wildcards: named(STUDY.training_manifests(wildcards.lang)),
-        tests=lambda wildcards: named(STUDY.guard_manifests(wildcards.lang)),
-        settings=lambda wildcards: as_json(STUDY.pool_settings(wildcards.lang)),
-        # Only stops the job: as a function of `input` it is no reason for Snakemake to make pools,
-        # and all trainings, anew.
-        limit=lambda wildcards, input: config["filters"]["max_drop_fraction"],
+        version=VERSIONS["build_pool"],
+        training=lambda wildcards: named(paths.training_manifests(STUDY, wildcards.lang)),
+        tests=lambda wildcards: named(paths.guard_manifests(STUDY, wildcards.lang)),
+        settings=lambda wildcards: settings("pool", slices.pool(STUDY, wildcards.lang)),
+        limit=unwatched(lambda wildcards: config["filters"]["max_drop_fraction"]),
     message:
         "Pool of {wildcards.lang}"
     shell:
-        "python {params.program:q} --lang {wildcards.lang} --manifests {params.training:q} --tests {params.tests:q}"
-        " --settings {params.settings:q} --max-drop-fraction {params.limit} --output {output.pool:q} --report {output.report:q}"
+        "python {params.program:q} --lang {wildcards.lang} --manifests {params.training:q}"
+        " --tests {params.tests:q} --settings {params.settings:q}"
+        " --max-drop-fraction {params.limit} --output {output.pool:q} --report {output.report:q}"
         " --threads {threads} --log {log:q}"
 
 
@@ -55,35 +54,41 @@ rule subset_budget:
     threads: 1
     params:
         program=program("subset_budget"),
-        recipe=1,
+        version=VERSIONS["subset_budget"],
     message:
         "{wildcards.hours} h of {wildcards.lang}"
     shell:
-        "python {params.program:q} --pool {input.pool:q} --hours {wildcards.hours} --output {output.cuts:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python {params.program:q} --pool {input.pool:q} --hours {wildcards.hours}"
+        " --output {output.cuts:q} --report {output.report:q} --log {log:q}"
 
 
-rule mix_replay:
+rule mix_training_set:
     input:
-        budget="results/budgets/{lang}/{hours}h.jsonl.gz",
-        pool=STUDY.replay_pool() or [],
+        budgets=lambda wildcards: list(mixture_parts(wildcards).values()),
+        replay=lambda wildcards: paths.pool(one.lang) if (one := replayed(wildcards)) else [],
     output:
-        cuts="results/replay/{lang}/{hours}h.jsonl.gz",
-        report="results/replay/{lang}/{hours}h.json",
+        cuts="results/mixtures/{training_set}/{hours}h.jsonl.gz",
+        report="results/mixtures/{training_set}/{hours}h.json",
     log:
-        "logs/mix_replay/{lang}/{hours}h.log",
+        "logs/mix_training_set/{training_set}/{hours}h.log",
     benchmark:
-        "results/benchmarks/mix_replay/{lang}/{hours}h.tsv"
+        "results/benchmarks/mix_training_set/{training_set}/{hours}h.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     params:
-        program=program("mix_replay"),
-        recipe=1,
-        lang=lambda wildcards: config["training"]["replay"]["lang"],
-        fraction=lambda wildcards: config["training"]["replay"]["fraction"],
+        program=program("mix_training_set"),
+        version=VERSIONS["mix_training_set"],
+        parts=lambda wildcards: named(mixture_parts(wildcards)),
+        weights=lambda wildcards: named(STUDY.training_set(wildcards.training_set).languages),
+        replay=lambda wildcards: (
+            ["--replay", f"{one.lang}={paths.pool(one.lang)}", "--fraction", str(one.fraction)]
+            if (one := replayed(wildcards))
+            else []
+        ),
     message:
-        "Replay {params.lang} in {wildcards.hours} h of {wildcards.lang}"
+        "{wildcards.hours} h of {wildcards.training_set}"
     shell:
-        "python {params.program:q} --budget {input.budget:q} --pool {input.pool:q} --lang {params.lang}"
-        " --fraction {params.fraction} --output {output.cuts:q} --report {output.report:q} --log {log:q}"
+        "python {params.program:q} --parts {params.parts:q} --weights {params.weights:q}"
+        " {params.replay:q}"
+        " --output {output.cuts:q} --report {output.report:q} --log {log:q}"

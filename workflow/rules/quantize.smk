@@ -5,19 +5,25 @@ in    results/runs/.../model.nemo
 out   results/runs/.../{precision}/{tier}/{encoder.onnx,quantize.json}
 
 Beyond 2 GB the weights lie in encoder.onnx.data. It is no output, because a smaller encoder has
-none; the program removes what a former one left, and the encoder names its digest."""
+none; the program removes what a former one left, and the encoder names its digest.
+"""
+
+SCHEMES = {
+    precision: settings("quantize", slices.quantization(STUDY, precision))
+    for precision in config["precisions"]
+}
 
 
 rule quantize:
     input:
-        model=f"results/runs/{grid.RUN}/model.nemo",
+        model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
     output:
-        encoder=f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/encoder.onnx",
-        report=f"results/runs/{grid.RUN}/{{precision}}/{{tier}}/quantize.json",
+        encoder=paths.encoder(RUN, "{precision}", "{tier}"),
+        report=f"results/runs/{RUN}/{{precision}}/{{tier}}/quantize.json",
     log:
-        f"logs/quantize/{grid.RUN}/{{precision}}/{{tier}}.log",
+        f"logs/quantize/{RUN}/{{precision}}/{{tier}}.log",
     benchmark:
-        f"results/benchmarks/quantize/{grid.RUN}/{{precision}}/{{tier}}.tsv"
+        f"results/benchmarks/quantize/{RUN}/{{precision}}/{{tier}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -25,11 +31,14 @@ rule quantize:
         mem_mb=more(config["resources"]["decode_mem_mb"]),
     params:
         program=program("quantize"),
-        recipe=2,
+        version=VERSIONS["quantize"],
+        family=FAMILY,
         tier=lambda wildcards: TIERS[wildcards.tier],
-        settings=lambda wildcards: as_json(STUDY.quantization_settings(wildcards.precision)),
+        settings=lambda wildcards: SCHEMES[wildcards.precision],
     message:
-        "Quantise {wildcards.lang}, {wildcards.init}, {wildcards.hours} h: {wildcards.precision} at {wildcards.tier}"
+        f"Quantise {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
     shell:
-        "python {params.program:q} --model {input.model:q} --tier {params.tier:q} --precision {wildcards.precision}"
-        " --settings {params.settings:q} --output {output.encoder:q} --report {output.report:q} --log {log:q}"
+        f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
+        " --family {params.family:q} --tier {params.tier}"
+        " --precision {wildcards.precision} --settings {params.settings:q}"
+        " --output {output.encoder:q} --report {output.report:q} --log {log:q}"

@@ -1,22 +1,29 @@
 """Tables, figures and the page.
 
-in    results/scores/*.parquet, quantize.json, run.json, train.csv and .qc.json of everything in the study
+in    results/scores/*.parquet, quantize.json, run.json, train.csv and .qc.json of the study
 out   results/tables/*.csv, results/figures/*.{svg,png}, results/report.html
+
+Which tables and figures there are, the analyses say (`warmstart/evidence/analyses`).
 """
 
-TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
-FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training", "validation"]
+from warmstart.evidence import analyses
+
+# File of a figure -> what its analysis calls it; those of a contrast are drawn once for each.
+FIGURES = analyses.figures(STUDY.contrasts)
 
 
 rule aggregate:
     input:
-        scores=[f"results/scores/{lang}.parquet" for lang in STUDY.languages],
-        headers=[header(path) for lang in STUDY.languages for path in STUDY.hypotheses(lang)],
-        quantized=STUDY.quantize_reports(),
+        scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
+        headers=[paths.header(path) for path in paths.hypotheses(STUDY)],
+        quantized=paths.quantize_reports(STUDY),
         lists=[listed("headers"), listed("quantized")],
-        code=code("aggregate"),
+        code=code("aggregate", *analyses.modules()),
     output:
-        tables=[shown("Tables", f"results/tables/{name}.csv", f"table_{name}") for name in TABLES],
+        tables=[
+            shown("Tables", f"results/tables/{name}.csv", f"table_{name}")
+            for name in analyses.tables()
+        ],
     log:
         "logs/aggregate.log",
     benchmark:
@@ -28,24 +35,27 @@ rule aggregate:
         mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=as_json(STUDY.statistics_settings()),
+        settings=ordered("statistics", slices.statistics(STUDY)),
         directory=lambda wildcards, output: str(Path(output.tables[0]).parent),
     message:
         "Tables: rates, gaps, intervals, fit"
     shell:
-        "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q} --quantize @{input.lists[1]:q}"
-        " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
+        "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q}"
+        " --quantize @{input.lists[1]:q} --settings {params.settings:q}"
+        " --output-dir {params.directory} --log {log:q}"
 
 
 rule plot:
     input:
         tables=rules.aggregate.output.tables,
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
+        runs=[f"{path}/run.json" for path in RUN_PATHS],
         listed=listed("curves"),
-        code=code("plot"),
+        code=code("plot", *analyses.modules()),
     output:
         figures=[
-            shown("Figures", f"results/figures/{name}.svg", f"figure_{name}") for name in FIGURES
+            shown("Figures", f"results/figures/{name}.svg", f"figure_{figure}")
+            for name, figure in FIGURES.items()
         ],
         images=[f"results/figures/{name}.png" for name in FIGURES],
     log:
@@ -57,14 +67,14 @@ rule plot:
     threads: 1
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=as_json(STUDY.display_settings()),
+        settings=ordered("display", slices.display(STUDY)),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         directory=lambda wildcards, output: str(Path(output.figures[0]).parent),
     message:
         "Figures"
     shell:
-        "python {params.program:q} --tables {params.tables} --train-logs @{input.listed:q} --settings {params.settings:q}"
-        " --output-dir {params.directory} --log {log:q}"
+        "python {params.program:q} --tables {params.tables} --train-logs @{input.listed:q}"
+        " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 
 rule build_report:
@@ -77,11 +87,11 @@ rule build_report:
         manifests=[
             path.replace(".jsonl.gz", ".qc.json")
             for lang in STUDY.pooled_languages
-            for path in STUDY.manifests(lang)
+            for path in paths.manifests(STUDY, lang)
         ],
-        tokenizers=[f"results/tokenizers/{lang}/coverage.json" for lang in STUDY.languages],
+        tokenizers=[f"results/tokenizers/{name}/coverage.json" for name in STUDY.training_sets],
         scores=rules.aggregate.input.scores,
-        code=code("build_report"),
+        code=code("build_report", *analyses.modules()),
         templates=[
             f"{PROGRAMS}/../report/{name}" for name in ("template.html", "style.css", "report.js")
         ],
@@ -96,18 +106,21 @@ rule build_report:
     threads: 1
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=lambda wildcards: as_json(
+        settings=lambda wildcards: ordered(
+            "report",
             {
-                **STUDY.display_settings(),
-                "licences": {lang: STUDY.licences(lang) for lang in STUDY.pooled_languages},
-            }
+                **slices.display(STUDY),
+                "licences": {
+                    lang: slices.licences(STUDY, lang) for lang in STUDY.pooled_languages
+                },
+            },
         ),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         figures=lambda wildcards, input: str(Path(input.figures[0]).parent),
     message:
         "Report"
     shell:
-        "python {params.program:q} --tables {params.tables} --figures {params.figures} --runs @{input.listed:q}"
-        " --qc {input.pools:q} --manifests {input.manifests:q} --coverage {input.tokenizers:q} --scores {input.scores:q}"
-        " --settings {params.settings:q}"
-        " --output {output.report:q} --log {log:q}"
+        "python {params.program:q} --tables {params.tables} --figures {params.figures}"
+        " --runs @{input.listed:q} --qc {input.pools:q} --manifests {input.manifests:q}"
+        " --coverage {input.tokenizers:q} --scores {input.scores:q}"
+        " --settings {params.settings:q} --output {output.report:q} --log {log:q}"

@@ -1,17 +1,18 @@
-"""Counts of errors per utterance, and the tables and figures made from them.
+"""Counts of errors per utterance.
 
-in    results/hypotheses/{lang}/..., test manifests, pool (word frequencies)
-out   results/scores/{lang}.parquet
-      results/tables/*.csv, results/figures/*.{svg,png}
+in    results/hypotheses/..., test manifests of a language, its pool (word frequencies)
+out   results/scores/{lang}.parquet   of all runs that are tested in the language
 """
 
 
 rule score:
     input:
-        hypotheses=lambda wildcards: STUDY.hypotheses(wildcards.lang),
-        headers=lambda wildcards: [header(path) for path in STUDY.hypotheses(wildcards.lang)],
+        hypotheses=lambda wildcards: paths.hypotheses(STUDY, wildcards.lang),
+        headers=lambda wildcards: [
+            paths.header(path) for path in paths.hypotheses(STUDY, wildcards.lang)
+        ],
         listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
-        tests=lambda wildcards: list(TESTS[wildcards.lang].values()),
+        tests=lambda wildcards: list(tests_in(wildcards.lang).values()),
         pool="results/pools/{lang}.jsonl.gz",
         code=code("score"),
     output:
@@ -27,12 +28,11 @@ rule score:
         mem_mb=more(8000),
     params:
         program=lambda wildcards, input: input.code[0],
-        tests=lambda wildcards: TEST_ARGUMENTS[wildcards.lang],
-        settings=lambda wildcards: as_json(
-            {**STUDY.text_settings(wildcards.lang), **config["scoring"]}
-        ),
+        tests=lambda wildcards: named(tests_in(wildcards.lang)),
+        settings=lambda wildcards: settings("score", slices.scoring(STUDY, wildcards.lang)),
     message:
         "Score {wildcards.lang}"
     shell:
-        "python {params.program:q} --hypotheses @{input.listed:q} --tests {params.tests:q} --train-text {input.pool:q}"
-        " --lang {wildcards.lang} --settings {params.settings:q} --output {output.scores:q} --log {log:q}"
+        "python {params.program:q} --hypotheses @{input.listed:q} --tests {params.tests:q}"
+        " --train-text {input.pool:q} --lang {wildcards.lang} --settings {params.settings:q}"
+        " --output {output.scores:q} --log {log:q}"

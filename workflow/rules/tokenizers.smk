@@ -1,23 +1,22 @@
-"""One SentencePiece BPE tokenizer a language, the same for all inits and budgets.
+"""One SentencePiece BPE tokenizer a training set, the same for all arms and budgets.
 
 in    results/pools/{lang}.jsonl.gz, test manifests (coverage report only)
-out   results/tokenizers/{lang}/{tokenizer.model,vocab.txt,coverage.json}
+out   results/tokenizers/{training_set}/{tokenizer.model,vocab.txt,coverage.json}
 """
 
 
 rule train_tokenizer:
     input:
-        pool="results/pools/{lang}.jsonl.gz",
-        tests=lambda wildcards: list(tokenizer_tests(wildcards).values()),
-        replay=STUDY.replay_pool() or [],
+        pools=lambda wildcards: list(tokenizer_pools(wildcards).values()),
+        tests=lambda wildcards: list(paths.tokenizer_tests(STUDY, wildcards.training_set).values()),
     output:
-        model="results/tokenizers/{lang}/tokenizer.model",
-        vocabulary="results/tokenizers/{lang}/vocab.txt",
-        coverage="results/tokenizers/{lang}/coverage.json",
+        model="results/tokenizers/{training_set}/tokenizer.model",
+        vocabulary="results/tokenizers/{training_set}/vocab.txt",
+        coverage="results/tokenizers/{training_set}/coverage.json",
     log:
-        "logs/train_tokenizer/{lang}.log",
+        "logs/train_tokenizer/{training_set}.log",
     benchmark:
-        "results/benchmarks/train_tokenizer/{lang}.tsv"
+        "results/benchmarks/train_tokenizer/{training_set}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -25,12 +24,15 @@ rule train_tokenizer:
         mem_mb=more(8000),
     params:
         program=program("train_tokenizer"),
-        recipe=1,
-        tests=lambda wildcards: named(tokenizer_tests(wildcards)),
-        settings=lambda wildcards: as_json(STUDY.tokenizer_settings(wildcards.lang)),
+        version=VERSIONS["train_tokenizer"],
+        pools=lambda wildcards: named(tokenizer_pools(wildcards)),
+        tests=lambda wildcards: named(paths.tokenizer_tests(STUDY, wildcards.training_set)),
+        settings=lambda wildcards: settings(
+            "tokenizer", slices.tokenizer(STUDY, wildcards.training_set)
+        ),
         directory=lambda wildcards, output: str(Path(output.model).parent),
     message:
-        "Tokenizer of {wildcards.lang}"
+        "Tokenizer of {wildcards.training_set}"
     shell:
-        "python {params.program:q} --pool {input.pool:q} --tests {params.tests:q} --settings {params.settings:q}"
-        " --output-dir {params.directory:q} --log {log:q}"
+        "python {params.program:q} --pools {params.pools:q} --tests {params.tests:q}"
+        " --settings {params.settings:q} --output-dir {params.directory:q} --log {log:q}"

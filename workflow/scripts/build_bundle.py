@@ -1,38 +1,40 @@
 """Make a deployable bundle of one model at one precision and tier, which sherpa-onnx loads as it
 is.
 
-Reads a model (`.nemo`) and a test manifest for the example. Writes a folder with encoder.onnx,
-decoder.onnx, joiner.onnx, tokens.txt, example.wav and bundle.json (keys, digests, agreement of
-sherpa-onnx with native decoding); its README is describe_bundle.py's.
+Reads a model and a test manifest for the example. Writes a folder with encoder.onnx, decoder.onnx,
+joiner.onnx, tokens.txt, example.wav and bundle.json (keys, digests, agreement of sherpa-onnx with
+native decoding); its README is describe_bundle.py's.
 
-    python workflow/scripts/build_bundle.py --model results/runs/it/ml/0.32h/seed1/model.nemo
-    --precision int4 \\
-        --tier '{"name": "560ms", "left": 70, "right": 6, "offline": false}' \\
-        --keys '{"lang": "it", "init": "ml", "hours": "0.32", "seed": 1}' --settings '{"scheme":
-        "k_quant", "bits": 4}' \\ --example-cuts results/manifests/human/it/test.jsonl.gz
-        --output-dir bundle
+    python workflow/scripts/build_bundle.py --run it/ml/0.32h/seed1 --precision int4 \\
+        --tier 560ms:70:6 --model results/runs/it/ml/0.32h/seed1/model.nemo \\
+        --settings '{"scheme": "k_quant"}' --output-dir bundle \\
+        --example-cuts results/manifests/human/it/test.jsonl.gz
 """
 
 from pathlib import Path
 
 from warmstart.export import bundle
+from warmstart.models import DEFAULT_FAMILY
+from warmstart.models.tier import Tier
 from warmstart.run import cli
-from warmstart.study.tier import Tier
+from warmstart.study import stages
+from warmstart.study.grid import Run
 
 
 def main(argv: list[str] | None = None) -> None:
     """Build, say what agrees."""
     parser = cli.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument(
-        "--tier", type=cli.json_value, required=True, help="JSON with name, left, right, offline"
-    )
+    parser.add_argument("--tier", type=Tier.of_text, required=True, help="NAME:LEFT:RIGHT")
     parser.add_argument("--precision", required=True, help="name of the precision, for bundle.json")
     parser.add_argument(
-        "--settings", type=cli.json_value, required=True, help="JSON: scheme, bits, block_size"
+        "--settings",
+        type=stages.argument("quantize"),
+        required=True,
+        help="@FILE or JSON: scheme, bits, block_size",
     )
     parser.add_argument(
-        "--keys", type=cli.json_value, required=True, help="JSON with lang, init, hours, seed"
+        "--run", type=Run.of_path, required=True, help="training set, arm, hours and seed"
     )
     parser.add_argument(
         "--example-cuts",
@@ -41,16 +43,20 @@ def main(argv: list[str] | None = None) -> None:
         help="test manifest; the first utterance is the example",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument(
+        "--family", default=DEFAULT_FAMILY, help="of the model, a name or module:OBJECT"
+    )
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
     about = bundle.build(
         arguments.model,
-        Tier.from_json(arguments.tier),
+        arguments.tier,
         arguments.precision,
         arguments.settings,
-        arguments.keys,
+        vars(arguments.run),
         arguments.example_cuts,
         arguments.output_dir,
+        family=arguments.family,
     )
     met = about["agreement"]
     logger.info("%s: encoder %.2f MB", arguments.output_dir, about["encoder_bytes"] / 1e6)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from warmstart.data import pool
 from warmstart.run import cli
+from warmstart.study import stages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,7 +30,9 @@ def main(argv: list[str] | None = None) -> None:
         metavar="TEST_SET=PATH",
         help="what to keep out",
     )
-    parser.add_argument("--settings", type=cli.json_value, required=True, help="text and filters")
+    parser.add_argument(
+        "--settings", type=stages.argument("pool"), required=True, help="text and filters"
+    )
     parser.add_argument(
         "--max-drop-fraction",
         type=float,
@@ -41,16 +44,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     cli.start(arguments)
 
-    if (limit := arguments.max_drop_fraction) is not None:
-        arguments.settings["filters"] = {
-            **(arguments.settings.get("filters") or {}),
-            "max_drop_fraction": limit,
-        }
+    settings = arguments.settings
+    if arguments.max_drop_fraction is not None:
+        settings["filters"]["max_drop_fraction"] = arguments.max_drop_fraction
     pool.build(
         arguments.lang,
         arguments.manifests,
         arguments.tests,
-        arguments.settings,
+        settings,
         arguments.output,
         arguments.report,
         arguments.threads,

@@ -5,45 +5,21 @@ what each tokenizer cannot write, and optionally score files (examples of errors
 results/report.html.
 
     python workflow/scripts/build_report.py --tables results/tables --figures results/figures \\
-        --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json --settings @display.json
-        --output results/report.html
+        --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json \\
+        --settings @display.json --output results/report.html
 """
 
 from pathlib import Path
 
 import pandas as pd
 
+from warmstart.evidence import analyses
+from warmstart.evidence.display import Display
+from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
-from warmstart.run.errors import UserError
 from warmstart.run.files import read_json, write_text
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
-TABLES = ["wer", "gap", "gap_by_tier", "quantization", "fit", "latency", "guideline"]
-FIGURES = ["gap_by_hours", "wer_by_hours", "gap_by_tier", "quantization", "training", "validation"]
-SECTIONS = [
-    ("answer", "Answer"),
-    ("gap", "Gap"),
-    ("wer", "Error rates"),
-    ("latency", "Latency"),
-    ("quantization", "Quantisation"),
-    ("errors", "Errors"),
-    ("training", "Training"),
-    ("data", "Data"),
-    ("audit", "Fairness"),
-    ("provenance", "Provenance"),
-    ("methods", "Methods"),
-]
-FIT_NOTE = (
-    "Law gap = a·h^(−b). The last four numbers are Akaike weights of the families, higher is "
-    "better supported; they need more "
-    "budgets than parameters. ∞ in an interval means that the data do not bound the value on that "
-    "side."
-)
-QUANTIZATION_NOTE = (
-    "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size ratio "
-    "names its denominator's "
-    "precision; sizes are of the encoder alone."
-)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         type=Path,
         nargs="*",
         default=[],
-        help="coverage.json of each tokenizer, in {lang}/",
+        help="coverage.json of each tokenizer, in a folder named as its training set",
     )
     parser.add_argument(
         "--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors"
@@ -81,77 +57,45 @@ def main(argv: list[str] | None = None) -> None:
     import jinja2
     from markupsafe import Markup
 
-    from warmstart.report.page import Page, Quality, aligned_examples, inline_svg
+    from warmstart.report import page
+    from warmstart.report.examples import examples_of
+    from warmstart.report.quality import Quality
 
-    tables = {}
-    for name in TABLES:
-        path = arguments.tables / f"{name}.csv"
-        if not path.exists():
-            raise UserError(f"{path} is not there; run aggregate.py first")
-        tables[name] = pd.read_csv(path)
-    runs = sorted(
-        (read_json(path) for path in arguments.runs),
-        key=lambda run: (run["lang"], run["init"], float(run["hours"]), run["seed"]),
+    display = Display.of(arguments.settings)
+    material = page.Material(
+        tables=read_tables(arguments.tables, analyses.tables()),
+        display=display,
+        runs=sorted(
+            (read_json(path) for path in arguments.runs),
+            key=lambda run: (run["training_set"], run["arm"], float(run["hours"]), run["seed"]),
+        ),
+        quality=Quality(
+            pools={path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc},
+            manifests=[read_json(path) for path in arguments.manifests],
+            coverage={path.parent.name: read_json(path) for path in arguments.coverage},
+        ),
+        figures=arguments.figures,
+        examples=[
+            example
+            for path in arguments.scores
+            for example in examples_of(pd.read_parquet(path), display)
+        ],
     )
-    settings = arguments.settings
-    study = settings["study"]
-    quality = Quality(
-        pools={path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc},
-        manifests=[read_json(path) for path in arguments.manifests],
-        coverage={path.parent.name: read_json(path) for path in arguments.coverage},
-    )
-    page = Page(tables, runs, quality, settings)
-    examples = []
-    for path in arguments.scores:
-        examples += aligned_examples(pd.read_parquet(path), page)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    figures = {name: arguments.figures / f"{name}.svg" for name in FIGURES}
-    budgets = sorted(hours for hours in tables["wer"].hours.unique() if hours > 0)
-    subtitle = " · ".join(
-        [
-            ", ".join(settings["languages"].values()),
-            " and ".join(page.init(init) for init in settings["inits"]),
-            ", ".join(f"{hours:g}" for hours in budgets) + " h",
-            ", ".join(settings["tiers"]),
-        ]
-    )
-    commit = next((run["git_commit"] for run in runs if run.get("git_commit")), None)
     text = environment.get_template("template.html").render(
         # Files of this repository and our own figures: the only parts that are not escaped.
         css=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        figures={
-            name: Markup(inline_svg(path)) if path.exists() else ""
-            for name, path in figures.items()
-        },
-        study=study,
-        subtitle=subtitle,
-        sections=[(anchor, label) for anchor, label in SECTIONS if anchor != "errors" or examples],
-        answer=page.answer(),
-        cards=page.cards(),
-        banners=page.banners(),
-        gap_text=page.gap_text(),
-        fit_note=FIT_NOTE,
-        guideline_text=page.guideline_text(),
-        block_text="speakers, or sentences where speakers are unknown",
-        quantization_note=QUANTIZATION_NOTE,
-        guard_text=page.guard_text(),
-        donor_text=page.donor_text(),
-        tables=page.sheets(),
-        captions=page.captions(),
-        examples=examples,
-        methods=page.methods(),
-        citation=(
-            f"warmstart, study “{study['name']}”, commit {commit or 'not recorded'}: "
-            f"{study['title']}.\n"
-            "Reproduces and extends: N. Banfic, arXiv:2606.24169 (2026)."
-        ),
-        footer=f"Code {commit[:12]}." if commit else "",
+        name=display.name,
+        title=display.title,
+        subtitle=page.subtitle(material),
+        sections=page.page(material),
+        footer=page.footer(material),
     )
     write_text(arguments.output, text)
     logger.info("%s: %.1f MB", arguments.output, arguments.output.stat().st_size / 1e6)

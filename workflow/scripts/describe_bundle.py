@@ -6,16 +6,33 @@ manifests they are of. Writes README.md into the folder.
 
     python workflow/scripts/describe_bundle.py --bundle bundle \\
         --hypotheses results/hypotheses/it/ml/0.32h/seed1/int4/560ms/human.jsonl \\
-        --tests human=results/manifests/human/it/test.jsonl.gz --settings '{"text": {"alphabet":
-        "abc", "numbers": "it"}}' \\ --origin '{"licence": "CC-BY-4.0", "init": {"name": "English",
-        "licence": "CC-BY-4.0", "source": "nvidia/..."}, "corpora": {"mls": "CC BY 4.0"}, "example":
-        {"corpus": "fleurs", "licence": "CC BY 4.0"}}'
+        --tests it/human=results/manifests/human/it/test.jsonl.gz \\
+        --settings '{"text": {"it": {"alphabet": "abc", "numbers": "it"}}}' \\
+        --origin '{"licence": "CC-BY-4.0", "init": {"name": "English", "licence": "CC-BY-4.0",
+            "source": "nvidia/..."}, "corpora": {"mls": "CC BY 4.0"},
+            "example": {"corpus": "fleurs", "licence": "CC BY 4.0"}}'
 """
 
+import argparse
 from pathlib import Path
 
+from warmstart.evidence.settings import Resampling
 from warmstart.report import bundle_page
 from warmstart.run import cli
+from warmstart.study import stages
+
+
+def manifest_of_test(text: str) -> tuple[tuple[str, str], Path]:
+    """Argument type: `lang/name=path`.
+
+    Raises:
+        argparse.ArgumentTypeError: another form.
+    """
+    test, path = cli.named_path(text)
+    lang, slash, name = test.partition("/")
+    if not (lang and slash and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LANG/TEST_SET=PATH")
+    return (lang, name), path
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,10 +47,13 @@ def main(argv: list[str] | None = None) -> None:
         help="of its run at its tier, in the order of their rows",
     )
     parser.add_argument(
-        "--tests", type=cli.named_path, nargs="*", default=[], metavar="TEST_SET=MANIFEST"
+        "--tests", type=manifest_of_test, nargs="*", default=[], metavar="LANG/TEST_SET=MANIFEST"
     )
     parser.add_argument(
-        "--settings", type=cli.json_value, default={}, help='{"text": {...}, "statistics": {...}}'
+        "--settings",
+        type=stages.argument("bundle"),
+        default="{}",
+        help='{"text": {LANG: {...}}, "replicates": ..., "confidence": ..., "seed": ...}',
     )
     parser.add_argument(
         "--origin",
@@ -43,11 +63,14 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     cli.start(arguments)
+    settings = dict(arguments.settings)
+    texts = settings.pop("text", {})
     bundle_page.describe(
         arguments.bundle,
         arguments.hypotheses,
         dict(arguments.tests),
-        arguments.settings,
+        texts,
+        Resampling(**settings),
         arguments.origin,
     )
 

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         default={},
         help="repo, revision, file: block `hf` of the init",
     )
-    parser.add_argument("--source", type=Path, help="a .nemo file that is there already")
+    parser.add_argument("--source", type=Path, help="a donor that is there already")
     parser.add_argument("--sha256", help="digest that the file must have")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)

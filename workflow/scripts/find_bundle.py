@@ -4,36 +4,36 @@ for.
 Reads a configuration. An empty option counts as not given; precision, tier and seed default to
 `bundle:` in the configuration and the first seed as defaults.
 
-    python workflow/scripts/find_bundle.py --config config.yaml --lang de --init ml --hours 100
+    python workflow/scripts/find_bundle.py --config config.yaml --training-set de --arm ml \\
+        --hours 100
 """
 
 from pathlib import Path
 
 from warmstart.run import cli
 from warmstart.run.errors import UserError
+from warmstart.study import bundles
 from warmstart.study.config import load_config, validate
 from warmstart.study.grid import Study
-
-_SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    for name in ("lang", "init", "hours", "precision", "tier", "seed"):
+    for name in ("training-set", "arm", "hours", "precision", "tier", "seed"):
         parser.add_argument(f"--{name}", default="")
     arguments = parser.parse_args(argv)
     if not arguments.config.is_file():
         raise UserError(f"{arguments.config}: no such configuration")
     config = load_config(arguments.config)
-    validate(config, _SCHEMA)
+    validate(config)
     given = {
         name: value
         for name, value in vars(arguments).items()
         if name not in ("config", "log") and value
     }
-    print(Study(config, _SCHEMA.parents[2]).bundle(**given))
+    print(bundles.find(Study(config), **given))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 from warmstart.run import cli
-from warmstart.study import grid, planning
+from warmstart.study import planning
+from warmstart.study.checks import open_study
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     print(
-        planning.per_run(planning.Planner(grid.open_study(arguments.config), arguments.results)),
+        planning.per_run(planning.Planner(open_study(arguments.config), arguments.results)),
         end="",
     )
 

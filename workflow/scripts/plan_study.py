@@ -13,7 +13,8 @@ from pathlib import Path
 
 from warmstart.run import cli
 from warmstart.run.errors import UserError
-from warmstart.study import grid, planning
+from warmstart.study import planning
+from warmstart.study.checks import open_study
 
 
 def pending_outputs(config: str) -> list[tuple[str, str]]:
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         help="the study's results, as far as there are any",
     )
     arguments = parser.parse_args(argv)
-    planner = planning.Planner(grid.open_study(arguments.config), arguments.results)
+    planner = planning.Planner(open_study(arguments.config), arguments.results)
     print(planning.per_stage(planner, pending_outputs(arguments.config)), end="")
 
 

@@ -1,32 +1,43 @@
 """Draw the figures of the study.
 
-Reads the tables and the training logs. Writes gap_by_hours, wer_by_hours, gap_by_tier,
-quantization, training, validation as .svg and .png.
+Reads the tables, and the training logs with the `run.json` beside each. Writes every figure of
+`warmstart/evidence/analyses` as .svg and .png; those of a contrast once for each contrast.
 
-    python workflow/scripts/plot.py --tables results/tables --train-logs
-    results/runs/*/*/*/*/train.csv \\
-        --settings '{"study": ..., "statistics": ..., "languages": ..., "inits": ..., "tiers": ...,
-        "test_sets": ...}' \\ --output-dir results/figures
+    python workflow/scripts/plot.py --tables results/tables \\
+        --train-logs results/runs/*/*/*/*/train.csv --settings @display.json \\
+        --output-dir results/figures
 """
 
 from pathlib import Path
 
 import pandas as pd
 
+from warmstart.evidence import analyses
+from warmstart.evidence.analyses.base import Material, RunKey
+from warmstart.evidence.display import Display
+from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
+from warmstart.run.files import read_json
 
 
-def run_of(path: Path) -> tuple[str, str, str, str]:
-    """(lang, init, hours, seed) from .../{lang}/{init}/{hours}h/seed{seed}/train.csv."""
-    lang, init, hours, seed = path.parts[-5:-1]
-    return lang, init, hours.removesuffix("h"), seed.removeprefix("seed")
+def curve_of(log: Path) -> tuple[RunKey, pd.DataFrame]:
+    """A run, as the record beside its log names it, and the log."""
+    run = read_json(log.with_name("run.json"))
+    key = RunKey(run["training_set"], run["arm"], str(run["hours"]), int(run["seed"]))
+    return key, pd.read_csv(log)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Draw all figures."""
     parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--train-logs", action=cli.Paths, nargs="*", default=[])
+    parser.add_argument(
+        "--train-logs",
+        action=cli.Paths,
+        nargs="*",
+        default=[],
+        help="train.csv of each run, with its run.json beside it",
+    )
     parser.add_argument(
         "--settings",
         type=cli.json_value,
@@ -37,35 +48,26 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
-    from warmstart.evidence.figures import (
-        gap_by_hours,
-        gap_by_tier,
-        quantization,
-        save,
-        style,
-        training,
-        validation,
-        wer_by_hours,
-    )
+    from warmstart.evidence import plotting
 
-    tables = {
-        name: pd.read_csv(arguments.tables / f"{name}.csv")
-        for name in ("wer", "gap", "fit", "quantization")
-    }
-    curves = {run_of(path.resolve()): pd.read_csv(path) for path in arguments.train_logs}
-    settings = arguments.settings
-    with style():
-        figures = {
-            "gap_by_hours": gap_by_hours(tables["gap"], tables["fit"], settings),
-            "wer_by_hours": wer_by_hours(tables["wer"], settings),
-            "gap_by_tier": gap_by_tier(tables["gap"], settings),
-            "quantization": quantization(tables["quantization"], settings),
-            "training": training(curves, settings),
-            "validation": validation(curves, settings),
-        }
-        for name, figure in figures.items():
-            save(figure, arguments.output_dir, name)
-    logger.info("%d figures -> %s", len(figures), arguments.output_dir)
+    display = Display.of(arguments.settings)
+    material = Material(
+        read_tables(arguments.tables, analyses.tables()),
+        dict(map(curve_of, arguments.train_logs)),
+    )
+    drawn = 0
+    with plotting.style():
+        for analysis in analyses.load_all():
+            once = not analyses.ANALYSES[analysis.name].each_contrast
+            for drawing in analysis.figures:
+                for place, contrast in enumerate(
+                    display.contrasts[:1] if once else display.contrasts
+                ):
+                    figure = drawing.draw(material, display, None if once else contrast)
+                    name = analyses.figure_name(drawing.name, place, contrast.name)
+                    plotting.save(figure, arguments.output_dir, name)
+                    drawn += 1
+    logger.info("%d figures -> %s", drawn, arguments.output_dir)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Count the errors of every hypothesis of a language, utterance by utterance.
+"""Count the errors of every hypothesis in a language, utterance by utterance.
 
-Reads hypothesis files with the headers beside them, test manifests, and the pool for word
+Reads hypothesis files of test sets in this language (of all models that were asked, whatever they
+were trained on) with the headers beside them, test manifests, and the language's pool for word
 frequencies. Writes one Parquet file, a row per utterance and hypothesis file (columns:
 docs/outputs.md).
 
-    python workflow/scripts/score.py --lang it --hypotheses results/hypotheses/it/*/*/*/*/*/*.jsonl
-    \\
-        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --train-text
-        results/pools/it.jsonl.gz \\ --settings '{"text": {"alphabet": "abc", "numbers": "it"},
-        "rare_below": 5}' --output results/scores/it.parquet
+    python workflow/scripts/score.py --lang it \\
+        --hypotheses results/hypotheses/it/*/*/*/*/*/*.jsonl \\
+        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz \\
+        --train-text results/pools/it.jsonl.gz \\
+        --settings '{"text": {"alphabet": "abc", "numbers": "it"}, "rare_below": 5}' \\
+        --output results/scores/it.parquet
 """
 
 from pathlib import Path
@@ -17,62 +19,13 @@ from warmstart.run import cli
 from warmstart.run.errors import UserError
 from warmstart.run.files import atomic_path
 from warmstart.run.logs import MinuteTicker
-
-SCHEMA = [
-    *((name, "string") for name in ("lang", "init")),
-    ("hours", "float64"),
-    ("seed", "int64"),
-    *((name, "string") for name in ("precision", "tier", "test_set", "id", "block")),
-    ("duration_s", "float64"),
-    *(
-        (name, "int32")
-        for name in ("ref_words", "hits", "substitutions", "deletions", "insertions")
-    ),
-    *(
-        (name, "int32")
-        for name in (
-            "ref_chars",
-            "char_hits",
-            "char_substitutions",
-            "char_deletions",
-            "char_insertions",
-        )
-    ),
-    ("empty", "bool"),
-    ("looping", "bool"),
-    *((name, "int32") for name in ("number_words", "number_errors", "rare_words", "rare_errors")),
-    ("emission_delay_ms", "float64"),
-    ("reference", "string"),
-    ("hypothesis", "string"),
-    ("normaliser_version", "int32"),
-]
-
-
-def find_anchors(headers: dict[Path, dict]) -> dict[Path, Path]:
-    """For each hypothesis file, the offline decode of the same run and test set: of its own
-    precision, else of `full`.
-
-    Of several offline tiers the one that hears most.
-    """
-    by_context = sorted(headers.items(), key=lambda item: (item[1]["right"], item[1]["left"]))
-    offline = {
-        (h["init"], str(h["hours"]), h["seed"], h["test_set"], h["precision"]): path
-        for path, h in by_context
-        if h["offline"]
-    }
-    anchors = {}
-    for path, h in headers.items():
-        run = (h["init"], str(h["hours"]), h["seed"], h["test_set"])
-        anchor = offline.get((*run, h["precision"])) or offline.get((*run, "full"))
-        if anchor is not None:
-            anchors[path] = anchor
-    return anchors
+from warmstart.study import stages
 
 
 def main(argv: list[str] | None = None) -> None:
     """Score one language."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--lang", required=True)
+    parser.add_argument("--lang", required=True, help="of the test sets")
     parser.add_argument("--hypotheses", action=cli.Paths, nargs="+", required=True)
     parser.add_argument(
         "--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST"
@@ -83,7 +36,10 @@ def main(argv: list[str] | None = None) -> None:
         help="pool of the language; absent or 'null': rare words are not counted",
     )
     parser.add_argument(
-        "--settings", type=cli.json_value, required=True, help='{"text": {...}, "rare_below": 5}'
+        "--settings",
+        type=stages.argument("score"),
+        required=True,
+        help='{"text": {...}, "rare_below": 5}',
     )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -92,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    from warmstart.evidence.scoring import KEYS, Scorer, training_words
+    from warmstart.evidence.keys import KEYS
+    from warmstart.evidence.score_columns import SCORES
+    from warmstart.evidence.scoring import Scorer, find_anchors, training_words
 
     pool = (
         None if arguments.train_text in (None, "null", "") else training_words(arguments.train_text)
@@ -108,7 +66,9 @@ def main(argv: list[str] | None = None) -> None:
             )
         seen[key] = path
     anchors = find_anchors(headers)
-    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in SCHEMA])
+    schema = pyarrow.schema(
+        [(column.name, pyarrow.type_for_alias(kind)) for column, kind in SCORES]
+    )
     ticker = MinuteTicker()
     with (
         atomic_path(arguments.output) as temporary,
@@ -117,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         for number, (path, header) in enumerate(headers.items(), 1):
             rows = scorer.score(path, header, anchors.get(path))
             writer.write_table(
-                pyarrow.table({name: rows[name] for name, _ in SCHEMA}, schema=schema)
+                pyarrow.table({name: rows[name] for name in schema.names}, schema=schema)
             )
             if ticker.due():
                 logger.info("%d of %d hypothesis files scored", number, len(headers))

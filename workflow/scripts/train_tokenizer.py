@@ -1,58 +1,74 @@
-"""Train a language's SentencePiece BPE on its whole pool and report which test characters it cannot
-write.
+"""Train the SentencePiece BPE of a training set on whole pools and report which test characters it
+cannot write.
 
-The pool, not a budget: every budget of a language must share one tokenizer, or the hours axis would
-move the vocabulary too.
+Pools, not budgets: every budget of a training set must share one tokenizer, or the hours axis would
+move the vocabulary too. Of several languages, each has its share of the text; so has what is
+replayed, which must be writable too.
 
-Reads a pool and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt and coverage.json.
+Reads pools and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt and coverage.json.
 
-    python workflow/scripts/train_tokenizer.py --pool results/pools/it.jsonl.gz \\
-        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --output-dir results/tokenizers/it
-        \\ --settings '{"vocab_size": 1024, "character_coverage": 1.0, "text": {"alphabet": "..."}}'
+    python workflow/scripts/train_tokenizer.py --pools it=results/pools/it.jsonl.gz \\
+        --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz --settings @tokenizer.yaml \\
+        --output-dir results/tokenizers/it
 """
 
 from pathlib import Path
 
-from warmstart.data import tokenizer
+from warmstart.data import mixing, tokenizer
 from warmstart.run import cli
+from warmstart.run.errors import UserError
 from warmstart.run.files import write_json
+from warmstart.study import stages
 
 
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument(
+        "--pools",
+        type=cli.named_path,
+        nargs="+",
+        required=True,
+        metavar="LANG=POOL",
+        help="of each language of the training set, and of what is replayed",
+    )
     parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="NAME=CUTS")
     parser.add_argument(
         "--settings",
-        type=cli.json_value,
+        type=stages.argument("tokenizer"),
         required=True,
         help=(
-            "vocab_size, character_coverage, text; with replay also replay (pool, fraction), "
-            "test_set_text (test set -> text)"
+            "vocab_size, character_coverage, text (language -> block `text`); of several languages "
+            "also languages (language -> weight, 1 where it is not given); with replay also "
+            "replay (lang, fraction)"
         ),
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
-    settings = arguments.settings
-    if replay := settings.get("replay"):
-        texts = tokenizer.texts_with_replay(arguments.pool, replay["pool"], replay["fraction"])
-    else:
-        texts = tokenizer.supervision_texts(arguments.pool)
+    settings, pools = arguments.settings, dict(arguments.pools)
+    replay = None
+    if replayed := settings.get("replay"):
+        lang = replayed["lang"]
+        if lang not in pools:
+            raise UserError(f"--pools has none of {lang}, which is replayed; add {lang}=POOL")
+        replay = mixing.Replay(lang, pools.pop(lang), replayed["fraction"])
+    if not pools:
+        raise UserError("--pools has only what is replayed; add the pool of what is trained on")
+    weights = settings.get("languages") or {}
+    parts = [mixing.Part(lang, pool, weights.get(lang, 1)) for lang, pool in pools.items()]
     tokenizer.train(
-        texts,
+        mixing.texts(parts, replay),
         arguments.output_dir,
         settings["vocab_size"],
         settings["character_coverage"],
     )
     report = tokenizer.coverage_report(
         arguments.output_dir / "tokenizer.model",
-        arguments.pool,
+        pools,
         dict(arguments.tests),
         settings["text"],
-        settings.get("test_set_text"),
     )
     write_json(arguments.output_dir / "coverage.json", report)
     logger.info(

@@ -1,1 +1,246 @@
-"""How the weights of an arm may change, a module each."""
+"""How the weights of an arm may change: what there is, which options each has, and what the old
+keys mean.
+
+Standard library and jsonschema only, because a dry run asks it. An adaptation of this package is
+one module here and one entry of `KINDS`. One of somebody else's is named `module:OBJECT` wherever a
+kind is named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/adaptation.md).
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from warmstart import models
+from warmstart.run.errors import UserError
+
+if TYPE_CHECKING:
+    from warmstart.adaptation.base import Adaptation
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an adaptation is and needs.
+
+    Attributes:
+        target: `module:Class` of its `base.Adaptation`.
+        about: one line for people who choose.
+        options: name -> JSON schema of its value, with a `description`, and with a `default`
+            unless it must be given.
+        needs: what it uses of a model; a family must offer all of it (`models.Kind.offers`).
+        keeps_encoder: whether the donor's encoder stays as it is, which makes no sense with random
+            weights.
+    """
+
+    target: str
+    about: str
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    keeps_encoder: bool = False
+
+    def schema(self, name: str) -> dict[str, Any]:
+        """JSON schema of a block `adaptation` of this kind."""
+        return {
+            "description": self.about,
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["kind", *(key for key in self.options if self._must_be_given(key))],
+            "properties": {
+                "kind": {"const": name},
+                **{key: dict(value) for key, value in self.options.items()},
+            },
+        }
+
+    def filled(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """A block `adaptation` with all its options.
+
+        Args:
+            name: of the kind.
+            options: those that are given.
+
+        Raises:
+            UserError: an unknown option, one that is lacking, or a value outside its schema.
+        """
+        import jsonschema
+
+        here = f"adaptation {name}"
+        for key in options:
+            if key not in self.options:
+                near = difflib.get_close_matches(key, self.options, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise UserError(
+                    f"{here} has no option {key!r}; {hint}it has "
+                    f"{', '.join(self.options) or 'none'}"
+                )
+        if lacking := [
+            key for key in self.options if self._must_be_given(key) and key not in options
+        ]:
+            raise UserError(f"{here} lacks {', '.join(lacking)}; give the block a value for each")
+        for key, value in options.items():
+            try:
+                jsonschema.validate(value, dict(self.options[key]))
+            except jsonschema.ValidationError as error:
+                about = self.options[key].get("description", "see its schema")
+                raise UserError(f"{here}.{key} is {value!r}: {error.message}; {about}") from error
+        defaults = {
+            key: value["default"] for key, value in self.options.items() if "default" in value
+        }
+        return {"kind": name, **defaults, **options}
+
+    def _must_be_given(self, option: str) -> bool:
+        return "default" not in self.options[option]
+
+
+KINDS: dict[str, Kind] = {
+    "full": Kind(
+        target="warmstart.adaptation.full:Full",
+        about="All weights learn.",
+    ),
+    "freeze": Kind(
+        target="warmstart.adaptation.freeze:Freezing",
+        about="The feature encoder and the first layers do not learn at first.",
+        options={
+            "encoder_layers": {
+                "description": "How many layers, from the input on; 0 = the feature encoder only.",
+                "type": "integer",
+                "minimum": 0,
+            },
+            "steps": {
+                "description": "First step that trains them.",
+                "type": "integer",
+                "minimum": 1,
+            },
+        },
+        needs=frozenset({"blocks"}),
+    ),
+    "adapter": Kind(
+        target="warmstart.adaptation.adapter:Adapter",
+        about="Only bottleneck adapters of the encoder, and what is behind it, learn.",
+        options={
+            "dim": {
+                "description": (
+                    "Width of the bottleneck; 4-bit blocks of 32 want a multiple of 64."
+                ),
+                "type": "integer",
+                "minimum": 1,
+                "multipleOf": 64,
+                "default": 64,
+            }
+        },
+        needs=frozenset({"adapters"}),
+        keeps_encoder=True,
+    ),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """What is declared of an adaptation.
+
+    Args:
+        name: a key of `KINDS`, or `module:OBJECT`.
+
+    Raises:
+        UserError: no such adaptation, or no `Kind` under that name.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    if ":" not in name:
+        near = difflib.get_close_matches(name, KINDS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"adaptation {name!r} is unknown; {hint}allowed: {', '.join(KINDS)}, or module:OBJECT "
+            "of one of your own"
+        )
+    found = models.named_object(name, "adaptation")
+    if not isinstance(found, Kind):
+        raise UserError(
+            f"adaptation {name!r} is a {type(found).__name__}; the object must be a "
+            "warmstart.adaptation.Kind"
+        )
+    return found
+
+
+def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The adaptation that a block `training` asks for, with all its options.
+
+    Args:
+        settings: with `adaptation` {kind, ...options}; or as it was before there were arms:
+            `adaptation` full or adapter, `adapter_dim`, `freeze` {encoder_layers, steps}.
+
+    Returns:
+        {kind, ...options}.
+
+    Raises:
+        UserError: an unknown kind or option, one that is lacking, or keys that exclude each other.
+    """
+    asked, freeze = settings.get("adaptation") or "full", settings.get("freeze")
+    given: dict[str, Any] = dict(asked) if isinstance(asked, Mapping) else {"kind": asked}
+    if "kind" not in given:
+        raise UserError(f"training.adaptation {given} has no kind; give one of {', '.join(KINDS)}")
+    kind = given.pop("kind")
+    if freeze and kind_of(kind).keeps_encoder:
+        raise UserError(
+            f"training.adaptation is {kind}, which freezes the whole encoder for good; remove "
+            "training.freeze"
+        )
+    if freeze and kind != "full" and (kind, given) != ("freeze", dict(freeze)):
+        raise UserError(
+            f"training.adaptation is {kind}, and training.freeze is another adaptation; remove one"
+        )
+    if freeze:
+        kind, given = "freeze", dict(freeze)
+    if kind == "adapter" and settings.get("adapter_dim") is not None:
+        given.setdefault("dim", settings["adapter_dim"])
+    return kind_of(kind).filled(kind, given)
+
+
+def without_defaults(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block {kind, ...options} without the options that equal their defaults."""
+    options = kind_of(block["kind"]).options
+    return {
+        key: value
+        for key, value in block.items()
+        if key == "kind" or "default" not in options[key] or options[key]["default"] != value
+    }
+
+
+def possible(family: str) -> list[str]:
+    """Names of the adaptations that models of a family can have.
+
+    Raises:
+        UserError: no such family.
+    """
+    offers = models.kind_of(family).offers
+    return [name for name, kind in KINDS.items() if kind.needs <= offers]
+
+
+def check(kind: str, family: str) -> None:
+    """Refuse an adaptation that a family cannot have.
+
+    Args:
+        kind: name of the adaptation.
+        family: name of the family.
+
+    Raises:
+        UserError: with both and what the family can.
+    """
+    missing = kind_of(kind).needs - models.kind_of(family).offers
+    if missing:
+        raise UserError(
+            f"family {family} cannot have the adaptation {kind}, which needs "
+            f"{', '.join(sorted(missing))}; allowed: {', '.join(possible(family))}"
+        )
+
+
+def open_adaptation(block: Mapping[str, Any]) -> "Adaptation":
+    """The adaptation of a block {kind, ...options}, as `of_settings` gives it.
+
+    Raises:
+        UserError: see `kind_of` and `Kind.filled`.
+    """
+    options = dict(block)
+    name = options.pop("kind")
+    kind = kind_of(name)
+    filled = kind.filled(name, options)
+    del filled["kind"]
+    return models.named_object(kind.target, f"target of adaptation {name!r}:")(**filled)

@@ -1,60 +1,33 @@
-"""Bottleneck adapters inside a NeMo encoder whose own weights stay the donor's."""
+"""Bottleneck adapters in an encoder that stays the donor's."""
 
-from typing import Any
+from collections.abc import Sequence
 
-import torch
+import lightning.pytorch as pl
 
-ADAPTER = "warmstart"
-
-
-ADAPTER_ENCODER = "nemo.collections.asr.modules.conformer_encoder.ConformerEncoderAdapter"
-
-
-DEFAULT_ADAPTER_DIM = 64
+from warmstart.adaptation.base import Adaptation
+from warmstart.adaptation.still import StillStatistics
+from warmstart.models.base import Recogniser
 
 
-def adapts(settings: dict[str, Any]) -> bool:
-    """Whether only adapters of the encoder are trained."""
-    return settings.get("adaptation", "full") == "adapter"
-
-
-def adaptable(encoder: dict[str, Any]) -> dict[str, Any]:
-    """Encoder settings under which NeMo builds an encoder that takes adapters; its weights have the
-    same names."""
-    return encoder | {"_target_": ADAPTER_ENCODER}
-
-
-def add_adapters(model: Any, dim: int, seed: int) -> int:
-    """Put a bottleneck adapter behind each layer of the encoder and freeze the rest of the encoder.
-
-    A new adapter changes nothing (its last layer is zero); the others of its weights are drawn from
-    `seed` alone.
+class Adapter(Adaptation):
+    """The family puts one behind each layer of its encoder.
 
     Args:
-        model: built from `adaptable` encoder settings, donor loaded.
         dim: width of the bottleneck.
 
-    Returns:
-        How many weights of the encoder are trained.
-
     Source:
-        Houlsby et al., arXiv 1902.00751; NeMo's LinearAdapter
-        (nemo/collections/common/parts/adapter_modules.py).
+        Houlsby et al., arXiv 1902.00751.
     """
-    from nemo.collections.common.parts.adapter_modules import LinearAdapterConfig
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model.add_adapter(
-            name=f"encoder:{ADAPTER}",
-            cfg=LinearAdapterConfig(in_features=model.cfg.encoder.d_model, dim=dim),
-        )
-    model.set_enabled_adapters(enabled=True)
-    for parameter in model.encoder.parameters():
-        parameter.requires_grad_(False)
-    trained = 0
-    for layer in model.encoder.layers:
-        for parameter in layer.adapter_layer.parameters():
-            parameter.requires_grad_(True)
-            trained += parameter.numel()
-    return trained
+    adds_modules = True
+
+    def __init__(self, dim: int):
+        self._dim = dim
+
+    def insert(self, recogniser: Recogniser, seed: int) -> None:
+        """New adapters change nothing at first."""
+        recogniser.add_adapters(self._dim, seed)
+
+    def callbacks(self, recogniser: Recogniser) -> Sequence[pl.Callback]:
+        """A batch norm would move without any gradient."""
+        return [StillStatistics(recogniser.parts()["encoder"])]

@@ -7,16 +7,24 @@ import torch
 
 
 class StillStatistics(pl.Callback):
-    """Running statistics of the encoder stay the donor's: beside adapters nothing of it learns."""
+    """Running statistics of an encoder stay the donor's: beside adapters nothing of it learns.
+
+    Args:
+        encoder: of the model that is trained.
+    """
+
+    def __init__(self, encoder: torch.nn.Module):
+        self._encoder = encoder
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Anew in each step: a validation leaves the whole model in training mode."""
-        _train_statistics(pl_module.encoder, False)
+        train_statistics(self._encoder, False)
 
 
-def _train_statistics(module: torch.nn.Module, learn: bool) -> None:
+def train_statistics(module: torch.nn.Module, learn: bool) -> None:
+    """Whether the batch norms of a module move their running statistics."""
     for part in module.modules():
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
             part.train(learn)

@@ -30,8 +30,9 @@ def subset(pool: Path, hours: float, output: Path, report: Path) -> dict[str, An
     total_s, count, lang, full = 0.0, 0, pool.name.partition(".")[0], False
     corpora: dict[str, dict[str, float]] = {}
     with cut_lines.writing(output) as stream:
-        for line in cut_lines.read_lines(pool):
-            length, corpus = cut_lines.length_and_corpus(line)
+        for number, line in enumerate(cut_lines.read_lines(pool), start=1):
+            cut = cut_lines.parse(line, pool, number)
+            length, corpus = cut_lines.duration_s(cut), cut_lines.custom(cut)["corpus"]
             # A microsecond: sums of sample-exact lengths are off by less, and no cut is that short.
             if total_s + length > limit_s + 1e-6:
                 full = True

@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,15 +54,33 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
     """The cuts of a `.jsonl.gz` file as dicts.
 
     Raises:
-        UserError: no such file, cut short, or a line that is not JSON.
+        UserError: no such file, cut short, or a line that is not a cut in JSON.
     """
     for number, line in enumerate(read_lines(path), start=1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{path}:{number}: not JSON ({error}); delete the file and run the workflow again"
-            ) from error
+        yield parse(line, path, number)
+
+
+def parse(line: bytes, path: str | Path, number: int) -> dict[str, Any]:
+    """The cut of one line.
+
+    Args:
+        line: as `read_lines` gives it.
+        path, number: file and line, for the message.
+
+    Raises:
+        UserError: not a cut in JSON.
+    """
+    try:
+        cut = json.loads(line)
+    except ValueError as error:
+        raise UserError(
+            f"{path}:{number}: damaged, not JSON ({error}); delete it and run the workflow again"
+        ) from error
+    if not isinstance(cut, dict) or "id" not in cut:
+        raise UserError(
+            f"{path}:{number}: not a Lhotse cut; delete the file and run the workflow again"
+        )
+    return cut
 
 
 @contextlib.contextmanager
@@ -101,6 +118,11 @@ def first_part(cut: dict[str, Any]) -> dict[str, Any]:
     return next(parts(cut))
 
 
+def custom(cut: dict[str, Any]) -> dict[str, Any]:
+    """The custom fields of a cut: block, corpus, and what later stages add."""
+    return first_part(cut).get("custom") or {}
+
+
 def duration_s(cut: dict[str, Any]) -> Seconds:
     """Length of a cut; joined intervals do not overlap, so theirs is where the last one ends."""
     if "tracks" in cut:  # a MixedCut
@@ -122,22 +144,3 @@ def supervision(cut: dict[str, Any]) -> dict[str, Any]:
             "prepare_manifest.py"
         )
     return found[0]
-
-
-_STRING = rb'"(?:[^"\\]|\\.)*"'
-_HEAD = re.compile(rb'\{"id":' + _STRING + rb',"start":[-+.\de]+,"duration":([-+.\de]+),')
-_TAIL = re.compile(
-    rb'"custom":\{"block":' + _STRING + rb',"corpus":"([^"\\]*)"\},"type":"MonoCut"\}$'
-)
-
-
-def length_and_corpus(line: bytes) -> tuple[Seconds, str]:
-    """Length in seconds and corpus of one line of a manifest.
-
-    A line as `make_cut` lays it out is read by its two ends, in a third of the time that parsing it
-    takes; any other is parsed.
-    """
-    if (head := _HEAD.match(line)) and (tail := _TAIL.search(line, line.rfind(b'"custom":'))):
-        return float(head[1]), tail[1].decode()
-    cut = json.loads(line)
-    return duration_s(cut), first_part(cut)["custom"]["corpus"]

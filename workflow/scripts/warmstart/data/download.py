@@ -7,7 +7,6 @@ a parameter or a file.
 
 import bz2
 import contextlib
-import email.utils
 import fcntl
 import gzip
 import json
@@ -21,15 +20,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
-
-import requests
-import urllib3
 
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.run.logs import MinuteTicker
+
+if TYPE_CHECKING:
+    # Imported where a transfer begins: readers are asked while the DAG is built, and requests takes
+    # a tenth of a second.
+    import requests
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +42,6 @@ _ATTEMPTS = 6  # in a row without a new byte
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT_S = 600.0
 _SPARE_BYTES = 1 << 28
-
-_BROKEN = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.HTTPError,
-    ConnectionError,
-)
 
 _REFUSALS = {
     401: (
@@ -173,6 +165,9 @@ def fetch(
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f"{shown(url)}"
     attempt = 0
+
+    import requests
+
     with requests.Session() as session:
         if token:
             session.headers["Authorization"] = f"Bearer {token}"
@@ -240,9 +235,20 @@ class _Part:
         self.note.unlink(missing_ok=True)
 
 
-def _transfer(session: requests.Session, url: str, record: _Part, size: int | None) -> None:
+def _transfer(session: "requests.Session", url: str, record: _Part, size: int | None) -> None:
     """One request; on return the part file is complete. Raises `_Stopped` when another try makes
     sense."""
+    import requests
+    import urllib3
+
+    broken = (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+        urllib3.exceptions.HTTPError,
+        ConnectionError,
+    )
     start = record.bytes
     if size is not None and start == size:
         return
@@ -276,11 +282,11 @@ def _transfer(session: requests.Session, url: str, record: _Part, size: int | No
             if response.status_code != 206:
                 start = 0  # Range ignored, or the file changed: the whole file comes
             _receive(response, record, start, shown(url))
-    except _BROKEN as error:
+    except broken as error:
         raise _Stopped(type(error).__name__) from None
 
 
-def _receive(response: requests.Response, record: _Part, start: int, name: str) -> None:
+def _receive(response: "requests.Response", record: _Part, start: int, name: str) -> None:
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
     # If-Range must not hold a weak validator (RFC 9110, 13.1.5).
     strong = validator if validator and not validator.startswith("W/") else None
@@ -314,7 +320,7 @@ def _receive(response: requests.Response, record: _Part, start: int, name: str) 
         raise _Stopped(f"the connection closed after {human_bytes(got)} of {human_bytes(expected)}")
 
 
-def _chunks(response: requests.Response, sized: bool) -> Iterator[bytes]:
+def _chunks(response: "requests.Response", sized: bool) -> Iterator[bytes]:
     if not sized:
         yield from response.iter_content(_CHUNK_BYTES)
         return
@@ -324,10 +330,12 @@ def _chunks(response: requests.Response, sized: bool) -> Iterator[bytes]:
         yield chunk
 
 
-def _retry_after(response: requests.Response) -> Seconds | None:
+def _retry_after(response: "requests.Response") -> Seconds | None:
     value = response.headers.get("Retry-After", "")
     if value.isdigit():
         return float(value)
+    import email.utils
+
     with contextlib.suppress(TypeError, ValueError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None

@@ -216,8 +216,7 @@ def build(
     empty, silent or not finite (see `probe`); intervals outside their file; an id that occurred
     before (the second one); a transcript that is empty or not Unicode.
 
-    Settings used: `verify: decode | header` (default decode), `max_drop_fraction` (default 0.05, of
-    the utterances).
+    Options of the corpus that are used: `verify`, and `max_drop_fraction` of the utterances.
 
     Returns:
         The report.
@@ -226,10 +225,8 @@ def build(
         UserError: nothing readable, or more than `max_drop_fraction` dropped. No manifest is
             written then; the report is.
     """
-    verify = corpus.settings.get("verify", "decode")
-    if verify not in ("decode", "header"):
-        raise UserError(f"corpus {corpus.name}: verify: {verify!r}; allowed: decode, header")
-    allowed_share = float(corpus.settings.get("max_drop_fraction", 0.05))
+    verify = corpus.options["verify"]
+    allowed_share = float(corpus.options["max_drop_fraction"])
     kept, kept_s, read = 0, 0.0, 0
     seen: set[str] = set()
     blocks: set[str] = set()

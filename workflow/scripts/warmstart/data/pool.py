@@ -12,7 +12,6 @@ length, size, corpus) are kept.
 
 import dataclasses
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ import tempfile
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -152,7 +151,7 @@ def read_tests(
 def _speaker_key(cut: dict[str, Any], speaker: str, speakers_of: dict[str, str]) -> int:
     """A person is known by id and who gave it: two corpora may use the same number for two
     people."""
-    corpus = cut_lines.first_part(cut)["custom"]["corpus"]
+    corpus = cut_lines.custom(cut)["corpus"]
     return _fingerprint(f"{speakers_of.get(corpus, corpus)}\t{speaker}")
 
 
@@ -170,10 +169,9 @@ class _Checker:
     def _normalise(self) -> Callable[[str], str]:
         return text.normaliser(self.text_settings)
 
-    def check(self, line: bytes, chunk: "_Chunk") -> None:
-        """Judge one line of a manifest and add it to `chunk`, rewritten, or to what the chunk
+    def check(self, cut: dict[str, Any], chunk: "_Chunk") -> None:
+        """Judge one cut of a manifest and add it to `chunk`, rewritten, or to what the chunk
         drops."""
-        cut = json.loads(line)
         length = cut_lines.duration_s(cut)
         supervision = cut_lines.supervision(cut)
         raw = supervision["text"]
@@ -217,11 +215,11 @@ class _Checker:
             return "speaker_in_test", test_set, ""
         return None, "", ""
 
-    def check_all(self, lines: list[bytes]) -> "_Chunk":
-        """`check` for a chunk of lines."""
+    def check_all(self, lines: "_Lines") -> "_Chunk":
+        """`check` for some lines."""
         chunk = _Chunk()
-        for line in lines:
-            self.check(line, chunk)
+        for number, line in enumerate(lines.lines, start=lines.first):
+            self.check(cut_lines.parse(line, lines.path, number), chunk)
         return chunk
 
 
@@ -234,14 +232,24 @@ def _set_checker(checker: _Checker) -> None:
     _checker = checker
 
 
-def _check_chunk(lines: list[bytes]) -> "_Chunk":
+def _check_chunk(lines: "_Lines") -> "_Chunk":
     return _checker.check_all(lines)
 
 
-def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    lines = iter(lines)
-    while chunk := list(islice(lines, _CHUNK_LINES)):
-        yield chunk
+@dataclass(frozen=True)
+class _Lines:
+    """Some lines of a manifest; `first` is the number of the first."""
+
+    path: Path
+    first: int
+    lines: list[bytes]
+
+
+def _lines_of(path: Path) -> Iterator[_Lines]:
+    lines, first = cut_lines.read_lines(path), 1
+    while some := list(islice(lines, _CHUNK_LINES)):
+        yield _Lines(path, first, some)
+        first += len(some)
 
 
 @dataclass
@@ -365,112 +373,51 @@ def build(
             f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters, speakers_of"
         )
     filters = Filters.from_settings(settings.get("filters") or {})
-    text_settings = settings["text"]
-    letters = text_settings["alphabet"]
-    # Texts are composed here; an editor may have written the configuration's accents as marks of
-    # their own.
-    alphabet = frozenset(
-        letters + unicodedata.normalize("NFKC", letters) + (text_settings.get("keep") or "") + " "
-    )
-    if text_settings.get("hyphen") == "keep":
-        alphabet |= {"-"}
     speakers_of = settings.get("speakers_of") or {}
-    found_tests = read_tests(tests, text_settings, speakers_of)
-    checker = _Checker(text_settings, filters, frozenset(alphabet), found_tests, speakers_of)
-
+    found_tests = read_tests(tests, settings["text"], speakers_of)
+    checker = _Checker(
+        settings["text"], filters, _alphabet(settings["text"]), found_tests, speakers_of
+    )
     names = list(dict.fromkeys(name for name, _ in manifests))
-    read = {name: _tally() for name in names}
-    dropped: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names}
-    leaks: dict[str, dict[str, dict[str, float]]] = {name: {} for name, _ in tests}
-    foreign: dict[str, dict[str, float]] = {}
-    rows = _Chunk()
-    corpus_of_row = array("B")
-    ticker = MinuteTicker()
+    counts = _Counts(names, [name for name, _ in tests])
+    rows, corpus_of_row, ticker = _Chunk(), array("B"), MinuteTicker()
     output.parent.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryFile(dir=output.parent, buffering=1 << 20) as spool:
         for number, chunk in _checked(names, manifests, checker, threads):
-            name = names[number]
             rows.extend(chunk)
             corpus_of_row.extend(array("B", [number]) * len(chunk.keys))
             spool.write(b"".join(chunk.body))
-            _add(read[name], sum(chunk.lengths), len(chunk.keys))
-            for reason, length, test_set, characters in chunk.dropped:
-                _add(read[name], length)
-                _add(dropped[name].setdefault(reason, _tally()), length)
-                if test_set:
-                    _add(leaks[test_set].setdefault(reason, _tally()), length)
-                for character in characters:
-                    _add(foreign.setdefault(character, _tally()), length)
+            counts.add(names[number], chunk)
             if ticker.due():
-                log.info(
-                    "%s: %d cuts read, %d usable",
-                    lang,
-                    sum(int(t["cuts"]) for t in read.values()),
-                    len(rows.keys),
-                )
+                log.info("%s: %d cuts read, %d usable", lang, counts.cuts_read, len(rows.keys))
         spool.flush()
 
-        keys = np.frombuffer(rows.keys, dtype=np.uint64)
-        lengths = np.frombuffer(rows.lengths, dtype=np.float64)
-        corpora = np.frombuffer(corpus_of_row, dtype=np.uint8)
-        keep = np.ones(len(keys), dtype=bool)
-
-        def cap(reason: str, groups: np.ndarray, amounts: np.ndarray, limit: float) -> None:
-            alive = np.flatnonzero(keep)
-            if not len(alive):
-                return
-            gone = alive[over_cap(groups[alive], keys[alive], amounts[alive], limit)]
-            keep[gone] = False
-            for corpus, name in enumerate(names):
-                of_corpus = gone[corpora[gone] == corpus]
-                if len(of_corpus):
-                    _add(
-                        dropped[name].setdefault(reason, _tally()),
-                        float(lengths[of_corpus].sum()),
-                        len(of_corpus),
-                    )
-
-        if filters.max_same_text is not None:
-            cap(
-                "same_text",
-                np.frombuffer(rows.texts, dtype=np.uint64),
-                np.ones(len(keys)),
-                filters.max_same_text,
-            )
-        speakers = np.frombuffer(rows.speakers, dtype=np.uint64)
-        if filters.speaker_cap_hours is not None:
-            cap("speaker_cap", speakers, lengths, filters.speaker_cap_hours * 3600)
-
-        alive = np.flatnonzero(keep)
-        kept = {}
-        for corpus, name in enumerate(names):
-            members = alive[corpora[alive] == corpus]
-            known = np.unique(speakers[members])
-            hours = float(lengths[members].sum()) / 3600
-            kept[name] = {
-                "cuts": len(members),
-                "hours": hours,
-                "speakers": int(np.count_nonzero(known)),
-            }
+        usable = _Usable.of(rows, corpus_of_row)
+        alive = _under_caps(usable, filters, names, counts)
+        kept = {name: _kept(usable, alive, corpus) for corpus, name in enumerate(names)}
         total = {"cuts": len(alive), "hours": sum(entry["hours"] for entry in kept.values())}
         result = {
             "lang": lang,
             "normaliser_version": text.VERSION,
-            "text": text_settings,
+            "text": settings["text"],
             "filters": dataclasses.asdict(filters),
             "speakers_of": speakers_of,
             "total": total,
             "corpora": {
-                name: {"read": read[name], "kept": kept[name], "dropped": dropped[name]}
+                name: {
+                    "read": counts.read[name],
+                    "kept": kept[name],
+                    "dropped": counts.dropped[name],
+                }
                 for name in names
             },
-            "guard": {"on": list(filters.guard), "removed": leaks},
+            "guard": {"on": list(filters.guard), "removed": counts.leaks},
             "characters": dict(
                 sorted(rows.characters.items(), key=lambda item: (-item[1], item[0]))
             ),
             "foreign_characters": dict(
-                sorted(foreign.items(), key=lambda item: (-item[1]["cuts"], item[0]))
+                sorted(counts.foreign.items(), key=lambda item: (-item[1]["cuts"], item[0]))
             ),
             "test_sets": {
                 name: found_tests.sizes[name]
@@ -484,18 +431,118 @@ def build(
         }
         files.write_json(report, result)
         _refuse_bad(lang, result, filters)
-
-        order = alive[budget_order(keys[alive], lengths[alive], corpora[alive])]
-        _refuse_twice(lang, keys[alive])
-        sizes = np.frombuffer(rows.sizes, dtype=np.uint32)
-        offsets = np.cumsum(sizes, dtype=np.int64) - sizes
-        with cut_lines.writing(output) as stream:
-            descriptor = spool.fileno()
-            for index in order:
-                # pread, not mmap: mapped pages would count as this process's memory.
-                stream.write(os.pread(descriptor, int(sizes[index]), int(offsets[index])))
+        _refuse_twice(lang, usable.keys[alive])
+        _write(output, spool.fileno(), rows, usable, alive)
     log.info("%s: %d cuts, %.2f h in the pool", lang, total["cuts"], total["hours"])
     return result
+
+
+def _alphabet(settings: dict[str, Any]) -> frozenset[str]:
+    """Characters that a normalised text may have."""
+    letters = settings["alphabet"]
+    # Texts are composed here; an editor may have written the configuration's accents as marks of
+    # their own.
+    composed = unicodedata.normalize("NFKC", letters)
+    hyphen = "-" if settings.get("hyphen") == "keep" else ""
+    return frozenset(letters + composed + (settings.get("keep") or "") + hyphen + " ")
+
+
+class _Counts:
+    """Cuts and seconds that were read and dropped: by corpus and reason, by test set that the guard
+    protects, by foreign character."""
+
+    def __init__(self, names: list[str], tests: list[str]):
+        self.read = {name: _tally() for name in names}
+        self.dropped: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names}
+        self.leaks: dict[str, dict[str, dict[str, float]]] = {name: {} for name in tests}
+        self.foreign: dict[str, dict[str, float]] = {}
+
+    @property
+    def cuts_read(self) -> int:
+        """Of all corpora."""
+        return sum(int(tally["cuts"]) for tally in self.read.values())
+
+    def add(self, name: str, chunk: "_Chunk") -> None:
+        """Count a chunk of a corpus, kept and dropped."""
+        _add(self.read[name], sum(chunk.lengths), len(chunk.keys))
+        for reason, length, test_set, characters in chunk.dropped:
+            _add(self.read[name], length)
+            self.drop(name, reason, length)
+            if test_set:
+                _add(self.leaks[test_set].setdefault(reason, _tally()), length)
+            for character in characters:
+                _add(self.foreign.setdefault(character, _tally()), length)
+
+    def drop(self, name: str, reason: str, length_s: float, cuts: int = 1) -> None:
+        """Count cuts of a corpus that were read before."""
+        _add(self.dropped[name].setdefault(reason, _tally()), length_s, cuts)
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """Columns of all cuts that no check dropped, a row each, in the order read."""
+
+    keys: np.ndarray
+    lengths: np.ndarray  # s
+    corpora: np.ndarray  # index of the corpus
+    texts: np.ndarray  # fingerprints
+    speakers: np.ndarray  # fingerprints; 0 where unknown
+
+    @classmethod
+    def of(cls, rows: "_Chunk", corpora: array) -> "_Usable":
+        return cls(
+            np.frombuffer(rows.keys, dtype=np.uint64),
+            np.frombuffer(rows.lengths, dtype=np.float64),
+            np.frombuffer(corpora, dtype=np.uint8),
+            np.frombuffer(rows.texts, dtype=np.uint64),
+            np.frombuffer(rows.speakers, dtype=np.uint64),
+        )
+
+
+def _under_caps(usable: _Usable, filters: Filters, names: list[str], counts: _Counts) -> np.ndarray:
+    """Rows that are left under the caps of equal texts and of speakers, ascending."""
+    alive = np.arange(len(usable.keys))
+
+    def cap(reason: str, groups: np.ndarray, amounts: np.ndarray, limit: float) -> None:
+        nonlocal alive
+        if not len(alive):
+            return
+        over = over_cap(groups[alive], usable.keys[alive], amounts[alive], limit)
+        gone, alive = alive[over], alive[~over]
+        for corpus, name in enumerate(names):
+            of_corpus = gone[usable.corpora[gone] == corpus]
+            if len(of_corpus):
+                counts.drop(name, reason, float(usable.lengths[of_corpus].sum()), len(of_corpus))
+
+    if filters.max_same_text is not None:
+        cap("same_text", usable.texts, np.ones(len(usable.keys)), filters.max_same_text)
+    if filters.speaker_cap_hours is not None:
+        cap("speaker_cap", usable.speakers, usable.lengths, filters.speaker_cap_hours * 3600)
+    return alive
+
+
+def _kept(usable: _Usable, alive: np.ndarray, corpus: int) -> dict[str, float]:
+    """Cuts, hours and known speakers of a corpus in the pool."""
+    members = alive[usable.corpora[alive] == corpus]
+    known = np.unique(usable.speakers[members])
+    return {
+        "cuts": len(members),
+        "hours": float(usable.lengths[members].sum()) / 3600,
+        "speakers": int(np.count_nonzero(known)),
+    }
+
+
+def _write(
+    output: Path, descriptor: int, rows: "_Chunk", usable: _Usable, alive: np.ndarray
+) -> None:
+    """The lines of `alive` in budget order, from the file that holds all lines as read."""
+    order = alive[budget_order(usable.keys[alive], usable.lengths[alive], usable.corpora[alive])]
+    sizes = np.frombuffer(rows.sizes, dtype=np.uint32)
+    offsets = np.cumsum(sizes, dtype=np.int64) - sizes
+    with cut_lines.writing(output) as stream:
+        for index in order:
+            # pread, not mmap: mapped pages would count as this process's memory.
+            stream.write(os.pread(descriptor, int(sizes[index]), int(offsets[index])))
 
 
 def _checked(
@@ -504,12 +551,12 @@ def _checked(
     """(number of the corpus, its next lines, judged), in the order of the manifests."""
     if threads == 1:
         for name, path in manifests:
-            for chunk in _chunks(cut_lines.read_lines(path)):
-                yield names.index(name), checker.check_all(chunk)
+            for lines in _lines_of(path):
+                yield names.index(name), checker.check_all(lines)
         return
     with multiprocessing.get_context("spawn").Pool(threads, _set_checker, (checker,)) as workers:
         for name, path in manifests:
-            for results in workers.imap(_check_chunk, _chunks(cut_lines.read_lines(path))):
+            for results in workers.imap(_check_chunk, _lines_of(path)):
                 yield names.index(name), results
 
 

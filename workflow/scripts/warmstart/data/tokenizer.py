@@ -1,14 +1,14 @@
-"""SentencePiece BPE of a language, and what it cannot write."""
+"""SentencePiece BPE of a training set, and what it cannot write."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 
-from warmstart.data import cut_lines
+from warmstart.data import cut_lines, mixing
 from warmstart.data.text import normalize
 from warmstart.run.errors import UserError
 
@@ -24,23 +24,6 @@ def supervision_texts(manifest: str | Path) -> Iterator[str]:
     memory."""
     for cut in cut_lines.read(manifest):
         yield cut_lines.supervision(cut)["text"]
-
-
-def texts_with_replay(pool: str | Path, other: str | Path, fraction: float) -> Iterator[str]:
-    """Texts of a pool, and between them those of another pool from its beginning, `fraction` of the
-    audio of both.
-
-    Between, not behind: SentencePiece reads the first million sentences, and some pools have more.
-    """
-    ratio = fraction / (1 - fraction)
-    own_s = other_s = 0.0
-    others = cut_lines.read(other)
-    for cut in cut_lines.read(pool):
-        yield cut_lines.supervision(cut)["text"]
-        own_s += cut_lines.duration_s(cut)
-        while other_s < ratio * own_s and (replayed := next(others, None)) is not None:
-            yield cut_lines.supervision(replayed)["text"]
-            other_s += cut_lines.duration_s(replayed)
 
 
 def train(
@@ -138,24 +121,42 @@ def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:
 
 def coverage_report(
     model: str | Path,
-    pool: str | Path,
-    tests: dict[str, Path],
-    text_settings: dict[str, Any],
-    own_settings: dict[str, dict[str, Any]] | None = None,
+    pools: Mapping[str, Path],
+    tests: Mapping[str, Path],
+    text_settings: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Coverage of the training text and of each test set's normalised text; warns where a test set
     cannot be written.
 
     Args:
-        own_settings: test set -> normaliser, for those in another language.
+        pools: language -> pool, of the languages that are trained on.
+        tests: name -> manifest; each cut is normalised by the rules of its own language, of the
+            first in `pools` where it names none.
+        text_settings: language -> block `text`.
+
+    Raises:
+        UserError: a test set in a language without rules.
     """
-    report = {"train": coverage(model, supervision_texts(pool)), "tests": {}}
+    heard = (text for pool in pools.values() for text in supervision_texts(pool))
+    report = {"train": coverage(model, heard), "tests": {}}
     for name, manifest in tests.items():
-        settings = (own_settings or {}).get(name, text_settings)
-        found = coverage(model, (normalize(text, settings) for text in supervision_texts(manifest)))
+        found = coverage(model, _normalised(manifest, text_settings, next(iter(pools))))
         report["tests"][name] = found
         if found["unwritable"]:
             logger.warning(
                 "%s has characters that no hypothesis can contain: %s", name, found["unwritable"]
             )
     return report
+
+
+def _normalised(
+    manifest: Path, text_settings: Mapping[str, dict[str, Any]], default: str
+) -> Iterator[str]:
+    for cut in cut_lines.read(manifest):
+        lang = mixing.language(cut) or default
+        if lang not in text_settings:
+            raise UserError(
+                f"{manifest}: cut {cut['id']} is of {lang}, and `text` has the rules of "
+                f"{', '.join(text_settings)}; add those of {lang}"
+            )
+        yield normalize(cut_lines.supervision(cut)["text"], text_settings[lang])

@@ -8,16 +8,10 @@ from typing import Any
 
 from warmstart.run import files
 
-# Raise when a change of the code of decoding or of exported encoders can change a token, a time or
-# a measured column of hypotheses.
-RECIPE = 4
-
 
 def fingerprint(**parts: Any) -> str:
     """Digest of everything that a hypothesis file depends on."""
-    return hashlib.sha256(
-        json.dumps({"recipe": RECIPE, **parts}, sort_keys=True).encode()
-    ).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def header_path(hypotheses: str | Path) -> Path:

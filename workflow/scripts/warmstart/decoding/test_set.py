@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from warmstart.data.audio import load_audio
+from warmstart.data.utterances import TestUtterance
 from warmstart.decoding.journal import Journal
-from warmstart.decoding.utterances import Utterance, load_audio
-from warmstart.models.fastconformer.decoder import Decoder, NotFinite, Timing
+from warmstart.models.base import Decoder, NotFinite, Timing
+from warmstart.models.tier import Seconds
 from warmstart.run.errors import UserError
 from warmstart.run.logs import MinuteTicker
 from warmstart.run.numbers import percentile
-from warmstart.study.tier import Seconds
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Decoded:
 
 def decode_test_set(
     decoder: Decoder,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[TestUtterance],
     batch_size: int,
     journal: Journal,
     measured_on: dict[str, Any],
@@ -60,7 +61,7 @@ def decode_test_set(
     Raises:
         UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN.
     """
-    sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
+    sample_rate = decoder.sample_rate
     ticker, finished = MinuteTicker(), journal.finished
     if finished:
         _LOG.info(
@@ -91,8 +92,8 @@ def decode_test_set(
                 "block": utterance.block,
                 "duration_s": utterance.duration_s,
                 "ref": utterance.text,
-                "hyp": decoder.text(hypothesis),
-                "tokens": decoder.emitted(hypothesis),
+                "hyp": hypothesis.text,
+                "tokens": hypothesis.emitted,
             }
         tokens = sum(len(line["tokens"]) for line in lines.values())
         journal.close_batch(
@@ -114,7 +115,7 @@ def decode_test_set(
 
 
 def batch_check(
-    decoder: Decoder, utterances: Sequence[Utterance], batch_size: int, journal: Journal
+    decoder: Decoder, utterances: Sequence[TestUtterance], batch_size: int, journal: Journal
 ) -> dict[str, Any]:
     """Decode some utterances of a decoded test set again, one by one and chunk by chunk, to compare
     them and to time chunks.
@@ -131,7 +132,7 @@ def batch_check(
     for place in dict.fromkeys(int(share * (len(short) - 1)) for share in _CHECKED_SHARES if short):
         if sum(utterances[index].duration_s for index in chosen) < _CHECKED_S:
             chosen.append(short[place])
-    sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
+    sample_rate = decoder.sample_rate
     if chosen:
         waveforms = [load_audio(utterances[index], sample_rate) for index in chosen]
         decoded = [journal.line(index)["tokens"] for index in chosen]
@@ -139,10 +140,10 @@ def batch_check(
         waveforms = [
             load_audio(utterances[by_length[0]], sample_rate)[: round(_CHECKED_S * sample_rate)]
         ]
-        decoded = [decoder.emitted(hypothesis) for hypothesis in decoder.decode(waveforms)]
+        decoded = [hypothesis.emitted for hypothesis in decoder.decode(waveforms)]
     live, chunks_ms = decoder.chunk_by_chunk(), []
     live.decode(waveforms[:1])  # what the first call sets up is no time of a chunk
-    alone = [live.emitted(live.decode([samples], steps_ms=chunks_ms)[0]) for samples in waveforms]
+    alone = [live.decode([samples], steps_ms=chunks_ms)[0].emitted for samples in waveforms]
     differences = []
     for indices in batches([len(samples) for samples in waveforms], batch_size):
         together = decoder.logits([waveforms[index] for index in indices])

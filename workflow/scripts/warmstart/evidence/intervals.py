@@ -16,10 +16,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-# Of a program that is run by hand; in the workflow the configuration has the last word.
-DEFAULTS = {"replicates": 10000, "confidence": 0.95, "seed": 1}
-
-
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
 
 
@@ -123,13 +119,12 @@ def combine(
 ) -> Draws:
     """A weighted sum of estimates whose replicates are aligned, or independent of each other."""
 
-    def total(name: str) -> np.ndarray | None:
-        parts = [
-            (weight, getattr(estimate, name))
-            for weight, estimate in zip(weights, estimates, strict=True)
-        ]
-        known = [weight * part for weight, part in parts if part is not None]
-        return sum(known[1:], known[0]) if known else None
+    def total(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        found = None
+        for weight, part in zip(weights, parts, strict=True):
+            if part is not None:
+                found = weight * part if found is None else found + weight * part
+        return found
 
     value = sum(
         weight * estimate.value for weight, estimate in zip(weights, estimates, strict=True)
@@ -139,8 +134,19 @@ def combine(
     spread = (
         spreads[0] if common else spread_of(seed_df, len(estimates[0].seed)) if spreads else None
     )
-    made = {name: total(name) for name in ("block", "seed", "residual")}
-    return Draws(value=float(value), block_df=block_df, seed_df=seed_df, spread=spread, **made)
+    block = total([estimate.block for estimate in estimates])
+    seed = total([estimate.seed for estimate in estimates])
+    if block is None or seed is None:
+        raise ValueError("no estimates to combine")
+    return Draws(
+        value=float(value),
+        block=block,
+        seed=seed,
+        block_df=block_df,
+        seed_df=seed_df,
+        residual=total([estimate.residual for estimate in estimates]),
+        spread=spread,
+    )
 
 
 def spread_of(df: float, replicates: int) -> np.ndarray | None:
@@ -181,17 +187,29 @@ def interval(draws: np.ndarray, confidence: float, df: float) -> tuple[float, fl
     return float(low), float(high)
 
 
-def mean_of(estimates: Sequence[Draws]) -> Draws:
-    """Mean over languages that are taken as fixed: their replicates are independent of each
-    other."""
+def mean_of(estimates: Sequence[Draws], *, same_runs: bool = False) -> Draws:
+    """Mean over languages that are taken as fixed: their blocks are independent of each other.
+
+    Args:
+        estimates: one a language.
+        same_runs: the languages were scored with the same models, so that the noise of training
+            is common to them. It has been drawn so, and its degrees of freedom do not add up.
+    """
     count = len(estimates)
+    seed_df = (
+        min(e.seed_df for e in estimates)
+        if same_runs
+        else satterthwaite(
+            [e.seed.var() / count**2 for e in estimates], [e.seed_df for e in estimates]
+        )
+    )
     return combine(
         estimates,
         [1 / count] * count,
         satterthwaite(
             [e.block.var() / count**2 for e in estimates], [e.block_df for e in estimates]
         ),
-        satterthwaite([e.seed.var() / count**2 for e in estimates], [e.seed_df for e in estimates]),
+        seed_df,
     )
 
 
@@ -203,14 +221,14 @@ def mean_over_sampled(values: Sequence[float], confidence: float) -> tuple[float
     so nothing is added to it. A percentile bootstrap over fewer than some ten languages cannot
     reach the tails that 95 % needs; Student's t can.
     """
-    values = np.asarray(values, float)
-    mean = float(values.mean())
-    if len(values) < 3:
+    found = np.asarray(values, float)
+    mean = float(found.mean())
+    if len(found) < 3:
         return mean, float("nan"), float("nan")
     half = (
-        stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
-        * values.std(ddof=1)
-        / math.sqrt(len(values))
+        stats.t.ppf(0.5 + confidence / 2, len(found) - 1)
+        * found.std(ddof=1)
+        / math.sqrt(len(found))
     )
     return mean, mean - half, mean + half
 

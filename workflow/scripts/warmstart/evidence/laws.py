@@ -122,6 +122,8 @@ def fit_shape(family: Shape, hours: np.ndarray, gaps: np.ndarray, weights: np.nd
 
 def at_shape_bound(family: Shape, shape: np.ndarray) -> np.ndarray:
     """-1, 0 or 1: whether the shape ran into the low or the high end of what is searched."""
+    if family.grid is None:
+        return np.zeros_like(shape)
     low, high = family.grid[0], family.grid[-1]
     slack = 1e-3 * (high - low)
     return np.where(shape <= low + slack, -1, np.where(shape >= high - slack, 1, 0))

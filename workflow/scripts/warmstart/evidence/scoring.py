@@ -6,11 +6,10 @@ come from jiwer.
 """
 
 import collections
-import gzip
 import json
 import logging
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import jiwer
 from rapidfuzz.distance import Levenshtein
 
 from warmstart.data import cut_lines, text
+from warmstart.data.utterances import TestUtterance, read_test_set
+from warmstart.evidence.keys import FULL, KEYS
 from warmstart.run.errors import UserError
 from warmstart.run.files import read_json
 
@@ -26,49 +27,9 @@ _LISTED_IDS = 10
 _LOOP_REPEATS = 4  # so many repeats of one n-gram in a row are no natural speech
 _LOOP_ORDER = 4  # longest n-gram looked at, words
 
-KEYS = ["lang", "init", "hours", "seed", "precision", "tier", "test_set"]
 
-
-def open_text(path: str | Path) -> Iterator[str]:
-    """Lines of a text file, gzipped or not."""
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8") as stream:
-        yield from stream
-
-
-def read_references(manifest: str | Path) -> dict[str, dict[str, Any]]:
-    """id -> {text, block, duration_s} of a test manifest (Lhotse cuts, one supervision each), in
-    its order.
-
-    Raises:
-        UserError: the manifest is empty or an id stands twice.
-    """
-    references: dict[str, dict[str, Any]] = {}
-    for line in open_text(manifest):
-        cut = json.loads(line)
-        if cut["id"] in references:
-            raise UserError(
-                f"{manifest}: id {cut['id']!r} stands twice; prepare the manifest again"
-            )
-        # A cut of joined VoxPopuli intervals keeps these in its first part.
-        custom = cut_lines.first_part(cut).get("custom") or {}
-        references[cut["id"]] = {
-            "text": cut_lines.supervision(cut).get("text") or "",
-            "block": str(custom.get("block", cut["id"])),
-            "duration_s": float(cut_lines.duration_s(cut)),
-        }
-    if not references:
-        raise UserError(
-            f"{manifest}: no cut in it; a test set of zero utterances has no error rate; prepare "
-            "it again"
-        )
-    return references
-
-
-def read_hypotheses(
-    path: str | Path, references: dict[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Records of a hypothesis file, one for each reference and no other.
+def read_hypotheses(path: str | Path, references: dict[str, TestUtterance]) -> list[dict[str, Any]]:
+    """Records of a hypothesis file, one for each reference (by id) and no other.
 
     Raises:
         UserError: an id is missing, extra or doubled, a line is no JSON, or a reference differs
@@ -76,7 +37,7 @@ def read_hypotheses(
     """
     records: dict[str, dict[str, Any]] = {}
     doubled, stale = [], []
-    for number, line in enumerate(open_text(path), 1):
+    for number, line in enumerate(_lines(path), 1):
         try:
             record = json.loads(line)
             name, _ = record["id"], record["hyp"]
@@ -88,10 +49,7 @@ def read_hypotheses(
         if name in records:
             doubled.append(name)
         records[name] = record
-        if (
-            name in references
-            and record.get("ref", references[name]["text"]) != references[name]["text"]
-        ):
+        if name in references and record.get("ref", references[name].text) != references[name].text:
             stale.append(name)
     missing = [name for name in references if name not in records]
     extra = [name for name in records if name not in references]
@@ -114,6 +72,11 @@ def read_hypotheses(
     return [records[name] for name in references]
 
 
+def _lines(path: str | Path) -> Iterable[str]:
+    with open(path, encoding="utf-8") as stream:
+        yield from stream
+
+
 def count_words(texts: Iterable[str]) -> collections.Counter:
     """Frequencies of words in normalised texts."""
     counts: collections.Counter = collections.Counter()
@@ -124,9 +87,7 @@ def count_words(texts: Iterable[str]) -> collections.Counter:
 
 def training_words(pool: str | Path) -> collections.Counter:
     """Word frequencies of a pool, whose supervisions hold normalised text."""
-    return count_words(
-        cut_lines.supervision(json.loads(line)).get("text") or "" for line in open_text(pool)
-    )
+    return count_words(cut_lines.supervision(cut).get("text") or "" for cut in cut_lines.read(pool))
 
 
 def is_looping(hypothesis: str, reference: str) -> bool:
@@ -146,6 +107,29 @@ def _longest_repeat(words: list[str]) -> int:
     return best
 
 
+def find_anchors(headers: dict[Path, dict[str, Any]]) -> dict[Path, Path]:
+    """For each hypothesis file, the offline decode of the same run and test set: of its own
+    precision, else of `full`.
+
+    Of several offline tiers the one that hears most.
+    """
+
+    def decode(header: dict[str, Any], precision: str) -> tuple:
+        return (
+            *(str(header[key]) for key in KEYS if key not in ("precision", "tier")),
+            precision,
+        )
+
+    by_context = sorted(headers.items(), key=lambda item: (item[1]["right"], item[1]["left"]))
+    offline = {decode(h, h["precision"]): path for path, h in by_context if h["offline"]}
+    anchors = {}
+    for path, h in headers.items():
+        anchor = offline.get(decode(h, h["precision"])) or offline.get(decode(h, FULL))
+        if anchor is not None:
+            anchors[path] = anchor
+    return anchors
+
+
 def align_counts(
     references: list[str], hypotheses: list[str]
 ) -> tuple[list[dict[str, int]], list[set[int]], list[dict[str, int]]]:
@@ -153,8 +137,7 @@ def align_counts(
 
     Returns:
         Per utterance: word counts {hits, substitutions, deletions, insertions}, the places of
-            reference words that were
-        substituted or deleted, and character counts.
+        reference words that were substituted or deleted, and character counts.
     """
     words = jiwer.process_words(references, hypotheses)
     characters = jiwer.process_characters(references, hypotheses)
@@ -221,18 +204,32 @@ def emission_delay_ms(
     return statistics.median(delays) if delays else float("nan")
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """Header beside a hypothesis file.
+
+    Raises:
+        UserError: there is none.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.exists():
+        raise UserError(
+            f"{path}: its header {beside.name} is not beside it; remove the hypotheses and decode "
+            "again"
+        )
+    return read_json(beside)
+
+
 class Scorer:
-    """Scores the hypothesis files of one language; normalised references are made once per test
-    set.
+    """Scores the hypothesis files of one language, whatever their models were trained on;
+    normalised references are made once for each test set.
 
     Args:
-        lang: language code.
+        lang: of the test sets.
         settings: {"text": block of the language, "rare_below": a reference word that the pool has
-            fewer times is rare, "test_set_text": test set -> block of another language, for the
-            test sets of a replayed one}.
+            fewer times is rare}.
         tests: test set -> manifest.
-        pool_words: word frequencies of the whole training pool, or None where rare words are not
-            counted.
+        pool_words: word frequencies of the language's whole training pool, or None where rare
+            words are not counted.
     """
 
     def __init__(
@@ -242,19 +239,17 @@ class Scorer:
         tests: dict[str, Path],
         pool_words: collections.Counter | None,
     ):
-        self.lang = lang
-        text.check_examples(lang, settings["text"])
-        self._foreign = settings.get("test_set_text") or {}
-        self.texts = {name: self._foreign.get(name, settings["text"]) for name in tests}
+        self.lang, self.text = lang, settings["text"]
+        text.check_examples(lang, self.text)
         self.rare_below = settings.get("rare_below", 5)
         self.pool_words = pool_words
-        self.numbers = {name: text.number_words(block) for name, block in self.texts.items()}
-        self.references = {name: read_references(path) for name, path in tests.items()}
+        self.numbers = text.number_words(self.text)
+        self.references = {
+            name: {utterance.id: utterance for utterance in read_test_set(path)}
+            for name, path in tests.items()
+        }
         self.normal = {
-            name: [
-                text.normalize(reference["text"], self.texts[name])
-                for reference in references.values()
-            ]
+            name: [text.normalize(reference.text, self.text) for reference in references.values()]
             for name, references in self.references.items()
         }
         for name, normal in self.normal.items():
@@ -268,18 +263,12 @@ class Scorer:
                 )
 
     def header(self, path: Path) -> dict[str, Any]:
-        """Header beside a hypothesis file.
+        """Header beside a hypothesis file that this scores.
 
         Raises:
-            UserError: no header, another language, or a test set without a manifest.
+            UserError: no header, a test set in another language, or one without a manifest.
         """
-        beside = path.with_suffix(".json")
-        if not beside.exists():
-            raise UserError(
-                f"{path}: its header {beside.name} is not beside it; remove the hypotheses and "
-                "decode again"
-            )
-        header = read_json(beside)
+        header = read_header(path)
         if header["lang"] != self.lang:
             raise UserError(
                 f"{path}: language {header['lang']!r}, asked to score {self.lang!r}; give the "
@@ -305,28 +294,26 @@ class Scorer:
         normal = self.normal[header["test_set"]]
         records = read_hypotheses(path, references)
         anchors = [None] * len(records) if anchor is None else read_hypotheses(anchor, references)
-        hypotheses = [
-            text.normalize(record["hyp"], self.texts[header["test_set"]]) for record in records
-        ]
+        hypotheses = [text.normalize(record["hyp"], self.text) for record in records]
         words, wrong, characters = align_counts(normal, hypotheses)
         rows: dict[str, list] = collections.defaultdict(list)
         for place, (name, reference) in enumerate(references.items()):
+            offline = anchors[place]
             row = {
                 **{key: header[key] for key in KEYS if key != "hours"},
                 "hours": float(header["hours"]),
                 "id": name,
-                "block": reference["block"],
-                "duration_s": reference["duration_s"],
+                "block": reference.block,
+                "duration_s": reference.duration_s,
                 **words[place],
                 **{f"char_{key}": value for key, value in characters[place].items()},
-                **self._special_words(header["test_set"], normal[place].split(), wrong[place]),
+                **self._special_words(normal[place].split(), wrong[place]),
                 "ref_words": len(normal[place].split()),
                 "ref_chars": len(normal[place]),
                 "empty": not hypotheses[place],
                 "looping": is_looping(hypotheses[place], normal[place]),
                 "emission_delay_ms": emission_delay_ms(
-                    records[place].get("tokens"),
-                    anchors[place].get("tokens") if anchors[place] else None,
+                    records[place].get("tokens"), offline.get("tokens") if offline else None
                 ),
                 "reference": normal[place],
                 "hypothesis": hypotheses[place],
@@ -336,12 +323,11 @@ class Scorer:
                 rows[key].append(value)
         return rows
 
-    def _special_words(self, test_set: str, words: list[str], wrong: set[int]) -> dict[str, int]:
-        numbers = {place for place, word in enumerate(words) if word in self.numbers[test_set]}
+    def _special_words(self, words: list[str], wrong: set[int]) -> dict[str, int]:
+        numbers = {place for place, word in enumerate(words) if word in self.numbers}
         rare = (
             {place for place, word in enumerate(words) if self.pool_words[word] < self.rare_below}
-            # How rare a word of another language is in this one's pool says nothing.
-            if self.pool_words is not None and test_set not in self._foreign
+            if self.pool_words is not None
             else set()
         )
         return {

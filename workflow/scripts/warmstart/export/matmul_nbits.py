@@ -1,5 +1,5 @@
-"""Weight-only quantised matrices in ONNX graphs (`MatMulNBits`), and the same weights back in
-PyTorch."""
+"""Weight-only quantised matrices in ONNX graphs (`MatMulNBits`), and a report of what became of
+each."""
 
 import contextlib
 import io
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from warmstart.export.scheme import Scheme
 from warmstart.models.onnx_file import module_of, weight_products
+from warmstart.models.quantised_weights import dequantized
 
 if TYPE_CHECKING:
-    import numpy
     import onnx
+    import torch
 
 
 def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
@@ -55,7 +56,8 @@ def quantize(model: "onnx.ModelProto", scheme: Scheme) -> "onnx.ModelProto":
     )  # k_quant asks for a GPU's library at every layer
     with contextlib.redirect_stdout(io.StringIO()):  # it draws a progress bar
         quantizer.process()
-    quantized = quantizer.model.model
+    quantized: Any = quantizer.model
+    quantized = quantized.model
     # k_quant and RTN forget to import the domain of MatMulNBits.
     if not any(imported.domain == "com.microsoft" for imported in quantized.opset_import):
         quantized.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
@@ -86,84 +88,22 @@ def _why_not(shape: tuple[int, ...], scheme: Scheme) -> str | None:
     return None
 
 
-def dequantize(node: "onnx.NodeProto", tensors: dict[str, "numpy.ndarray"]) -> "numpy.ndarray":
-    """The weight that a `MatMulNBits` node multiplies with.
-
-    Source: ONNX Runtime, docs/ContribOperators.md, com.microsoft.MatMulNBits: weight = (quantised -
-    zero_point) * scale.
-
-    Returns:
-        float32 (N, K), as in `torch.nn.Linear.weight`.
-    """
-    import numpy
-
-    attributes = {attribute.name: attribute.i for attribute in node.attribute}
-    rows, columns, bits, block = (attributes[name] for name in ("N", "K", "bits", "block_size"))
-    blocks = -(-columns // block)
-
-    def unpack(packed: numpy.ndarray, count: int) -> numpy.ndarray:
-        packed = packed.reshape(rows, -1).view(numpy.uint8)
-        if bits == 8:
-            return packed[:, :count]
-        return numpy.stack([packed & 15, packed >> 4], axis=-1).reshape(rows, -1)[:, :count]
-
-    values = (
-        unpack(tensors[node.input[1]], blocks * block)
-        .reshape(rows, blocks, block)
-        .astype(numpy.float32)
-    )
-    scales = tensors[node.input[2]].reshape(rows, blocks, 1).astype(numpy.float32)
-    if len(node.input) > 3 and node.input[3]:
-        zeros = (
-            unpack(tensors[node.input[3]], blocks).reshape(rows, blocks, 1).astype(numpy.float32)
-        )
-    else:
-        zeros = numpy.float32(1 << (bits - 1))
-    return ((values - zeros) * scales).reshape(rows, -1)[:, :columns]
-
-
-def dequantized(model: "onnx.ModelProto") -> dict[str, "numpy.ndarray"]:
-    """Dequantised weights (N, K) by module of the encoder."""
-    from onnx import numpy_helper
-
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    return {
-        module_of(node.name): dequantize(node, tensors)
-        for node in model.graph.node
-        if node.op_type == "MatMulNBits"
-    }
-
-
-def accuracy_levels(model: "onnx.ModelProto") -> set[int]:
-    """The `accuracy_level` values in a graph; 0 = fp32 activations."""
-    found = set()
-    for node in model.graph.node:
-        if node.op_type == "MatMulNBits":
-            found.add(
-                next(
-                    (
-                        attribute.i
-                        for attribute in node.attribute
-                        if attribute.name == "accuracy_level"
-                    ),
-                    0,
-                )
-            )
-    return found
-
-
 def layer_report(
-    encoder, quantized: "onnx.ModelProto", reasons: dict[str, str | None]
+    encoder: "torch.nn.Module",
+    quantized: "onnx.ModelProto",
+    reasons: dict[str, str | None],
+    constants: dict[str, str],
 ) -> dict[str, Any]:
     """Which weights are quantised, with the relative error ||W - W'|| / ||W||, and which are left,
     and why.
 
     Args:
         reasons: by module with a matrix product, from `reasons_to_leave`.
+        constants: by parameter that is no weight of the graph, see `base.EncoderGraph`.
     """
     import numpy
 
-    modules = dict(encoder.named_modules())
+    modules: dict[str, Any] = dict(encoder.named_modules())
     done = []
     for name, weight in dequantized(quantized).items():
         exact = modules[name].weight.detach().cpu().numpy().reshape(weight.shape)
@@ -175,8 +115,8 @@ def layer_report(
         owner = name.rpartition(".")[0]
         if name.endswith("weight") and owner in quantised_names:
             continue
-        if "linear_pos" in name:
-            reason = "folded with the positional table into a constant of this tier"
+        if name in constants:
+            reason = constants[name]
         elif name.endswith("weight") and owner in reasons:
             reason = reasons[owner] or "not asked for"
         elif parameter.dim() < 2 or name.endswith(("bias", "bias_u", "bias_v")):

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from warmstart.models.fastconformer.decoder import Decoder
+from warmstart.models.base import Decoder
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
 
@@ -76,7 +76,7 @@ def tail_s(tier: Tier) -> float:
     Without them the last words stay in sherpa-onnx's buffer; with more, a model may hear words in
     the silence.
     """
-    return round((tier.right + 1) * 0.08 + 0.02, 2)
+    return round(tier.lookahead_ms / 1000 + 0.02, 2)
 
 
 def open_stream(recognizer, samples, sample_rate: int, tail_s: float, front_s: float = FRONT_S):
@@ -109,9 +109,9 @@ def agreement(folder: Path, decoder: Decoder, waveforms: Sequence) -> dict[str, 
     apart they are in words."""
     import jiwer
 
-    sample_rate = int(decoder.model.cfg.preprocessor.sample_rate)
+    sample_rate = decoder.sample_rate
     recognizer = open_recognizer(folder)
-    native = [decoder.text(found).split() for found in decoder.decode(waveforms)]
+    native = [hypothesis.text.split() for hypothesis in decoder.decode(waveforms)]
     result: dict[str, Any] = {"utterances": len(waveforms), "native_words": sum(map(len, native))}
     result["variants"] = []
     started = time.perf_counter()

@@ -1,1 +1,182 @@
-"""Kinds of recognisers, a folder each."""
+"""Families of models: what each can do, declared; and the way to one by its name.
+
+Standard library only, because a dry run asks it. A family of this package is one folder here and
+one entry of `KINDS`. A family of somebody else's is named `module:OBJECT` wherever a family is
+named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md).
+"""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from warmstart.models.tier import Tier
+from warmstart.run.errors import UserError
+
+if TYPE_CHECKING:
+    from warmstart.models.base import Family
+
+# What an arm is that names no family.
+DEFAULT_FAMILY = "fastconformer_rnnt"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a family is and can do, so that a dry run need not load it.
+
+    Attributes:
+        target: `module:Class` of its `base.Family`.
+        about: one line for people who choose.
+        streams: whether it decodes chunk by chunk; without it only offline tiers can be had.
+        exports: whether its encoder can be quantised and written as `encoder.onnx`.
+        bundles: whether it makes the networks that sherpa-onnx loads.
+        zero_shot: whether a published model can be decoded as it is.
+        tokenizer: `trained` on the text of a training set, or the donor's `own`.
+        donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository.
+        donor_suffix: what the name of a donor ends with in resources/inits/.
+        model_file: name of the file that a trained model is.
+        offers: what adaptations may use of its models: `blocks` (layers can be counted and
+            frozen), `adapters` (its encoder takes new modules). See `adaptation.Kind.needs`.
+    """
+
+    target: str
+    about: str
+    streams: bool = False
+    exports: bool = False
+    bundles: bool = False
+    zero_shot: bool = False
+    tokenizer: Literal["trained", "own"] = "trained"
+    donor: Literal["file", "snapshot"] = "file"
+    donor_suffix: str = ""
+    model_file: str = "model.pt"
+    offers: frozenset[str] = frozenset()
+
+
+KINDS: dict[str, Kind] = {
+    "fastconformer_rnnt": Kind(
+        target="warmstart.models.fastconformer.family:Transducer",
+        about="cache-aware FastConformer with a transducer (LSTM predictor and joint)",
+        streams=True,
+        exports=True,
+        bundles=True,
+        zero_shot=True,
+        donor_suffix=".nemo",
+        model_file="model.nemo",
+        offers=frozenset({"blocks", "adapters"}),
+    ),
+    "fastconformer_ctc": Kind(
+        target="warmstart.models.fastconformer.family:Ctc",
+        about="cache-aware FastConformer with a CTC head",
+        streams=True,
+        exports=True,
+        zero_shot=True,
+        donor_suffix=".nemo",
+        model_file="model.nemo",
+        offers=frozenset({"blocks", "adapters"}),
+    ),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """What is declared of a family.
+
+    Args:
+        name: a key of `KINDS`, or `module:OBJECT`.
+
+    Raises:
+        UserError: no such family, or no `Kind` under that name.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    if ":" not in name:
+        near = difflib.get_close_matches(name, KINDS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"family {name!r} is unknown; {hint}allowed: {', '.join(KINDS)}, or module:OBJECT of a "
+            "family of your own"
+        )
+    found = named_object(name, "family")
+    if not isinstance(found, Kind):
+        raise UserError(
+            f"family {name!r} is a {type(found).__name__}; the object must be a "
+            "warmstart.models.Kind"
+        )
+    return found
+
+
+def open_family(name: str) -> "Family":
+    """The family of a name; what it loads (torch, NeMo) is imported when its methods are called.
+
+    Raises:
+        UserError: see `kind_of`.
+    """
+    return named_object(kind_of(name).target, f"target of family {name!r}:")()
+
+
+def named_object(target: str, what: str) -> Any:
+    """What stands under `module:OBJECT`.
+
+    Args:
+        target: names of a module and of something in it.
+        what: the name of the thing, for messages.
+
+    Raises:
+        UserError: no such module or object.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{what} {target!r} cannot be imported ({error}); give module:OBJECT and put the "
+            "folder of the module on PYTHONPATH"
+        ) from error
+
+
+def require_tier(family: str, tier: Tier, settings: Mapping[str, Any]) -> None:
+    """Refuse a tier at which models of a family cannot be decoded.
+
+    Args:
+        settings: block `training` of the arm.
+
+    Raises:
+        UserError: with the tier, its value and what can be had.
+    """
+    if not kind_of(family).streams and not tier.offline:
+        raise UserError(
+            f"tiers.{tier.name} streams, and family {family} decodes whole utterances only; give "
+            "its arms offline tiers"
+        )
+    open_family(family).check_tier(tier, settings)
+
+
+def require_precision(family: str, tier: Tier) -> None:
+    """Refuse to quantise where a family cannot, or cannot for a tier.
+
+    Raises:
+        UserError: with the family or the tier, and what can be had.
+    """
+    if not kind_of(family).exports:
+        raise UserError(
+            f"family {family} exports no encoder to quantise; give its arms the precision `full` "
+            f"only; families that do: {', '.join(_that('exports'))}"
+        )
+    open_family(family).check_export(tier)
+
+
+def require_bundle(family: str) -> None:
+    """Refuse a bundle of a family that makes none.
+
+    Raises:
+        UserError: with the family and those that do.
+    """
+    if not kind_of(family).bundles:
+        raise UserError(
+            f"family {family} makes no bundle for sherpa-onnx; families that do: "
+            f"{', '.join(_that('bundles'))}"
+        )
+
+
+def _that(ability: str) -> list[str]:
+    return [name for name, kind in KINDS.items() if getattr(kind, ability)]

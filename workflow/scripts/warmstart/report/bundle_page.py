@@ -1,18 +1,20 @@
 """README of a deployable bundle: what is in it, its rates, its licence chain, how to run it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from warmstart.evidence.settings import Resampling
 from warmstart.export.bundle import verify
 from warmstart.export.sherpa import FRONT_S, tail_s
+from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 _README_COLUMNS = (
     *(
         "precision",
+        "lang",
         "test_set",
         "utterances",
         "words",
@@ -28,9 +30,9 @@ _README_COLUMNS = (
 def measure(
     about: dict[str, Any],
     hypotheses: Sequence[str | Path],
-    tests: dict[str, Path],
-    settings: dict[str, Any],
-    chosen: dict[str, Any],
+    tests: Mapping[tuple[str, str], Path],
+    texts: Mapping[str, dict[str, Any]],
+    chosen: Resampling,
 ) -> list[dict[str, Any]]:
     """Rates of a bundle's own run, from its hypotheses: what `score.py` counts, with the intervals
     of `aggregate.py`.
@@ -38,9 +40,9 @@ def measure(
     Args:
         about: content of `bundle.json`.
         hypotheses: files of this run at this tier, with their headers.
-        tests: test set -> manifest.
-        settings: what `scoring.Scorer` takes: `text`, `test_set_text`.
-        chosen: replicates, confidence and seed of the intervals.
+        tests: (language, test set) -> manifest.
+        texts: language -> what normalises it.
+        chosen: how intervals are made.
 
     Returns:
         A row for each file, of `_README_COLUMNS`; percent. An interval is NaN where the test set is
@@ -54,12 +56,29 @@ def measure(
     import numpy
 
     from warmstart.evidence import intervals
-    from warmstart.evidence.scoring import Scorer
+    from warmstart.evidence.scoring import Scorer, read_header
 
-    lang, rows = about["keys"]["lang"], []
-    scorer = Scorer(lang, settings, tests, None)
+    scorers = {
+        lang: Scorer(
+            lang,
+            {"text": text},
+            {name: path for (code, name), path in tests.items() if code == lang},
+            None,
+        )
+        for lang, text in texts.items()
+        if any(code == lang for code, _ in tests)
+    }
+    rows = []
     for path in map(Path, hypotheses):
-        header = scorer.header(path)
+        header = read_header(path)
+        lang = header["lang"]
+        if lang not in scorers:
+            known = ", ".join("/".join(test) for test in tests)
+            raise UserError(
+                f"{path}: its language {lang!r} has no test set or no text; --tests has {known}"
+            )
+        scorer = scorers[lang]
+        scorer.header(path)
         if (header["model_sha256"], header["tier"]) != (
             about["model_sha256"],
             about["tier"]["name"],
@@ -71,7 +90,7 @@ def measure(
             )
         counts = scorer.score(path, header, None)
         errors, words, wrong, characters = (
-            sum(numpy.asarray(counts[name], dtype=float) for name in names)
+            numpy.sum([counts[name] for name in names], axis=0, dtype=float)
             for names in (
                 ("substitutions", "deletions", "insertions"),
                 ("ref_words",),
@@ -84,17 +103,17 @@ def measure(
             numpy.bincount(block, errors)[None],
             numpy.bincount(block, words),
             [[0]],
-            chosen["replicates"],
-            intervals.generator(chosen["seed"], "blocks", lang, header["test_set"]),
+            chosen.replicates,
+            intervals.generator(chosen.seed, "blocks", lang, header["test_set"]),
             lambda _: intervals.generator(0),  # for several seeds; this is one
         )
         wer = draws[0].scaled(100.0)
-        low, high = wer.interval(chosen["confidence"])
+        low, high = wer.interval(chosen.confidence)
         rows.append(
             {
                 **{
                     name: header.get(name)
-                    for name in ("precision", "test_set", "rtfx", "engine", "device_name")
+                    for name in ("precision", "lang", "test_set", "rtfx", "engine", "device_name")
                 },
                 "utterances": len(errors),
                 "words": int(words.sum()),
@@ -113,7 +132,12 @@ def _short(value: Any) -> str:
     """A table cell: numbers with a fraction to two decimals, `-` for what is not known."""
     if value is None or value != value:
         return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else _in_a_table(str(value))
+
+
+def _in_a_table(text: str) -> str:
+    """Text that stays inside its cell."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _computes(settings: dict[str, Any]) -> str:
@@ -169,10 +193,10 @@ def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: flo
     return lines
 
 
-def _licences(origin: dict[str, Any], init: str) -> list[str]:
+def _licences(origin: dict[str, Any], arm: str) -> list[str]:
     """The chain, from the bundle to what is in it."""
     donor, example = origin.get("init") or {}, origin.get("example") or {}
-    named = f"{donor.get('name') or init} ({donor.get('source') or 'this study'})"
+    named = f"{donor.get('name') or arm} ({donor.get('source') or 'this study'})"
     return [
         f"- This bundle: {origin.get('licence') or 'not stated'}",
         f"- Encoder before fine-tuning: random weights, architecture of {named}"
@@ -211,10 +235,10 @@ def readme(
     seconds = tail_s(Tier(**tier))
     met = about["agreement"]
     lines = [
-        f"# Streaming speech recogniser: {keys['lang']}",
+        f"# Streaming speech recogniser: {keys['training_set']}",
         "",
-        f"Cache-aware FastConformer transducer, encoder started from `{keys['init']}`, fine-tuned "
-        f"on {keys['hours']} h"
+        f"Cache-aware FastConformer transducer, arm `{keys['arm']}`, fine-tuned on "
+        f"{keys['hours']} h of `{keys['training_set']}`"
         f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of "
         f"{(tier['right'] + 1) * 80} ms,"
         f" {tier['left'] * 80} ms of left context. Precision `{about['precision']}`: encoder "
@@ -276,7 +300,7 @@ def readme(
         "",
         "## Licence",
         "",
-        *_licences(origin, keys["init"]),
+        *_licences(origin, keys["arm"]),
         "",
         "## Files",
         "",
@@ -289,25 +313,23 @@ def readme(
 def describe(
     folder: str | Path,
     hypotheses: Sequence[str | Path],
-    tests: dict[str, Path],
-    settings: dict[str, Any],
+    tests: Mapping[tuple[str, str], Path],
+    texts: Mapping[str, dict[str, Any]],
+    chosen: Resampling,
     origin: dict[str, Any],
 ) -> None:
     """Write the README of a bundle that is there.
 
     Args:
-        hypotheses, tests: see `measure`; no hypotheses = nothing was scored.
-        settings: of `Study.bundle_settings`: what `measure` takes, and `statistics`.
+        folder: of the bundle.
+        hypotheses, tests, texts, chosen: see `measure`; no hypotheses = nothing was scored.
         origin: see `readme`.
 
     Raises:
         UserError: no such bundle, files of it that are missing or changed, or what `measure`
             refuses.
     """
-    from warmstart.evidence import intervals
-
     folder = Path(folder)
     about = verify(folder)
-    chosen = intervals.DEFAULTS | settings.get("statistics", {})
-    measured = measure(about, hypotheses, tests, settings, chosen)
-    files.write_text(folder / "README.md", readme(about, measured, origin, chosen["confidence"]))
+    measured = measure(about, hypotheses, tests, texts, chosen)
+    files.write_text(folder / "README.md", readme(about, measured, origin, chosen.confidence))

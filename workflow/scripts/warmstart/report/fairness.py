@@ -1,37 +1,199 @@
-"""What must be alike in the two runs of a pair, read from `run.json`."""
+"""Whether the two runs of a pair differ in what their contrast is about and in nothing else, read
+from `run.json`."""
 
-import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from warmstart.evidence.cells import Shown, text_cell
+from warmstart.evidence.display import Display, flat, listed
+from warmstart.evidence.settings import Contrast
+from warmstart.evidence.sheets import Sheet, field, sheet
 from warmstart.study import recipe
 
-PAIRED = [
-    "data",
-    "validation",
-    "tokenizer",
-    "start of predictor",
-    "start of joint",
-    "settings",
-    "steps",
-    "audio seen",
-]
+Run = Mapping[str, Any]
+"""Contents of a `run.json`."""
+
+_PARTS = {"decoder": "predictor"}
+"""What a part of a model is called here, where that is not its own name."""
+_FOLLOW = {
+    "steps": ("steps", "audio seen"),
+    "early_stop": ("steps", "audio seen"),
+    "batch_duration_s": ("audio seen",),
+    "bucket_bins_s": ("audio seen",),
+    "speed_perturb": ("audio seen",),
+}
+"""Key of the recipe -> what is another where it is."""
 
 
-PAIRED += ["code", "software", "device"]
+@dataclass(frozen=True)
+class Pair:
+    """Two runs of a contrast.
+
+    Attributes:
+        name: training set, hours and seed, for readers.
+        states: fact -> `equal`, `differs` or `not recorded`.
+        settings: settings that differ and should not.
+    """
+
+    name: str
+    states: Mapping[str, str]
+    settings: tuple[str, ...] = ()
+
+    @property
+    def different(self) -> list[str]:
+        """Facts that differ and should not."""
+        return [
+            f"settings ({', '.join(self.settings)})" if fact == "settings" else fact
+            for fact, state in self.states.items()
+            if state == "differs"
+        ]
+
+    @property
+    def missing(self) -> list[str]:
+        """Facts that a record does not say."""
+        return [fact for fact, state in self.states.items() if state == "not recorded"]
 
 
-"""What must be equal between the runs of a pair; the encoder's start is what may differ."""
+def facts(run: Run) -> dict[str, Any]:
+    """What a run may share with its pair, as comparable values; None where run.json does not
+    say."""
+    inputs, starts = run.get("input_digests") or {}, run.get("start_digests") or {}
+    settings, hardware = run.get("settings"), run.get("hardware")
+    hours_seen = run.get("hours_seen")
+    parts = [name for name in starts if name != "encoder"] or ["decoder", "joint"]
+    return {
+        "data": inputs.get("train_cuts"),
+        "validation": inputs.get("dev_cuts"),
+        "tokenizer": inputs.get("tokenizer"),
+        "init": inputs.get("init"),
+        "start of encoder": starts.get("encoder"),
+        **{f"start of {_PARTS.get(name, name)}": starts.get(name) for name in parts},
+        "settings": None if settings is None else flat(recipe.of_model(settings)),
+        "steps": run.get("steps"),
+        "audio seen": None if hours_seen is None else round(hours_seen, 4),
+        "code": run.get("git_commit"),
+        "software": run.get("versions"),
+        # Arithmetic is another: reduced precision is for GPUs. Which GPU it was is in the table of
+        # provenance.
+        "device": None if hardware is None else "GPU" if hardware["gpu"] else "CPU",
+    }
 
 
-def donor_contexts(run: dict) -> list[list[int]] | None:
-    """[left, right] contexts that the donor of a run's encoder was trained with, as run.json
-    records them."""
-    found = (run.get("init_facts") or {}).get("donor_contexts") or run.get("init_contexts")
-    if not found:
-        return None
+def compare(name: str, run: Run, other: Run, about: Sequence[str]) -> Pair:
+    """Two runs, in every fact that they must share.
+
+    Args:
+        name: of the pair.
+        run, other: the two.
+        about: what their contrast is about (`Display.about`); what follows from it is not asked.
+    """
+    left, right = facts(run), facts(other)
+    states, settings = {}, []
+    for fact in dict.fromkeys([*left, *right]):
+        if _follows(fact, about):
+            continue
+        one, two = left.get(fact), right.get(fact)
+        if one is None or two is None:
+            states[fact] = "not recorded"
+            continue
+        if fact == "settings":
+            settings = [key for key in dict.fromkeys([*one, *two]) if one.get(key) != two.get(key)]
+            settings = [key for key in settings if not _setting_follows(key, about)]
+            equal = not settings
+        else:
+            equal = one == two
+        states[fact] = "equal" if equal else "differs"
+    return Pair(name, states, tuple(settings))
+
+
+def _follows(fact: str, about: Sequence[str]) -> bool:
+    """Whether a fact is another because the arms are to differ in something."""
+    if fact == "init":
+        return "init" in about
+    if fact == "start of encoder":
+        return bool({"init", "family", "adaptation", "architecture"} & set(about))
+    if fact.startswith("start of "):
+        return bool({"family", "architecture"} & set(about))
+    if fact == "tokenizer":
+        return "family" in about
+    return any(fact in _FOLLOW.get(key.split(".")[0], ()) for key in about)
+
+
+def _setting_follows(key: str, about: Sequence[str]) -> bool:
+    """Whether a setting is another because the arms are to differ in something."""
+    if key.split(".")[0] == "model" and {"family", "architecture"} & set(about):
+        return True
+    return any(key == name or key.startswith(f"{name}.") for name in about)
+
+
+def pairs(runs: Iterable[Run], display: Display, contrast: Contrast) -> list[Pair]:
+    """The runs of both arms on one training set, budget and seed, compared."""
+    by_key = {
+        (run["training_set"], str(run["hours"]), run["seed"], run["arm"]): run for run in runs
+    }
+    about = display.about(contrast)
     return [
-        list(map(int, context)) for context in (found if isinstance(found[0], list) else [found])
+        compare(f"{display.training_set(training_set)} {hours} h seed {seed}", run, other, about)
+        for (training_set, hours, seed, arm), run in by_key.items()
+        if arm == contrast.baseline
+        and (other := by_key.get((training_set, hours, seed, contrast.challenger)))
     ]
+
+
+def pair_sheet(name: str, found: Sequence[Pair]) -> Sheet:
+    """A row for each pair, a column for each fact."""
+    marks = {"equal": "yes", "differs": "no", "not recorded": "plain"}
+    names = list(dict.fromkeys(fact for pair in found for fact in pair.states))
+
+    def state(fact: str) -> Any:
+        def cell(pair: Pair) -> Shown:
+            said = pair.states.get(fact, "not recorded")
+            return text_cell(said, tag=marks[said])
+
+        return cell
+
+    columns = [field(fact.capitalize(), state(fact)) for fact in names]
+    return sheet(name, [field("Pair", lambda pair: text_cell(pair.name)), *columns], found)
+
+
+def allowed(display: Display, contrast: Contrast) -> str:
+    """What the two runs of a pair may differ in, for a sentence."""
+    about = display.about(contrast)
+    if about == ["init"]:
+        return "the encoder's start"
+    names = {
+        "init": "the init",
+        "family": "the family of the model",
+        "adaptation": "the adaptation",
+        "architecture": "the architecture of the encoder",
+    }
+    said = [name for key, name in names.items() if key in about]
+    if keys := [key for key in about if key not in names]:
+        said.append(f"the settings {listed(keys)}" if len(keys) > 1 else f"the setting {keys[0]}")
+    return listed(said) if said else "nothing"
+
+
+def confounded(display: Display, contrast: Contrast) -> str | None:
+    """A sentence where a gap cannot be put down to one thing, because the arms are declared to
+    differ in several."""
+    about = display.about(contrast)
+    named = [key for key in about if key in ("init", "family", "adaptation", "architecture")]
+    recipe_keys = [key for key in about if key not in named]
+    if len(named) + bool(recipe_keys) < 2:
+        return None
+    return (
+        f"{contrast.name}: {display.arm(contrast.baseline)} and {display.arm(contrast.challenger)} "
+        f"differ in {listed(about)}; the gap is of all of that together."
+    )
+
+
+# ---- donors
+
+
+def donor_contexts(run: Run) -> list[list[int]] | None:
+    """[left, right] contexts that the donor of a run's encoder was trained with, in frames."""
+    return (run.get("init_facts") or {}).get("donor_contexts")
 
 
 def _sides(contexts: list[list[int]]) -> str:
@@ -39,27 +201,41 @@ def _sides(contexts: list[list[int]]) -> str:
     return f"left {left}, right {right}"
 
 
-def pair_facts(run: dict) -> dict[str, Any]:
-    """What a run shares with its pair, as comparable values; None where run.json does not say."""
-    inputs, starts = run.get("input_digests") or {}, run.get("start_digests") or {}
-    settings, versions, hardware = run.get("settings"), run.get("versions"), run.get("hardware")
-    hours_seen = run.get("hours_seen")
-    return {
-        "data": inputs.get("train_cuts"),
-        "validation": inputs.get("dev_cuts"),
-        "tokenizer": inputs.get("tokenizer"),
-        "start of predictor": starts.get("decoder"),
-        "start of joint": starts.get("joint"),
-        "settings": None
-        if settings is None
-        else json.dumps(recipe.of_model(settings), sort_keys=True),
-        "steps": run.get("steps"),
-        "audio seen": None if hours_seen is None else round(hours_seen, 4),
-        "code": run.get("git_commit"),
-        "software": None if versions is None else json.dumps(versions, sort_keys=True),
-        # Arithmetic is another: reduced precision is for GPUs. Which GPU it was is in the table of
-        # provenance.
-        "device": ("GPU" if hardware["gpu"] else "CPU")
-        if isinstance(hardware, dict) and "gpu" in hardware
-        else None,
-    }
+def donor_text(runs: Iterable[Run], display: Display, contrast: Contrast) -> str:
+    """A sentence on the donors' own contexts: equal, different (a possible confound), or not
+    recorded."""
+    known = {run["arm"]: found for run in runs if (found := donor_contexts(run))}
+    if not {contrast.baseline, contrast.challenger} <= set(known):
+        return "The attention contexts that the donors were trained with are not recorded."
+    ours, theirs = known[contrast.baseline], known[contrast.challenger]
+    if ours == theirs:
+        return "Both donors were trained with the same attention contexts."
+    return (
+        "The donors were trained with unequal attention contexts (in frames; "
+        f"{display.arm(contrast.baseline)}: {_sides(ours)}; "
+        f"{display.arm(contrast.challenger)}: {_sides(theirs)}). Fine-tuning gives both the "
+        "study's own, which may lie nearer to one donor's than to the other's: some of a gap may "
+        "come from there."
+    )
+
+
+def donors_sheet(runs: Sequence[Run], display: Display) -> Sheet:
+    """What the donors were trained with that no fine-tuning makes equal, an arm each."""
+
+    def contexts(arm: str) -> str:
+        found = [donor_contexts(run) for run in runs if run["arm"] == arm]
+        return "; ".join(dict.fromkeys(str(each) for each in found if each)) or "not recorded"
+
+    fields = [
+        field("Arm", lambda arm: text_cell(display.arm(arm))),
+        field("Licence", lambda arm: text_cell(display.arms[arm].licence or "not stated")),
+        field(
+            "Test sets its donor has seen",
+            lambda arm: text_cell(", ".join(display.arms[arm].seen) or "none listed", wide=True),
+        ),
+        field(
+            "Attention contexts of its donor [left, right]",
+            lambda arm: text_cell(contexts(arm), wide=True),
+        ),
+    ]
+    return sheet("donors", fields, list(display.arms))

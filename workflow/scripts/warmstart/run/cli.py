@@ -53,6 +53,21 @@ def named_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def version(parser: argparse.ArgumentParser, number: int) -> None:
+    """Add the option by which a rule passes its stage's version.
+
+    Args:
+        parser: of the stage's program.
+        number: of `study.versions`, for a program that is run by hand.
+    """
+    parser.add_argument(
+        "--version",
+        type=int,
+        default=number,
+        help="of the stage; nothing that another one made is continued or believed",
+    )
+
+
 class Paths(argparse.Action):
     """Argument action: paths; `@FILE` stands for those in FILE, one a line: a study has more than a
     command holds."""

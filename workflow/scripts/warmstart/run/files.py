@@ -79,8 +79,14 @@ def read_json(path: str | Path) -> Any:
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes, read in chunks."""
+    """Hex digest of a file's bytes, read in chunks; of a folder that over the digests and names of
+    all files in it."""
     state = hashlib.new(algorithm)
+    if Path(path).is_dir():
+        for inside in sorted(found for found in Path(path).rglob("*") if found.is_file()):
+            name = inside.relative_to(path).as_posix()
+            state.update(f"{digest(inside, algorithm)} {name}\n".encode())
+        return state.hexdigest()
     with open(path, "rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             state.update(chunk)

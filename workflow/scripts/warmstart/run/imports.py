@@ -9,12 +9,13 @@ _IMPORT = re.compile(r"^\s*from (warmstart[\w.]*) import (\([^)]*\)|[^#\n]*)", r
 _NAME = re.compile(r"\w+(?= as \w+)|\w+")
 
 
-def code_of(program: str | Path) -> list[str]:
+def code_of(program: str | Path, *loaded: str) -> list[str]:
     """The program, then every module of `warmstart` that it imports, directly or not, at the top or
     inside a function.
 
     Args:
         program: a file beside the folder `warmstart/`.
+        loaded: dotted names of modules that it loads by name, so that no import line says it.
 
     Returns:
         Paths as they follow from that of `program`, the modules in the order of their names.
@@ -22,6 +23,7 @@ def code_of(program: str | Path) -> list[str]:
     program = Path(program)
     found: set[str] = set()
     waiting = set(_imported(program, program.parent))
+    waiting |= {f"{name.replace('.', '/')}.py" for name in loaded}
     while waiting:
         found.add(module := waiting.pop())
         waiting |= set(_imported(program.parent / module, program.parent)) - found

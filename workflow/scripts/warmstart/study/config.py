@@ -1,21 +1,44 @@
-"""Configuration files: read, held against the schema, defaults filled in.
+"""Configuration files: read, held against the schema, defaults filled in and taken out again.
 
 Read while the DAG is built, so all of `study/` uses the standard library, PyYAML and jsonschema (a
 dependency of Snakemake) only.
 """
 
+import copy
+import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
+from warmstart.data import corpora
 from warmstart.run.errors import UserError
 from warmstart.study import config_faults
 
 # PyYAML's loader in C is ten times as fast and is missing in some builds; both are the safe ones.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+
+# Keys of the recipe that no arm can have of its own, and why.
+OF_THE_STUDY = {
+    "replay": "it is what a run hears: give it to a training set (training_sets.NAME.replay)",
+    "freeze": "it is an adaptation: write arms.NAME.adaptation: {kind: freeze, ...}",
+    "adaptation": "it is a key of the arm itself: write arms.NAME.adaptation",
+    "adapter_dim": "it is an adaptation: write arms.NAME.adaptation: {kind: adapter, dim: ...}",
+    "devices": "runs on other numbers of devices hear other batches: set training.devices",
+    "num_nodes": "runs on other numbers of devices hear other batches: set training.num_nodes",
+    "num_workers": "no model changes with it: set training.num_workers",
+    "log_every_steps": "no model changes with it: set training.log_every_steps",
+}
+OF_THE_STUDY_IN_MODEL = {
+    "contexts": "all arms are decoded at its tiers: set training.model.contexts",
+    "context_probs": "all arms are decoded at its tiers: set training.model.context_probs",
+}
 
 
 def load_config(path: str | Path) -> dict[str, Any]:
@@ -60,6 +83,7 @@ def read_config(source: str) -> dict[str, Any]:
         UserError: no such file, or not YAML.
     """
     try:
+        source = source.removeprefix("@")
         if source.startswith("{"):
             return json.loads(source)
         refuse_duplicates(source)
@@ -68,7 +92,28 @@ def read_config(source: str) -> dict[str, Any]:
         raise UserError(f"{source}: {error}; give a configuration with --config") from error
 
 
-def validate(config: dict[str, Any], schema_path: str | Path) -> None:
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration.
+
+    What an arm may say of the recipe is the recipe's own block without required keys and defaults.
+    """
+    made = load_config(SCHEMA)
+    made["$defs"]["corpus"] = corpora.schema()
+    recipe = made["$defs"]["training"]["properties"]
+    own = {key: _partial(recipe[key], made) for key in recipe if key not in OF_THE_STUDY}
+    for key in OF_THE_STUDY_IN_MODEL:
+        del own["model"]["properties"][key]
+    made["$defs"]["recipe_of_an_arm"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": own,
+        "default": {},
+    }
+    return made
+
+
+def validate(config: dict[str, Any]) -> None:
     """Check `config` against the JSON Schema and fill in its defaults, in place.
 
     Not `snakemake.utils.validate`: that one imports pandas, which a dry run must not need, and
@@ -77,11 +122,11 @@ def validate(config: dict[str, Any], schema_path: str | Path) -> None:
     Raises:
         UserError: the first offence, with its place in the file, its value and what is allowed.
     """
-    schema = load_config(schema_path)
     _check_names(config, "")
-    _fill_defaults(config, schema, schema)
-    _check_schema(config, schema)
-    corpus = {"$defs": schema["$defs"], **schema["$defs"]["corpus"]}
+    _check_overrides(config)
+    _fill_defaults(config, schema(), schema())
+    _check_schema(config, schema())
+    corpus = {"$defs": schema()["$defs"], **schema()["$defs"]["corpus"]}
     for section in ("languages", "support_languages"):
         for lang, block in config[section].items():
             for name, code in block["corpora"].items():
@@ -92,6 +137,90 @@ def validate(config: dict[str, Any], schema_path: str | Path) -> None:
                         corpus,
                         f"{section}.{lang}.corpora.{name}",
                     )
+
+
+def filled_by(node: dict[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of settings with the defaults of a schema; keys that it does not know stay."""
+    result = copy.deepcopy(dict(value))
+    _fill_defaults(result, node, schema())
+    return result
+
+
+def canonical_by(node: dict[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without what equals its default in a schema; the inverse of `filled_by`."""
+    return _canonical(dict(value), node)
+
+
+def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe `base` with what an arm says otherwise.
+
+    Of the blocks `model`, `optimizer` and `schedule` single keys are replaced, others as a whole:
+    half of one `steps` and half of another would be neither.
+    """
+    result = copy.deepcopy(dict(base))
+    for key, value in own.items():
+        single = key in ("model", "optimizer", "schedule")
+        result[key] = {**result[key], **value} if single else copy.deepcopy(value)
+    return result
+
+
+def _partial(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    """A schema of some keys of `node`: nothing is required and nothing filled in."""
+    node = {**_resolve(node, root)}
+    for key in ("required", "default", "minProperties"):
+        node.pop(key, None)
+    if "properties" in node:
+        node["properties"] = {
+            key: _partial(child, root) for key, child in node["properties"].items()
+        }
+    return node
+
+
+def _canonical(value: Any, node: dict[str, Any]) -> Any:
+    node = _resolve(node, schema())
+    if not isinstance(value, dict):
+        return value
+    properties, extra = node.get("properties", {}), node.get("additionalProperties")
+    result = {}
+    for key, one in value.items():
+        child = properties.get(key, extra if isinstance(extra, dict) else {})
+        if (default := _default_of(child)) is not None and one == default[0]:
+            continue
+        result[key] = _canonical(one, child)
+    return result
+
+
+def _default_of(node: dict[str, Any]) -> list[Any] | None:
+    """The default of a key, its own defaults filled in, as a list of one; None where it has
+    none."""
+    resolved = _resolve(node, schema())
+    found = node if "default" in node else resolved
+    if "default" not in found:
+        return None
+    value = copy.deepcopy(found["default"])
+    _fill_defaults(value, resolved, schema())
+    return [value]
+
+
+def _check_overrides(config: dict[str, Any]) -> None:
+    """What belongs to the study cannot differ between its arms."""
+    arms = config.get("arms")
+    for name, arm in arms.items() if isinstance(arms, dict) else []:
+        own = arm.get("training") if isinstance(arm, dict) else None
+        if not isinstance(own, dict):
+            continue
+        model = own.get("model")
+        model = model if isinstance(model, dict) else {}
+        places = {key: OF_THE_STUDY[key] for key in own if key in OF_THE_STUDY}
+        places |= {
+            f"model.{key}": OF_THE_STUDY_IN_MODEL[key]
+            for key in model
+            if key in OF_THE_STUDY_IN_MODEL
+        }
+        for key, why in places.items():
+            raise UserError(
+                f"config: arms.{name}.training.{key} belongs to the study, because {why}"
+            )
 
 
 def _check_schema(value: Any, schema: dict[str, Any], place: str = "") -> None:
@@ -130,10 +259,10 @@ def _fill_defaults(value: Any, node: dict[str, Any], root: dict[str, Any]) -> No
     if not isinstance(value, dict):
         return
     for key, child in node.get("properties", {}).items():
-        resolved = _resolve(child, root)
-        if key not in value and "default" in resolved:
+        found = child if "default" in child else _resolve(child, root)
+        if key not in value and "default" in found:
             # A copy: two languages must not share one default mapping.
-            value[key] = json.loads(json.dumps(resolved["default"]))
+            value[key] = copy.deepcopy(found["default"])
         if key in value:
             _fill_defaults(value[key], child, root)
     extra = node.get("additionalProperties")
@@ -141,6 +270,3 @@ def _fill_defaults(value: Any, node: dict[str, Any], root: dict[str, Any]) -> No
         for key, child_value in value.items():
             if key not in node.get("properties", {}):
                 _fill_defaults(child_value, extra, root)
-
-
-SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"

@@ -18,6 +18,8 @@ _TYPES = {
 PATTERNS = {
     "^[a-z]{2,3}$": "two or three lower-case letters",
     "^[a-z][a-z0-9_]*$": "lower-case letters, digits and _, a letter first",
+    "^[a-z][a-z0-9_]*([+][a-z0-9_]+)*$": "lower-case letters, digits and _, a letter first, parts "
+    "joined by +",
     "^[a-z][a-z0-9_+]*$": "lower-case letters, digits, _ and +, a letter first",
     "^[a-z][a-z0-9]*$": "lower-case letters and digits, a letter first",
     "^[a-z0-9]+$": "lower-case letters and digits",
@@ -49,20 +51,28 @@ def fault(error: jsonschema.ValidationError, within: str = "") -> str:
         ".".join(part for part in (within, *map(str, error.absolute_path)) if part)
         or "the top level"
     )
-    value, asked = error.instance, error.validator_value
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
+    # jsonschema types these as perhaps unset, which they never are in an error it raises.
+    value: Any = error.instance
+    asked: Any = error.validator_value
+    schema: Any = error.schema
+    validator = str(error.validator)
+    if validator == "additionalProperties":
+        allowed = sorted(schema.get("properties", {}))
         unknown = [str(key) for key in value if key not in allowed]
+        # Where the keys depend on what the block is: what it is, and which others have this one.
+        kind = f", {schema['title']}" if "title" in schema else ""
+        elsewhere = schema.get("elsewhere", {}).get(unknown[0])
+        hint = f" ({elsewhere})" if elsewhere else _near(unknown[0], allowed)
         return (
-            f"config: unknown key {unknown[0]!r} at {place}{_near(unknown[0], allowed)}; allowed "
-            f"keys: {', '.join(allowed)}"
+            f"config: unknown key {unknown[0]!r} at {place}{kind}{hint}; allowed keys: "
+            f"{', '.join(allowed)}"
         )
-    if error.validator == "required":
+    if validator == "required":
         missing = [key for key in asked if key not in value]
         return f"config: {place} lacks {', '.join(map(repr, missing))}"
     if "propertyNames" in error.absolute_schema_path:
         return f"config: {place} has the name {value!r}; allowed: {PATTERNS.get(asked, asked)}"
-    if error.validator == "enum":
+    if validator == "enum":
         near = (
             _near(value, [one for one in asked if isinstance(one, str)])
             if isinstance(value, str)
@@ -71,19 +81,19 @@ def fault(error: jsonschema.ValidationError, within: str = "") -> str:
         hint = _hint(value, ["string"] if str(value) in asked else [])
         return f"config: {place} is {value!r}{near}; allowed: {', '.join(map(repr, asked))}{hint}"
     types: list[str] = []
-    if error.validator == "type":
+    if validator == "type":
         types = [asked] if isinstance(asked, str) else asked
         allowed = " or ".join(_TYPES[name] for name in types)
-    elif error.validator == "oneOf":
+    elif validator == "oneOf":
         types = [branch["type"] for branch in asked if "type" in branch]
         allowed = " or ".join(_branch(branch) for branch in asked)
-    elif error.validator == "pattern":
+    elif validator == "pattern":
         allowed = PATTERNS.get(asked, asked)
-    elif error.validator in _BOUNDS:
-        allowed = _BOUNDS[error.validator].format(asked)
+    elif validator in _BOUNDS:
+        allowed = _BOUNDS[validator].format(asked)
     else:
         allowed = error.message
-    said = " ".join(str(error.schema.get("description", "")).split()).rstrip(".")
+    said = " ".join(str(schema.get("description", "")).split()).rstrip(".")
     return (
         f"config: {place} is {value!r}; allowed: "
         f"{allowed}{f' ({said})' if said else ''}{_hint(value, types)}"

@@ -7,9 +7,9 @@ Those of `training` and `noise` are in `recipe`, those of tiers, precisions and 
 import unicodedata
 from typing import Any
 
-from warmstart.data.corpora import open_corpus
+from warmstart.data.corpora import open_corpus, reader
 from warmstart.run.errors import UserError
-from warmstart.study.published import format_hours
+from warmstart.study.hours import format_hours
 
 
 def check(config: dict[str, Any]) -> None:
@@ -49,16 +49,12 @@ def _check_readers(config: dict[str, Any], place: str, lang: str, codes: dict[st
     for corpus, code in codes.items():
         if corpus not in config["corpora"]:
             continue  # said elsewhere, with what there is
-        settings = corpus_block(config, corpus, lang, code)
         try:
-            open_corpus(corpus, lang, settings)
+            opened = open_corpus(corpus, lang, corpus_block(config, corpus, lang, code))
         except UserError as error:
             raise UserError(f"{place}.{corpus}: {error}") from None
-        if settings["kind"] in ("local", "granary") and not settings.get("directory"):
-            raise UserError(
-                f"corpora.{corpus} lacks 'directory': the folder of the recordings, with {{lang}} "
-                "for the language"
-            )
+        if missing := opened.lacks():
+            raise UserError(f"corpora.{corpus} lacks {missing}")
 
 
 def _check_splits(config: dict[str, Any]) -> None:
@@ -94,7 +90,7 @@ def _check_splits(config: dict[str, Any]) -> None:
                     asked[place] = corpus, own["train_split"]
                 watched.add(place)
     for place, (corpus, split) in asked.items():
-        known = open_corpus(corpus, "", {"kind": config["corpora"][corpus]["kind"]}).SPLITS
+        known = reader(config["corpora"][corpus]["kind"]).SPLITS
         if known and split not in known:
             key = place if place.endswith(".train_split") else f"{place}.split"
             raise UserError(
@@ -122,11 +118,6 @@ def _check_filters(filters: dict[str, Any]) -> None:
 
 def _check_statistics(config: dict[str, Any]) -> None:
     settings = config["statistics"]
-    if settings["baseline"] == settings["challenger"]:
-        raise UserError(
-            f"statistics.baseline and challenger are both {settings['baseline']!r}; name two of: "
-            f"{', '.join(config['inits'])}"
-        )
     headline = settings["headline_test_set"]
     scored = list(
         dict.fromkeys(name for block in config["languages"].values() for name in block["test_sets"])

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from warmstart.study.grid import Run, Study
-from warmstart.study.published import available_hours, gigabytes, published_hours, shared_gigabytes
+from warmstart.data.corpora import Corpus, open_corpus
+from warmstart.data.corpora.pinned import Size
+from warmstart.models.tier import Tier
+from warmstart.study import slices
+from warmstart.study.grid import Run, Study, TestSet
 from warmstart.study.run_length import heard_hours, resolve_steps
-from warmstart.study.tier import Tier
 
 Hours = float
 
@@ -91,24 +93,24 @@ class Planner:
     def training_audio_h(self, run: Run) -> Hours:
         """Audio that a run sees, repetitions counted, as if every batch was full: an upper
         bound."""
-        settings = self.study.config["training"]
+        settings = slices.recipe_of(self.study, run.arm)
         batch_s = settings["batch_duration_s"] * self.processes
-        return (
-            resolve_steps(settings["steps"], heard_hours(float(run.hours), settings), batch_s)
-            * batch_s
-            / 3600
-        )
+        one = self.study.training_set(run.training_set)
+        hours = sum(map(float, one.parts(run.hours).values()))
+        replayed = one.replay.fraction if one.replay else 0.0
+        heard = heard_hours(hours, replayed, settings["speed_perturb"])
+        return resolve_steps(settings["steps"], heard, batch_s) * batch_s / 3600
 
     @property
     def processes(self) -> int:
         """Processes of a training job, a device each."""
         settings = self.study.config["training"]
-        return settings.get("devices", 1) * settings.get("num_nodes", 1)
+        return settings["devices"] * settings["num_nodes"]
 
     @property
     def training_gpus(self) -> int:
         """GPUs that a training job holds, used or not."""
-        asked = self.study.gpus("train")
+        asked = slices.gpus(self.study, "train")
         return max(asked, self.processes) if asked else 0
 
     def finished(self, run: Run) -> dict[str, Any] | None:
@@ -176,35 +178,27 @@ class Planner:
 
     # ---- decoding
 
-    def test_audio_h(self, lang: str, test_set: str) -> Hours:
+    def test_audio_h(self, test: TestSet) -> Hours:
         """Audio of a test set: of its manifest if that is there, as published, or assumed."""
-        return self.split_audio_h(*self._split_of(lang, test_set))
-
-    def _split_of(self, lang: str, test_set: str) -> tuple[str, str, str]:
-        """(corpus, language, split) of a test set: the clean one of a noisy one, the own language
-        of a replayed one."""
-        corpus, spoken, name = Path(self.study.test_manifest(lang, test_set)).parts[-3:]
-        return corpus, spoken, name.removesuffix(".jsonl.gz").partition("+")[0]
+        source = self.study.config["test_sets"][test.name]
+        return self.split_audio_h(source["corpus"], test.lang, source["split"])
 
     def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
         """Audio of one split of a corpus in a language."""
         report = self.results / "manifests" / corpus / lang / f"{split}.qc.json"
         if report.exists():
             return _read(report)["kept"]["hours"]
-        settings = self.study.corpus_block(corpus, lang)
-        if split == settings["train_split"]:
-            return available_hours(settings, lang) or 0.0
-        return published_hours().get((settings["kind"], split, lang), self.assumed["test_hours"])
+        reader = slices.reader(self.study, corpus, lang)
+        unknown = 0.0 if split == reader.settings["train_split"] else self.assumed["test_hours"]
+        return reader.hours(split) or unknown
 
     def decoding(self, run: Run, precision: str, tier: Tier) -> Cost:
         """A decoding job: all test sets of the run at one precision and tier."""
-        audio_h = sum(
-            self.test_audio_h(run.lang, test_set) for test_set in self.study.test_sets(run.lang)
-        )
+        audio_h = sum(map(self.test_audio_h, self.study.test_sets(run.training_set)))
         wall_h = audio_h / self.decoding_speed(precision, tier.name).value + self._start_h
         return Cost(
             wall_h,
-            wall_h * self.study.gpus("decode"),
+            wall_h * slices.gpus(self.study, "decode"),
             wall_h * self.study.config["decoding"]["threads"],
         )
 
@@ -238,18 +232,16 @@ class Planner:
 
     def download(self, corpus: str, lang: str) -> Cost:
         """Fetching one corpus in one language; what languages share is `shared_download`."""
-        settings = self.study.corpus_block(corpus, lang)
-        size = 0.0 if is_local(settings) else gigabytes(settings, settings["code"], lang)[0] or 0.0
-        return self._fetched(size)
+        reader = slices.reader(self.study, corpus, lang)
+        return self._fetched(reader, reader.gigabytes())
 
     def shared_download(self, corpus: str) -> Cost:
         """Fetching what all languages of a corpus share, once."""
-        settings = self.study.config["corpora"][corpus]
-        return self._fetched(
-            0.0 if is_local(settings) else shared_gigabytes(settings["kind"])[0] or 0.0
-        )
+        reader = open_corpus(corpus, "", self.study.config["corpora"][corpus])
+        return self._fetched(reader, reader.shared_gigabytes())
 
-    def _fetched(self, size_gb: float) -> Cost:
+    def _fetched(self, reader: Corpus, size: Size | None) -> Cost:
+        size_gb = 0.0 if size is None or reader.is_here() else size.gigabytes
         wall_h = size_gb * 1000 / self.assumed["download_mb_per_s"] / 3600
         return Cost(wall_h, 0.0, wall_h, size_gb)
 
@@ -326,24 +318,17 @@ class Planner:
 
     def _tests_of_unknown_size(self) -> list[str]:
         found = []
-        for lang in self.study.languages:
-            for name in self.study.test_sets(lang):
-                corpus, spoken, split = self._split_of(lang, name)
-                kind = self.study.config["corpora"][corpus]["kind"]
-                report = self.results / "manifests" / corpus / spoken / f"{split}.qc.json"
-                if (
-                    not report.exists()
-                    and (kind, split, spoken) not in published_hours()
-                    and name not in found
-                ):
-                    found.append(name)
+        for name in self.study.decoded_sets:
+            for test in self.study.test_sets(name):
+                source = self.study.config["test_sets"][test.name]
+                corpus, split = source["corpus"], source["split"]
+                report = self.results / "manifests" / corpus / test.lang / f"{split}.qc.json"
+                reader = slices.reader(self.study, corpus, test.lang)
+                known = report.exists() or reader.hours(split)
+                slug = test.slug(self.study.training_set(name))
+                if not known and slug not in found:
+                    found.append(slug)
         return found
-
-
-def is_local(settings: dict[str, Any]) -> bool:
-    """Whether a corpus's release lies on this machine already."""
-    source = settings.get("source")
-    return bool(source) and not str(source).startswith(("http://", "https://"))
 
 
 def per_run(planner: Planner) -> str:
@@ -369,17 +354,17 @@ def per_run(planner: Planner) -> str:
 
 # ---- stages, from the outputs that Snakemake would make
 
-_RUN = r"(?P<lang>[^/]+)/(?P<init>[^/]+)/(?P<hours>[^/]+)h/seed(?P<seed>\d+)"
+_LEVELS = r"(?P<run>[^/]+/[^/]+/[^/]+/[^/]+)"  # those of `Run.path`
 _PLACES = {
     "download_corpus": re.compile(r"resources/corpora/(?P<corpus>[^/]+)/(?P<lang>[^/]+)/"),
     "prepare_manifest": re.compile(
         r"results/manifests/(?P<corpus>[^/]+)/(?P<lang>[^/]+)/(?P<split>[^/.]+)\."
     ),
-    "train": re.compile(rf"results/runs/{_RUN}/"),
-    "quantize": re.compile(rf"results/runs/{_RUN}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
-    "decode": re.compile(rf"results/hypotheses/{_RUN}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
+    "train": re.compile(rf"results/runs/{_LEVELS}/"),
+    "quantize": re.compile(rf"results/runs/{_LEVELS}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
+    "decode": re.compile(rf"results/hypotheses/{_LEVELS}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
     "build_bundle": re.compile(r"results/bundles/(?P<path>.*)/"),
-    "train_tokenizer": re.compile(r"results/tokenizers/(?P<lang>[^/]+)/"),
+    "train_tokenizer": re.compile(r"results/tokenizers/[^/]+/"),
     "aggregate": re.compile(r"results/tables/"),
     "plot": re.compile(r"results/figures/"),
 }
@@ -399,7 +384,7 @@ _ORDER = {
                 "build_pool",
                 "subset_budget",
             ),
-            *("mix_replay", "train_tokenizer"),
+            *("mix_training_set", "train_tokenizer"),
             *(
                 "download_init",
                 "pretrain_init",
@@ -413,6 +398,8 @@ _ORDER = {
         ]
     )
 }
+# Stages that are a rule for each training set, or kind of file: `decode_de` is `decode`.
+_SEVERAL = ("decode", "train", "download_init")
 _ENDING = re.compile(r"(\.qc)?\.json$|\.jsonl\.gz$|\.[a-z]+$")
 
 
@@ -428,7 +415,8 @@ def jobs_of(outputs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[st
     """
     jobs = {}
     for output, rule in outputs:
-        stage = "decode" if rule.startswith("decode_") else rule
+        several = (one for one in _SEVERAL if rule.startswith(f"{one}_"))
+        stage = rule if rule in _ORDER else next(several, rule)
         if stage in _PLACES:
             found = _PLACES[stage].match(output)
             if found is None:
@@ -454,7 +442,7 @@ def cost_of(planner: Planner, stage: str, keys: dict[str, str]) -> Cost:
         return planner.bundle()
     if stage not in ("train", "decode"):
         return planner.small_job()
-    run = Run(keys["lang"], keys["init"], keys["hours"], int(keys["seed"]))
+    run = Run.of_path(keys["run"])
     if stage == "train":
         return planner.training(run)
     return planner.decoding(run, keys["precision"], planner.study.tiers[keys["tier"]])

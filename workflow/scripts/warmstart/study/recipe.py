@@ -2,18 +2,15 @@
 library only."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from warmstart.run.errors import UserError
 
-CHECKPOINT_EVERY_STEPS = 1000  # where the settings do not say
-
 
 def stops_early(training: dict[str, Any]) -> bool:
     """Whether validation decides at which step a run ends."""
-    return bool(training.get("early_stop"))
+    return bool(training["early_stop"])
 
 
 def pace(training: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +18,7 @@ def pace(training: dict[str, Any]) -> dict[str, Any]:
     read. It changes no model."""
     names = {"log_every_steps", "num_workers"}
     names |= set() if stops_early(training) else {"validate_every_steps"}
-    names |= set() if training.get("average_last", 0) > 1 else {"checkpoint_every_steps"}
+    names |= set() if training["average_last"] > 1 else {"checkpoint_every_steps"}
     return {name: value for name, value in training.items() if name in names}
 
 
@@ -46,26 +43,8 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         UserError: with the key, its value and what is allowed.
     """
-    training = config["training"]
-    _check_model(training["model"])
-    _check_steps(training)
-    _check_rates(training)
+    check_recipe(config["training"])
     _check_devices(config)
-    if training.get("adaptation") == "lora":
-        raise UserError(
-            "training.adaptation is lora, which NeMo 3.0 does not offer for a Conformer encoder; "
-            "allowed: full, adapter"
-        )
-    check_controls(training)
-    if training.get("adaptation") == "adapter" and (
-        random := [name for name, i in config["inits"].items() if "scratch" in i]
-    ):
-        raise UserError(
-            "training.adaptation is adapter, which keeps the encoder as it was; init "
-            f"{random[0]!r} is random: remove one"
-        )
-    if training.get("replay"):
-        _check_replay(config)
     noise = config["noise"] or {}
     if noise.get("training"):
         low, high = noise["training"]["snr_db"]
@@ -77,50 +56,28 @@ def check(config: dict[str, Any]) -> None:
         ):
             raise UserError(
                 "noise.training would train on the recordings that lie under test set "
-                f"{noisy[0]!r}; give "
-                "noise.training.directory a folder of its own, neither inside noise.directory nor "
-                "around it"
+                f"{noisy[0]!r}; give noise.training.directory a folder of its own, neither inside "
+                "noise.directory nor around it"
             )
 
 
-def check_controls(training: dict[str, Any]) -> None:
-    """Refuse controls that exclude each other; the training program asks too, because it also runs
-    by hand.
+def check_recipe(training: dict[str, Any]) -> None:
+    """Check a recipe, the study's or an arm's; what its model may be is for the family to say.
 
     Args:
-        training: block `training`.
+        training: block `training`, defaults filled in.
 
     Raises:
-        UserError: with the key and what to remove.
+        UserError: with the key, its value and what is allowed.
     """
-    if training.get("adaptation") == "adapter" and training.get("freeze"):
-        raise UserError(
-            "training.adaptation is adapter, which freezes the whole encoder for good; remove "
-            "training.freeze"
-        )
+    _check_steps(training)
+    _check_rates(training)
 
 
 def _share_files(one: str, other: str) -> bool:
     """Whether two folders that are searched in depth are the same, or one is in the other."""
     paths = Path(os.path.normpath(one)), Path(os.path.normpath(other))
     return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
-
-
-def _check_model(model: dict[str, Any]) -> None:
-    contexts, probabilities = model["contexts"], model["context_probs"]
-    if len(contexts) != len(probabilities):
-        raise UserError(
-            f"training.model.context_probs has {len(probabilities)} numbers for {len(contexts)} "
-            "contexts; give one each"
-        )
-    # NeMo compares with == (conformer_encoder.py), an hour into the job: [0.7, 0.2, 0.1] is refused
-    # there.
-    if sum(probabilities) != 1:
-        raise UserError(
-            f"training.model.context_probs sums to {sum(probabilities)!r}; the sum in floating "
-            "point must be exactly 1: "
-            "use halves, quarters, eighths"
-        )
 
 
 def _check_steps(training: dict[str, Any]) -> None:
@@ -143,8 +100,8 @@ def _check_steps(training: dict[str, Any]) -> None:
 
 def _check_rates(training: dict[str, Any]) -> None:
     optimizer, schedule = training["optimizer"], training["schedule"]
-    lowest = float(optimizer["lr"]) * optimizer.get("encoder_lr_scale", 1)
-    if float(schedule.get("min_lr", 0)) > lowest:
+    lowest = float(optimizer["lr"]) * optimizer["encoder_lr_scale"]
+    if float(schedule["min_lr"]) > lowest:
         raise UserError(
             f"training.schedule.min_lr is {schedule['min_lr']:g}, above the encoder's rate lr x "
             f"encoder_lr_scale = {lowest:g}; "
@@ -190,8 +147,8 @@ def check_averaging(training: dict[str, Any], steps: int) -> None:
         UserError: with the numbers and what to lower.
     """
     every, averaged = (
-        training.get("checkpoint_every_steps", CHECKPOINT_EVERY_STEPS),
-        training.get("average_last", 0),
+        training["checkpoint_every_steps"],
+        training["average_last"],
     )
     if averaged > 1 and steps // every < averaged:
         raise UserError(
@@ -202,7 +159,7 @@ def check_averaging(training: dict[str, Any], steps: int) -> None:
 
 
 def _check_devices(config: dict[str, Any]) -> None:
-    devices, nodes = config["training"].get("devices", 1), config["training"].get("num_nodes", 1)
+    devices, nodes = config["training"]["devices"], config["training"]["num_nodes"]
     gpus = config["resources"]["train_gpus"]
     # Not derived from each other: a run on more devices hears more in a step and is another
     # experiment, which the block of the machine must not change behind one's back.
@@ -216,44 +173,4 @@ def _check_devices(config: dict[str, Any]) -> None:
         raise UserError(
             f"training.num_nodes is {nodes} with one device each; fill nodes first: raise "
             "training.devices"
-        )
-
-
-def _check_replay(config: dict[str, Any]) -> None:
-    lang = config["training"]["replay"]["lang"]
-    here = f"training.replay.lang is {lang!r}"
-    support = config["support_languages"]
-    if lang not in support:
-        raise UserError(
-            f"{here}; give it a block under support_languages: with training_corpora and "
-            "test_sets; blocks: "
-            f"{', '.join(support) or 'none'}"
-        )
-    block = support[lang]
-    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
-        raise UserError(
-            f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what is replayed, and "
-            "what is scored"
-        )
-    for corpus in block["training_corpora"]:
-        _need_code(lang, "training_corpora", corpus, block["corpora"])
-    for name in block["test_sets"]:
-        if name not in config["test_sets"]:
-            raise UserError(
-                f"config: support_languages.{lang}.test_sets has {name!r}; allowed: "
-                f"{', '.join(sorted(config['test_sets']))}"
-            )
-        _need_code(lang, "test_sets", config["test_sets"][name]["corpus"], block["corpora"])
-        if f"{lang}_{name}" in config["test_sets"]:
-            raise UserError(
-                f"test_sets.{lang}_{name} has the name that test set {name} of the replayed {lang} "
-                "gets; rename it"
-            )
-
-
-def _need_code(lang: str, key: str, corpus: str, codes: Mapping[str, Any]) -> None:
-    if corpus not in codes:
-        raise UserError(
-            f"support_languages.{lang}.{key} needs {corpus!r}, but "
-            f"support_languages.{lang}.corpora has no code for it"
         )

@@ -7,16 +7,16 @@ from typing import Any
 from warmstart.run.errors import UserError
 
 
-def heard_hours(hours: float, settings: dict[str, Any]) -> float:
-    """What an epoch sounds like: a budget, the share of a replayed language beside it, all at the
-    speeds of the recipe.
+def heard_hours(hours: float, replayed: float = 0.0, speeds: list[float] | None = None) -> float:
+    """What an epoch sounds like: a budget, what is replayed beside it, all at the speeds of the
+    recipe.
 
     Args:
-        hours: of the budget.
-        settings: block `training`.
+        hours: of the budget, all languages together.
+        replayed: share of a replayed language in all that is heard.
+        speeds: `speed_perturb` of the recipe.
     """
-    replayed = (settings.get("replay") or {}).get("fraction", 0)
-    return hours / (1 - replayed) * stretch(settings.get("speed_perturb"))
+    return hours / (1 - replayed) * stretch(speeds)
 
 
 def stretch(speeds: list[float] | None) -> float:

@@ -28,6 +28,7 @@ class Augmentation:
 
     Args:
         seed: of the run.
+        sample_rate: of the audio that the model hears, Hz.
         speeds: each cut is heard at one of these speeds an epoch, all equally likely; empty = as
             recorded. Speed changes tempo and pitch.
         noise_settings: `manifest` of recordings (`noise.write_manifest`) to mix in, `snr_db`
@@ -38,6 +39,7 @@ class Augmentation:
     def __init__(
         self,
         seed: int,
+        sample_rate: int,
         speeds: list[float] | None = None,
         noise_settings: dict[str, Any] | None = None,
     ):
@@ -45,8 +47,8 @@ class Augmentation:
         self._seed, self._speeds, self._settings = seed, list(speeds or []), noise_settings
         self._noises: list[dict[str, Any]] = []
         if noise_settings:
-            recordings = CutSet.from_dicts(manifests.read(noise_settings["manifest"]))
-            self._noises = [cut.to_dict() for cut in recordings.resample(16000)]
+            recordings: Any = CutSet.from_dicts(manifests.read(noise_settings["manifest"]))
+            self._noises = [cut.to_dict() for cut in recordings.resample(sample_rate)]
 
     def speed_of(self, cut_id: str) -> float:
         """At which speed a cut is heard in this epoch."""
@@ -70,13 +72,14 @@ class Augmentation:
         """Speech over noise of a cut in this epoch, dB; None where it stays clean."""
         if (
             not self._noises
+            or self._settings is None
             or uniform("noise", self._seed, self.epoch, cut_id) >= self._settings["probability"]
         ):
             return None
         low, high = self._settings["snr_db"]
         return low + (high - low) * uniform("snr", self._seed, self.epoch, cut_id)
 
-    def with_noise(self, batch: CutSet) -> CutSet:
+    def with_noise(self, batch: Any) -> Any:
         """A batch with noise under the cuts whose turn it is; ids, lengths and supervisions
         stay."""
         if not self._noises:

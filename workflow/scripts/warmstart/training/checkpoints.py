@@ -16,6 +16,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from warmstart.run.errors import UserError
 from warmstart.run.files import atomic_path, explaining_full_disk, read_json, write_json
 
+FOLDER = "checkpoints"  # in the folder of a run
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,15 +66,14 @@ class Saver(ModelCheckpoint):
             every_n_train_steps=every,
             save_on_train_epoch_end=False,
         )
-        self.every, self._keep = every, keep
+        self.directory, self.every, self._keep = directory, every, keep
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         """Save where a checkpoint is due, then clear up."""
         super().on_train_batch_end(trainer, *arguments)
         if trainer.is_global_zero and trainer.global_step % self.every == 0:
-            for path in set(listed(self.dirpath)) - set(
-                listed(self.dirpath, self.every)[-self._keep :]
-            ):
+            kept = listed(self.directory, self.every)[-self._keep :]
+            for path in set(listed(self.directory)) - set(kept):
                 path.unlink()
 
 

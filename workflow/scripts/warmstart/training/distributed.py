@@ -7,24 +7,26 @@ requeue the Slurm job itself when a signal comes.
 """
 
 import os
-from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from warmstart.run.errors import UserError
 from warmstart.run.logs import process_rank
 
 
 class Ranks:
-    """The processes of a run, one per device."""
+    """The processes of a run, one per device.
 
-    def __init__(self, settings: dict[str, Any]):
-        self.devices, self.nodes = settings.get("devices", 1), settings.get("num_nodes", 1)
+    Args:
+        devices: of a node.
+        num_nodes: how many nodes.
+    """
+
+    def __init__(self, devices: int = 1, num_nodes: int = 1):
+        self.devices, self.nodes = devices, num_nodes
         self.world = self.devices * self.nodes
         self.rank = process_rank() if self.world > 1 else 0
         self.first = self.rank == 0

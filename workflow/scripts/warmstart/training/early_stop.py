@@ -99,8 +99,6 @@ class EarlyStop(pl.Callback):
 
 def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
     """An `EarlyStop` where the settings ask for one."""
-    if not settings.get("early_stop"):
+    if not settings["early_stop"]:
         return []
-    return [
-        EarlyStop(recorder, settings.get("validate_every_steps", 1000), **settings["early_stop"])
-    ]
+    return [EarlyStop(recorder, settings["validate_every_steps"], **settings["early_stop"])]

@@ -20,19 +20,21 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from warmstart.models.base import Recogniser
 from warmstart.run import files
 from warmstart.run.errors import UserError
-from warmstart.study import recipe
+from warmstart.study import recipe, stages
 from warmstart.training import checkpoints, early_stop, memory
 from warmstart.training.distributed import Ranks
 from warmstart.training.order import dataloader
 from warmstart.training.recorder import Recorder
+from warmstart.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
 
 def fit(
-    model: Any,
+    recogniser: Recogniser,
     cuts_path: str | Path,
     settings: dict[str, Any],
     *,
@@ -40,15 +42,15 @@ def fit(
     seed: int,
     run_dir: Path,
     total_hours: float,
-    validate: Any = None,
+    validate: Validation | None = None,
     identity: dict[str, Any] | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Recorder:
-    """Train `model` until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if
+    """Train a model until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if
     there is one.
 
     Args:
-        model: of NeMo, with loss and optimizer settings.
+        recogniser: the model, built with the optimizer's settings.
         cuts_path: training cuts.
         settings: block `training`.
         steps, seed: of this run.
@@ -68,26 +70,31 @@ def fit(
         SystemExit: status 143 after SIGTERM, 138 after SIGUSR1, with a checkpoint.
     """
     recipe.check_averaging(settings, steps)
-    ranks = Ranks(settings)
-    directory = run_dir / "checkpoints"
+    ranks = Ranks(settings["devices"], settings["num_nodes"])
+    directory = run_dir / checkpoints.FOLDER
     identity = {
         **(identity or {}),
-        "settings": recipe.of_steps(settings),
+        "settings": stages.canonical("train", recipe.of_steps(settings)),
         "seed": seed,
         "steps": steps,
     }
     checkpoints.claim(directory, identity, tidy=ranks.first)
-    loader, sampler = dataloader(model, cuts_path, settings, seed, ranks)
-    recorder = Recorder(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks)
-    _, other = dataloader(model, cuts_path, settings, seed)
+    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks)
+    recorder = Recorder(
+        *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),
+        recogniser.sample_rate,
+    )
+    _, other = dataloader(recogniser, cuts_path, settings, seed)
     probe = memory.LargestFirst(other, loader.dataset, settings["batch_duration_s"])
-    averaged = settings.get("average_last", 0)
+    averaged = settings["average_last"]
     saver = checkpoints.Saver(
         directory,
-        settings.get("checkpoint_every_steps", recipe.CHECKPOINT_EVERY_STEPS),
+        settings["checkpoint_every_steps"],
         keep=max(2, averaged),
     )
     on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        memory.let_segments_grow()
     trainer = pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=ranks.devices,
@@ -96,12 +103,8 @@ def fit(
         plugins=[ranks.environment(), checkpoints.WholeCheckpoints()],
         max_steps=steps,
         max_epochs=-1,
-        precision={"32": "32-true"}.get(
-            str(settings.get("precision", "32")), settings.get("precision", "32")
-        )
-        if on_gpu
-        else "32-true",
-        gradient_clip_val=settings.get("gradient_clip", 1.0) or None,
+        precision=_precision(settings) if on_gpu else "32-true",
+        gradient_clip_val=settings["gradient_clip"] or None,
         callbacks=[recorder, probe, *callbacks, *early_stop.callbacks(settings, recorder), saver],
         logger=False,
         enable_progress_bar=False,
@@ -109,15 +112,12 @@ def fit(
         num_sanity_val_steps=0,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        # NeMo decodes a training batch at this interval; on a CPU that costs more than the step.
+        # NeMo's models decode a training batch at this interval; on a CPU that costs more than the
+        # step.
         log_every_n_steps=steps + 1,
         default_root_dir=run_dir,
     )
-    model.set_trainer(trainer)
-    model._train_dl = loader
-    # Else the encoder asks all processes for their longest utterance in every forward, and
-    # validation has not as many for each.
-    model.encoder.sync_max_audio_length = False
+    recogniser.before_fit(trainer, loader)
     resume = checkpoints.newest(directory, identity, tidy=ranks.first)
     if averaged > 1:
         checkpoints.require_last(directory, saver.every, averaged, steps, resume)
@@ -125,7 +125,7 @@ def fit(
         logger.info("continuing from %s", resume)
     recorder.interruption.listen()
     try:
-        trainer.fit(model, ckpt_path=resume)
+        trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
     except (MemoryError, RuntimeError) as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -144,18 +144,18 @@ def fit(
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
     # A run that was stopped early may have left fewer.
     if averaged > 1 and len(paths := checkpoints.listed(directory, saver.every)[-averaged:]) > 1:
-        checkpoints.average(model, paths)
+        checkpoints.average(recogniser.lightning, paths)
         recorder.averaged_steps = [checkpoints.step_of(path) for path in paths]
     return recorder
 
 
-def save(model: Any, output: Path) -> None:
-    """Write the `.nemo`, whole or not at all; the same model gives the same bytes. Training
-    settings do not travel with it."""
-    from warmstart.models.fastconformer.nemo_file import SameBytes
+def _precision(settings: dict[str, Any]) -> Any:
+    """Of the arithmetic on a GPU, as Lightning calls it."""
+    asked = str(settings["precision"])
+    return {"32": "32-true"}.get(asked, asked)
 
-    model._save_restore_connector = SameBytes()
-    # Where the tokenizer lay on this machine; the archive has its own.
-    model.cfg.tokenizer.dir = "."
+
+def save(recogniser: Recogniser, output: Path) -> None:
+    """Write a model, whole or not at all."""
     with files.explaining_full_disk(output), files.atomic_path(output) as temporary:
-        model.save_to(str(temporary))
+        recogniser.save(temporary)

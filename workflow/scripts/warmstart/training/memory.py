@@ -22,6 +22,17 @@ SCANNED = 500
 _SAYINGS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 
 
+def let_segments_grow() -> None:
+    """Let PyTorch's allocator extend what it holds, because batches are of many shapes.
+
+    Source: pytorch.org/docs/stable/notes/cuda.html, section "Optimizing memory usage".
+    """
+    try:
+        torch.cuda.memory._set_allocator_settings("expandable_segments:True")
+    except RuntimeError as error:  # it is in use already, or an allocator without the setting
+        logger.info("segments of GPU memory stay as they are: %s", error)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception is some allocator's way to say that there is no room."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
@@ -145,13 +156,12 @@ def _untouched(model: Any) -> Iterator[None]:
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.log_dict = lambda *_, **__: (
-        None
-    )  # hides the method: Lightning refuses records from outside its loop
+    for name in ("log", "log_dict"):  # hidden: Lightning refuses records from outside its loop
+        setattr(model, name, lambda *_, **__: None)
     try:
         yield
     finally:
-        del model.log_dict
+        del model.log, model.log_dict
         for parameter in model.parameters():
             parameter.grad = None
         with torch.no_grad():

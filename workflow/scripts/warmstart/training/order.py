@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+from lhotse import CutSet
+from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
+from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 
-from warmstart.data import cut_lines as manifests
 from warmstart.data import mixing
+from warmstart.models.base import Recogniser
 from warmstart.run.errors import UserError
 from warmstart.training.augment import Augmentation
 from warmstart.training.distributed import Ranks
@@ -22,27 +24,10 @@ from warmstart.training.distributed import Ranks
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
 
 
+_SHUFFLED = 10_000  # cuts among which the next one is drawn; part of what the order follows from
+
+
 _WINDOW = 8  # batches per process among which those of a step are matched by length
-
-
-def manifest_totals(path: str | Path) -> tuple[int, float, float]:
-    """Cuts and hours of the budget in a manifest, and hours of what is replayed beside it.
-
-    Raises:
-        UserError: no cuts.
-    """
-    count, seconds, replayed_s = 0, 0.0, 0.0
-    for cut in manifests.read(path):
-        if mixing.is_replayed(cut):
-            replayed_s += manifests.duration_s(cut)
-            continue
-        count += 1
-        seconds += manifests.duration_s(cut)
-    if not count:
-        raise UserError(
-            f"{path}: no cuts to train on; look at the .qc.json of the pool for what was dropped"
-        )
-    return count, seconds / 3600, replayed_s / 3600
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
@@ -94,7 +79,7 @@ class EndlessSampler(torch.utils.data.Sampler):
                     "ids": [cut.id for cut in own],
                     "durations_s": [cut.duration for cut in own],
                     "budget_s": self._budget_s(own),
-                    "replay_s": sum(cut.duration for cut in own if mixing.language(cut)),
+                    "replay_s": sum(cut.duration for cut in own if mixing.replayed_language(cut)),
                 }
                 given = batch
             dealt += 1
@@ -138,7 +123,7 @@ class EndlessSampler(torch.utils.data.Sampler):
         return sum(
             cut.duration * self._augmentation.speed_of(cut.id)
             for cut in batch
-            if not mixing.language(cut)
+            if not mixing.replayed_language(cut)
         )
 
     def _matched(self, epoch: int) -> Iterator[Any]:
@@ -161,48 +146,56 @@ class EndlessSampler(torch.utils.data.Sampler):
                 yield from step
 
 
+def batch_sampler(
+    cuts_path: str | Path, settings: dict[str, Any], seed: int, sample_rate: int
+) -> CutSampler:
+    """Lhotse's sampler over a manifest: batches of an epoch, in an order that follows from the
+    seed.
+
+    Args:
+        settings: block `training`: batch_duration_s, bucket_bins_s.
+        sample_rate: of the audio that the model hears, Hz.
+    """
+    cuts = CutSet.from_file(cuts_path).resample(sample_rate)
+    shared = {
+        "constraint": TimeConstraint(max_duration=settings["batch_duration_s"]),
+        "shuffle": True,
+        "drop_last": False,
+        "shuffle_buffer_size": _SHUFFLED,
+        "seed": seed,
+        "rank": 0,
+        "world_size": 1,
+    }
+    bins = list(settings["bucket_bins_s"] or [])
+    if not bins:
+        return DynamicCutSampler(cuts, **shared)
+    return DynamicBucketingSampler(
+        cuts,
+        num_buckets=len(bins) + 1,
+        duration_bins=bins,
+        buffer_size=_SHUFFLED,
+        # A background thread that fills buckets makes the order depend on timing.
+        concurrent=False,
+        **shared,
+    )
+
+
 def dataloader(
-    model: Any,
+    recogniser: Recogniser,
     cuts_path: str | Path,
     settings: dict[str, Any],
     seed: int,
     ranks: Ranks | None = None,
-) -> tuple[Any, EndlessSampler]:
-    """NeMo's Lhotse dataloader over a manifest, endless and resumable."""
-    from nemo.collections.asr.data.audio_to_text_lhotse import LhotseSpeechToTextBpeDataset
-    from nemo.collections.common.data.lhotse import get_lhotse_dataloader_from_config
-
-    bins = list(settings.get("bucket_bins_s") or [])
-    config = {
-        "use_lhotse": True,
-        "cuts_path": str(cuts_path),
-        "batch_duration": settings["batch_duration_s"],
-        "use_bucketing": bool(bins),
-        "bucket_duration_bins": bins or None,
-        "num_buckets": len(bins) + 1,
-        # A background thread that fills buckets makes the order depend on timing.
-        "concurrent_bucketing": False,
-        "shuffle": True,
-        "drop_last": False,
-        "seed": seed,
-        "shard_seed": seed,
-        "sample_rate": 16000,
-        "num_workers": settings.get("num_workers", 0),
-        "force_map_dataset": True,
-    }
-    made = get_lhotse_dataloader_from_config(
-        OmegaConf.create(config),
-        global_rank=0,
-        world_size=1,
-        dataset=LhotseSpeechToTextBpeDataset(model.tokenizer),
-    )
-    augmentation = Augmentation(seed, settings.get("speed_perturb"), settings.get("noise"))
-    sampler = EndlessSampler(made.sampler, augmentation, ranks)
+) -> tuple[torch.utils.data.DataLoader, EndlessSampler]:
+    """The batches of a run for its model, endless and resumable."""
+    rate = recogniser.sample_rate
+    augmentation = Augmentation(seed, rate, settings["speed_perturb"], settings.get("noise"))
+    sampler = EndlessSampler(batch_sampler(cuts_path, settings, seed, rate), augmentation, ranks)
     loader = torch.utils.data.DataLoader(
-        made.dataset,
+        recogniser.dataset(),
         sampler=sampler,
         batch_size=None,
-        num_workers=config["num_workers"],
+        num_workers=settings["num_workers"],
         pin_memory=torch.cuda.is_available(),
     )
     return loader, sampler

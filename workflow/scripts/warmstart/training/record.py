@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import socket
 import subprocess
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 
+from warmstart import __version__
+from warmstart.models.base import Recogniser
 from warmstart.run import files
 
 
@@ -82,7 +85,8 @@ def hardware() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
     names = ("nemo_toolkit", "torch", "torchaudio", "lightning", "lhotse", "sentencepiece")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    own = {"warmstart": __version__, "python": platform.python_version()}
+    return own | {name: metadata.version(name) for name in names}
 
 
 def git_commit() -> str | None:
@@ -98,3 +102,33 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def parameters(recogniser: Recogniser) -> dict[str, int]:
+    """How many weights each part has."""
+    return {
+        name: sum(parameter.numel() for parameter in part.parameters())
+        for name, part in recogniser.parts().items()
+    }
+
+
+def trained_parameters(recogniser: Recogniser) -> int:
+    """How many weights learn."""
+    return sum(
+        parameter.numel()
+        for parameter in recogniser.lightning.parameters()
+        if parameter.requires_grad
+    )
+
+
+def of_process() -> dict[str, Any]:
+    """What this process is, runs on, and used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }

@@ -17,6 +17,7 @@ from warmstart.training.interruption import Interruption
 from warmstart.training.order import EndlessSampler, seed_step
 from warmstart.training.progress import Progress
 from warmstart.training.record import Starts
+from warmstart.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ class Recorder(pl.Callback):
         steps: int,
         seed: int,
         settings: dict[str, Any],
-        validate: Any,
+        validate: Validation | None,
         ranks: Ranks,
+        sample_rate: int,
     ):
         self._sampler, self._total_hours, self._steps, self._seed, self._settings = (
             sampler,
@@ -43,14 +45,13 @@ class Recorder(pl.Callback):
             seed,
             settings,
         )
-        self._validate = validate
-        self._every = settings.get("log_every_steps", 50)
-        self._validate_every = settings.get("validate_every_steps", 1000)
+        self._validate, self._sample_rate = validate, sample_rate
+        self._every = settings["log_every_steps"]
+        self._validate_every = settings["validate_every_steps"]
         self._ranks = ranks
         self._progress = Progress(run_dir, steps, shown=ranks.first)
-        self.starts = Starts(
-            run_dir / "checkpoints" / "starts.json", ranks.world, shown=ranks.first
-        )
+        self._directory = run_dir / checkpoints.FOLDER
+        self.starts = Starts(self._directory / "starts.json", ranks.world, shown=ranks.first)
         self.interruption = Interruption()
         self._window = {"loss": [], "padded_s": 0.0, "audio_s": 0.0}
         self.state = {
@@ -102,7 +103,7 @@ class Recorder(pl.Callback):
         if self._validation_due and self._window["loss"]:
             # A signal came before it; otherwise the row of such a step is there, and no step waits
             # for a row.
-            validated = self._validation(trainer, pl_module)
+            validated = self._validation(trainer)
             if not validated:
                 self._leave(trainer, self.interruption.received)
             self._row(trainer, validated)
@@ -138,13 +139,13 @@ class Recorder(pl.Callback):
                 missing,
                 len(trained["ids"]),
             )
-        audio_s = float(lengths.sum()) / 16000
+        audio_s = float(lengths.sum()) / self._sample_rate
         declared_s = sum(trained["durations_s"])
         # Of cuts that could not be decoded it is not known which: a replayed one and one of the
         # budget count alike.
         replay_s = audio_s * (trained["replay_s"] / declared_s)
         budget_s = audio_s * (trained["budget_s"] / declared_s)
-        padded_s = batch[0].shape[0] * batch[0].shape[1] / 16000
+        padded_s = batch[0].shape[0] * batch[0].shape[1] / self._sample_rate
         bad, loss_sum, audio_s, replay_s, budget_s, padded_s, missing, *signals = self._ranks.sum(
             *(not math.isfinite(loss), loss, audio_s, replay_s, budget_s, padded_s, missing),
             *(self.interruption.received == number for number in self.interruption.SIGNALS),
@@ -170,7 +171,7 @@ class Recorder(pl.Callback):
 
         last = step == self._steps
         leaving = any(signals) and not last
-        validated = {} if leaving else self._validation(trainer, pl_module)
+        validated = {} if leaving else self._validation(trainer)
         if self._validation_due and not validated and not leaving:
             leaving, signals = (
                 True,
@@ -210,23 +211,23 @@ class Recorder(pl.Callback):
             and (step == self._steps or step % self._validate_every == 0)
         )
 
-    def _validation(self, trainer: pl.Trainer, model: Any) -> dict[str, float]:
+    def _validation(self, trainer: pl.Trainer) -> dict[str, float]:
         """Empty where none is due, or a signal broke it off: it may take longer than a scheduler
         waits."""
-        if not self._validation_due:
+        if self._validate is None or not self._validation_due:
             return {}
         # Several processes must agree, and do not hear of a signal at the same time: theirs is
         # finished first.
         breaks_off = self._ranks.world == 1 and self.state["step"] != self._steps
         with trainer.precision_plugin.val_step_context():
             return self._validate(
-                model, self._ranks, (lambda: self.interruption.received) if breaks_off else None
+                self._ranks, (lambda: self.interruption.received) if breaks_off else None
             )
 
     def _leave(self, trainer: pl.Trainer, number: int) -> None:
         """Write a checkpoint and end, so that the scheduler starts the same command again."""
         step = self.state["step"]
-        path = checkpoints.path_at(trainer.checkpoint_callback.dirpath, step)
+        path = checkpoints.path_at(self._directory, step)
         if not trainer.strategy.broadcast(path.exists()):
             trainer.save_checkpoint(path)
         self.starts.note(step)
@@ -269,6 +270,32 @@ class Recorder(pl.Callback):
         """Seconds in the training loop, over all starts of the run, up to the checkpoints they
         left."""
         return self.state["elapsed_s"] + time.monotonic() - self._clock
+
+    @property
+    def final(self) -> dict[str, Any]:
+        """The last losses and the last word error rate."""
+        return {name: self.last_row.get(name) for name in ("loss", "dev_loss", "dev_wer")}
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """What was counted in a finished run, for its record."""
+        audio_s, padded_s = self.padding["audio_s"], self.padding["padded_s"]
+        return {
+            "steps": self.state["step"],
+            "averaged_steps": self.averaged_steps,
+            "hours_seen": round(self.state["hours_seen"], 6),
+            "replay_hours_seen": round(self.state["replay_hours"], 6),
+            "unique_hours": round(self.unique_hours, 6),
+            "epochs": round(self.epochs, 4),
+            "padding_share": round(1 - audio_s / padded_s, 4),
+            "undecodable_cuts": self.state["undecodable"],
+            "final": self.final,
+            "train_s": round(self.elapsed_s, 2),
+            "audio_hours_per_hour": round(audio_s / self.elapsed_s, 2),
+            "wall_s": self.starts.wall_s,
+            "gpu_hours": self.starts.gpu_hours,
+            "starts": self.starts.entries,
+        }
 
     def _row(self, trainer: pl.Trainer, validated: dict[str, float]) -> None:
         groups = trainer.optimizers[0].param_groups

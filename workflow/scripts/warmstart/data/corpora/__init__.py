@@ -1,26 +1,39 @@
-"""One module per kind of corpus, behind the interface of `corpora.base.Corpus`."""
+"""One module per kind of corpus, behind the interface of `corpora.base.Corpus`.
 
+A reader declares what the rest of the house would otherwise have to know of it: the keys of its
+block, its splits, whose speaker ids it has, its hours, size and licence. Nothing outside this
+folder names a kind. How to add one: docs/extend/corpus.md.
+"""
+
+import functools
 import importlib
 from typing import Any
 
-from warmstart.data.corpora.base import Corpus, Utterance
+from warmstart.data.corpora.base import COMMON, Corpus, Utterance
 from warmstart.run.errors import UserError
 
-# Kind as in the config -> module with a class `Reader`, imported when asked for: one corpus needs
-# no other's libraries.
-KINDS = {
-    "commonvoice": "warmstart.data.corpora.commonvoice",
-    "fleurs": "warmstart.data.corpora.fleurs",
-    "granary": "warmstart.data.corpora.granary",
-    "local": "warmstart.data.corpora.local",
-    "mls": "warmstart.data.corpora.mls",
-    "synthetic": "warmstart.data.corpora.synthetic",
-    "voxpopuli": "warmstart.data.corpora.voxpopuli",
-}
+KINDS = (
+    "commonvoice",
+    "fleurs",
+    "granary",
+    "local",
+    "mls",
+    "synthetic",
+    "voxpopuli",
+)
+"""Kinds of the config; each is a module of this folder with a class `Reader`."""
 
-# : Kinds whose speaker ids are the publisher's own, the same people in every release and under
-# every name in the config.
-PUBLISHERS_SPEAKERS = frozenset({"commonvoice", "mls", "voxpopuli"})
+
+@functools.cache
+def reader(kind: str) -> type[Corpus]:
+    """The class that reads a kind of corpus.
+
+    Raises:
+        UserError: unknown kind.
+    """
+    if kind not in KINDS:
+        raise UserError(f"unknown kind {kind!r}; kinds: {', '.join(sorted(KINDS))}")
+    return importlib.import_module(f"{__name__}.{kind}").Reader
 
 
 def open_corpus(name: str, lang: str, settings: dict[str, Any]) -> Corpus:
@@ -33,12 +46,53 @@ def open_corpus(name: str, lang: str, settings: dict[str, Any]) -> Corpus:
             own language code) to `lang`.
 
     Raises:
-        UserError: unknown kind, or a key that this kind does not know.
+        UserError: unknown kind, a key that this kind does not know, or a value that is not among
+            those that it lists.
     """
-    kind = settings.get("kind", name)
-    if kind not in KINDS:
-        raise UserError(f"corpus {name}: unknown kind {kind!r}; kinds: {', '.join(sorted(KINDS))}")
-    return importlib.import_module(KINDS[kind]).Reader(name, lang, settings)
+    try:
+        made = reader(settings.get("kind", name))
+    except UserError as error:
+        raise UserError(f"corpus {name}: {error}") from None
+    return made(name, lang, settings)
 
 
-__all__ = ["KINDS", "PUBLISHERS_SPEAKERS", "Corpus", "Utterance", "open_corpus"]
+def schema() -> dict[str, Any]:
+    """JSON Schema of a corpus's block, assembled from what all readers declare.
+
+    Each kind is a branch of its own that refuses every other key; `title` and `elsewhere` (key ->
+    kinds that have it) are for the message. Keys that a kind needs are not required here: a
+    language's own settings may give them (`Corpus.lacks`). Of the defaults only that of `source`
+    stands outside the branches: it alone is filled in before settings are passed on.
+    """
+    properties = {kind: reader(kind).properties() for kind in KINDS}
+    branches = []
+    for kind, known in properties.items():
+        others = {
+            key: [other for other, theirs in properties.items() if key in theirs]
+            for other_known in properties.values()
+            for key in other_known
+            if key not in known
+        }
+        branch = {
+            "title": f"a corpus of kind {kind}",
+            "elsewhere": {
+                key: f"kind {' or '.join(kinds)} has it" for key, kinds in others.items()
+            },
+            "properties": known,
+            "additionalProperties": False,
+        }
+        is_kind = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
+        branches.append({"if": is_kind, "then": branch})
+    return {
+        "type": "object",
+        # First, so that a misspelt key is told before the key that it leaves missing.
+        "allOf": branches,
+        "required": ["kind", "train_split"],
+        "properties": {
+            "kind": {**COMMON["kind"], "enum": list(KINDS)},
+            "source": COMMON["source"],
+        },
+    }
+
+
+__all__ = ["KINDS", "Corpus", "Utterance", "open_corpus", "reader", "schema"]

@@ -1,5 +1,11 @@
-"""What every corpus offers: how to fetch its files, and how to read them as utterances."""
+"""What every corpus offers: its account of itself (keys, splits, speakers, hours, size, licence),
+how to fetch its files, and how to read them as utterances.
 
+Read while the DAG is built: standard library only, here and at the top of every reader.
+"""
+
+import copy
+import difflib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,26 +13,64 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.pinned import Hours, Size
+from warmstart.data.download import local_source
 from warmstart.run.errors import UserError
 
 Seconds = float
+Schema = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
-_COMMON_KEYS = frozenset(
-    {
-        "kind",
-        "code",
-        "source",
-        "revision",
-        "verify",
-        "max_drop_fraction",
-        "train_split",
-        "hours",
-        "licence",
-        "speakers_of",
-    }
-)
+COMMON: Schema = {
+    "kind": {
+        "description": "The reader: workflow/scripts/warmstart/data/corpora/.",
+        "type": "string",
+    },
+    "train_split": {
+        "description": "Split that feeds the pool.",
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]*$",
+    },
+    "source": {
+        "description": "A folder or mirror URL to take the release from instead of its publisher.",
+        "type": ["string", "null"],
+        "default": None,
+    },
+    "verify": {
+        "description": "Whether manifests decode every file (decode) or read its header (header).",
+        "enum": ["decode", "header"],
+        "default": "decode",
+    },
+    "max_drop_fraction": {
+        "description": "A split that loses more of its recordings as damaged fails its manifest.",
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.05,
+    },
+    "licence": {
+        "description": "Shown in bundles and the report. Default: what the reader says.",
+        "type": "string",
+    },
+    "speakers_of": {
+        "description": (
+            "Whose speaker ids these are: corpora with the same name here call one person by one "
+            "id. Default: the publisher's where the reader knows that its ids are, else the corpus."
+        ),
+        "type": "string",
+    },
+    "hours": {
+        "description": (
+            "Hours of the training split, language -> number, for the check of budgets; over what "
+            "the reader knows."
+        ),
+        "type": "object",
+        "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+    },
+}
+"""Keys of a corpus's block that every kind has, as properties of a JSON Schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +84,9 @@ class Utterance:
         text: raw transcript, as published.
         speaker: the corpus's speaker id, or None where it has none.
         block: unit of resampling for intervals: utterances of one block are not independent
-        (speaker, or sentence id).
+            (speaker, or sentence id).
         intervals: parts of the file to join, as (start, end) in seconds, in order; None means the
-        whole file.
+            whole file.
     """
 
     id: str
@@ -53,32 +97,137 @@ class Utterance:
     intervals: tuple[tuple[Seconds, Seconds], ...] | None = None
 
 
+@dataclass(frozen=True)
+class Licence:
+    """What a publisher allows, and what it asks for.
+
+    Attributes:
+        name: of the licence, as the publisher writes it.
+        source: how the licence asks to name the source; empty where it does not.
+        to_do: what a user does before the download, or keeps in mind; empty where that is nothing.
+    """
+
+    name: str
+    source: str = ""
+    to_do: str = ""
+
+    def __str__(self) -> str:
+        """One line for reports: the licence, and the source that it asks to name."""
+        return f"{self.name} ({self.source})" if self.source else self.name
+
+    @property
+    def duties(self) -> str:
+        """What is to be done, for planners; empty where nothing is."""
+        named = f"name the source: {self.source}" if self.source else ""
+        return "; ".join(part for part in (named, self.to_do) if part)
+
+
 class Corpus(ABC):
-    """One corpus in one language.
+    """One corpus in one language. A reader is a subclass named `Reader` (docs/extend/corpus.md).
 
     Attributes:
         name: the corpus's name in the config and in paths.
         lang: ISO 639-1 code of the study.
+        kind: the reader's name in the config.
         code: the corpus's own code for that language.
-        settings: the corpus's block of the config.
+        settings: the corpus's block of the config, as it was given.
+        options: the same with the defaults of `COMMON` and `SCHEMA` filled in.
+
+    Raises:
+        UserError: on construction, for a key that this kind does not have, or a value that is not
+            among those that its schema lists.
     """
 
-    #: Keys of the config block that this kind knows besides the common ones.
-    KEYS: ClassVar[frozenset[str]] = frozenset()
+    #: Keys of the block that only this kind has, as a JSON Schema: `properties`, `required`.
+    SCHEMA: ClassVar[Schema] = {}
     #: Splits that `read` knows; None where the corpus's own table names them.
     SPLITS: ClassVar[tuple[str, ...] | None] = None
+    #: Whose the speaker ids are: the same people in every release and under every name in the
+    #: config. None: the corpus numbers its own people.
+    SPEAKERS: ClassVar[str | None] = None
+    #: Whether `fetch` brings or makes files. False: the recordings are somebody's own and used in
+    #: place, and their tables (`tables`) are inputs of what is made of them.
+    DOWNLOADS: ClassVar[bool] = True
+    #: What the publisher allows; None where only the owner of the recordings can say.
+    LICENCE: ClassVar[Licence | None] = None
+    #: Keys that change neither what is fetched nor what a manifest holds.
+    BESIDE_DATA: ClassVar[frozenset[str]] = frozenset(
+        {"train_split", "licence", "max_drop_fraction", "speakers_of", "hours"}
+    )
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
-        unknown = sorted(set(settings) - self.KEYS - _COMMON_KEYS)
-        if unknown:
-            allowed = ", ".join(sorted(self.KEYS | _COMMON_KEYS))
-            raise UserError(
-                f"corpus {name}: unknown key {', '.join(unknown)}; keys of this kind: {allowed}"
-            )
-        self.name = name
-        self.lang = lang
-        self.settings = settings
+        self.name, self.lang, self.settings = name, lang, settings
+        self.kind = str(settings.get("kind") or name)
         self.code = str(settings.get("code") or lang)
+        properties = self.properties()
+        _check_values(f"corpus {name}", settings, properties)
+        self.options = _filled(settings, properties)
+
+    @classmethod
+    def properties(cls) -> Schema:
+        """Every key that a block of this kind may have, as properties of a JSON Schema."""
+        return {**COMMON, **cls.SCHEMA.get("properties", {})}
+
+    # ---- what it says of itself, before any of its data are here
+
+    def lacks(self) -> str | None:
+        """What the block and the language's own settings leave out that this kind needs; None when
+        nothing. For one message: the key, and what it is."""
+        for key in self.SCHEMA.get("required", ()):
+            if not self.settings.get(key):
+                what = self.SCHEMA["properties"][key].get("description", "").rstrip(".")
+                return f"{key!r}: {what[:1].lower()}{what[1:]}"
+        return None
+
+    def data_settings(self) -> dict[str, Any]:
+        """The settings that the corpus's files and manifests follow from, as they were given: what
+        `download_corpus.py` and `prepare_manifest.py` get. An edit of any other makes nothing
+        stale."""
+        return {key: value for key, value in self.settings.items() if key not in self.BESIDE_DATA}
+
+    @property
+    def speakers(self) -> str:
+        """Whose speaker ids these are: corpora with one name here call one person by one id."""
+        return self.settings.get("speakers_of") or self.SPEAKERS or self.name
+
+    def hours(self, split: str) -> Hours | None:
+        """Hours of speech in a split in this language, before cleaning; None where nobody can know
+        before the data are read."""
+        given = self.settings.get("hours")
+        if given is not None and split == self.settings.get("train_split"):
+            return given.get(self.lang)
+        return pinned.published_hours().get((self.kind, split, self.lang))
+
+    def gigabytes(self) -> Size | None:
+        """Size of the download in this language, without what languages share; None where nobody
+        knows."""
+        return None
+
+    def shared_gigabytes(self) -> Size | None:
+        """Size of a download that all languages share; None where they share nothing."""
+        return None
+
+    def licence(self) -> str | None:
+        """The licence with the source that it asks to name: what the block says, else what the
+        publisher does. None: recordings whose licence nobody has stated."""
+        return self.settings.get("licence") or (str(self.LICENCE) if self.LICENCE else None)
+
+    def is_here(self) -> bool:
+        """Whether `source` says that the release lies on this machine already."""
+        source = self.settings.get("source")
+        return bool(source) and local_source(str(source)) is not None
+
+    def tables(self) -> list[Path]:
+        """The tables of somebody's own recordings, by name; a reader without `DOWNLOADS` has
+        some."""
+        return []
+
+    def inputs(self) -> list[Path]:
+        """What is made anew when somebody edits it: the tables of one's own recordings. A release
+        never changes."""
+        return [] if self.DOWNLOADS else self.tables()
+
+    # ---- its data
 
     @abstractmethod
     def fetch(self, directory: Path) -> dict[str, Any]:
@@ -104,6 +253,31 @@ class Corpus(ABC):
     def fail(self, problem: str, remedy: str) -> UserError:
         """An error that names the corpus and the language: `raise self.fail(...)`."""
         return UserError(f"{self.name}/{self.lang}: {problem}; {remedy}")
+
+
+def _check_values(place: str, settings: dict[str, Any], properties: Schema) -> None:
+    """What a program that runs by hand must notice; the study's schema looks at everything."""
+    allowed = sorted({*properties, "code"})
+    if unknown := sorted(set(settings) - set(allowed)):
+        near = difflib.get_close_matches(unknown[0], allowed, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(
+            f"{place}: unknown key {unknown[0]!r}{hint}; keys of this kind: {', '.join(allowed)}"
+        )
+    for key, value in settings.items():
+        listed = properties.get(key, {}).get("enum")
+        if listed and value not in listed:
+            raise UserError(f"{place}: {key} is {value!r}; allowed: {', '.join(map(str, listed))}")
+
+
+def _filled(settings: dict[str, Any], properties: Schema) -> dict[str, Any]:
+    made = dict(settings)
+    for key, schema in properties.items():
+        if key not in made and "default" in schema:
+            made[key] = copy.deepcopy(schema["default"])
+        if isinstance(made.get(key), dict):
+            made[key] = _filled(made[key], schema.get("properties", {}))
+    return made
 
 
 def read_table(

@@ -21,10 +21,11 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from warmstart.data import download
-from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.base import Corpus, Licence, Utterance, read_table
 from warmstart.data.download import Digest
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -32,7 +33,7 @@ from warmstart.run.errors import UserError
 log = logging.getLogger(__name__)
 
 DEFAULT_RELEASE = "cv-corpus-25.0-2026-03-09"
-STATISTICS = Path(__file__).resolve().parents[4] / "data" / "commonvoice-25.json"
+STATISTICS = pinned.FOLDER / "commonvoice-25.json"
 SPLITS = ("train", "dev", "test", "validated", "other", "invalidated")
 # client_id has 128 hex digits; 32 tell people apart as well, and a million lines carry it twice.
 _SPEAKER_DIGITS = 32
@@ -42,13 +43,52 @@ class Reader(Corpus):
     """One locale of Common Voice. Block and speaker are the (shortened) client id; the text is the
     sentence as shown."""
 
-    KEYS = frozenset({"release", "statistics", "dataset_ids"})
+    SCHEMA: ClassVar = {
+        "properties": {
+            "release": {
+                "description": "Name of the release.",
+                "type": "string",
+                "default": DEFAULT_RELEASE,
+            },
+            "statistics": {
+                "description": "JSON with sizes and digests of another release.",
+                "type": "string",
+            },
+            "dataset_ids": {
+                "description": "Locale -> data set id at the Mozilla Data Collective.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+            },
+        }
+    }
     SPLITS = SPLITS
+    SPEAKERS = "commonvoice"
+    LICENCE = Licence(
+        "CC0",
+        to_do=(
+            "accept the terms of each data set on mozilladatacollective.com, make a key, export "
+            "MDC_API_KEY; do not pass the audio on, do not identify speakers"
+        ),
+    )
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
-        self.release = settings.get("release", DEFAULT_RELEASE)
+        self.release = self.options["release"]
         self.archive = f"{self.release}-{self.code}.tar.gz"
+
+    def data_settings(self) -> dict[str, Any]:
+        settings = super().data_settings()
+        if "dataset_ids" in settings:
+            # Not those of other languages: adding one must not fetch this one again.
+            own = {
+                code: name for code, name in settings["dataset_ids"].items() if code == self.code
+            }
+            settings["dataset_ids"] = own
+        return settings
+
+    def gigabytes(self) -> pinned.Size | None:
+        entry = files.read_json(STATISTICS).get(self.code)
+        return pinned.Size(entry["size"] / 1e9, True) if entry else None
 
     def _root(self, directory: Path) -> Path:
         """The unpacked locale: the folder with `clips`."""

@@ -218,20 +218,19 @@ def synthesize(directory: Path, lang: str, settings: dict[str, Any]) -> None:
         directory: where the corpus goes.
         lang: ISO 639-1 code; the default of `espeak_voice` and `numbers`.
         settings: hours {train, dev}, utterances {same_voices, new_voices}, voices, new_voices,
-            max_number, seed; optional espeak_voice, numbers (language of num2words),
-            numbers_per_text [min, max].
+            max_number, seed, numbers_per_text [min, max]; optional espeak_voice, numbers (language
+            of num2words). What they are and their defaults: `corpora.synthetic.Reader.SCHEMA`.
 
     Raises:
         UserError: espeak-ng or num2words does not know the language.
     """
     directory = Path(directory)
-    seed = settings.get("seed", 1)
-    hours = {"train": 0.4, "dev": 0.03} | settings.get("hours", {})
-    utterances = {"same_voices": 60, "new_voices": 60} | settings.get("utterances", {})
-    espeak_voice, new_voices = settings.get("espeak_voice", lang), settings.get("new_voices", 8)
-    known, unheard = voices(espeak_voice, settings.get("voices", 24), new_voices, seed)
-    words = number_words(settings.get("max_number", 100), settings.get("numbers", lang))
-    per_text = tuple(settings.get("numbers_per_text", (1, 3)))
+    seed, hours, utterances = settings["seed"], settings["hours"], settings["utterances"]
+    known, unheard = voices(
+        settings.get("espeak_voice", lang), settings["voices"], settings["new_voices"], seed
+    )
+    words = number_words(settings["max_number"], settings.get("numbers", lang))
+    per_text = tuple(settings["numbers_per_text"])
 
     # Each with its own key, so that no split changes when another becomes longer.
     plans = {

@@ -16,10 +16,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from warmstart.data import download
-from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.base import Corpus, Licence, Utterance, read_table
 from warmstart.data.download import Digest
 from warmstart.run import files
 
@@ -41,7 +42,20 @@ _COLUMNS = [
 class Reader(Corpus):
     """One language of FLEURS. The text is the raw transcription, with case and punctuation."""
 
+    SCHEMA: ClassVar = {
+        "properties": {
+            "revision": {
+                "description": "Commit of the hub repository.",
+                "type": "string",
+                "default": DEFAULT_REVISION,
+            }
+        }
+    }
     SPLITS = SPLITS
+    LICENCE = Licence("CC BY 4.0", source="FLEURS, google/fleurs")
+
+    def gigabytes(self) -> pinned.Size | None:
+        return pinned.release_size("fleurs", "hub", self.lang)
 
     def _files(self, split: str) -> tuple[str, str]:
         return f"data/{self.code}/{split}.tsv", f"data/{self.code}/audio/{split}.tar.gz"
@@ -50,8 +64,7 @@ class Reader(Corpus):
         source = self.settings.get("source")
         revision = None
         if source is None:
-            revision = self.settings.get("revision") or DEFAULT_REVISION
-            digests, revision = self._hub_digests(revision)
+            digests, revision = self._hub_digests(self.options["revision"])
         where = (
             f"https://huggingface.co/datasets/{REPOSITORY}"
             if source is None

@@ -15,17 +15,39 @@ import glob
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from warmstart.data.corpora.base import Corpus, Utterance
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.base import Corpus, Licence, Utterance
 from warmstart.run import files
 
 
 class Reader(Corpus):
     """Manifests of pseudo-labelled speech; nothing is downloaded."""
 
-    KEYS = frozenset({"directory", "manifests"})
+    SCHEMA: ClassVar = {
+        "properties": {
+            "directory": {
+                "description": "The folder of the recordings, with {lang} for the language.",
+                "type": "string",
+            },
+            "manifests": {
+                "description": "Patterns of JSON-lines manifests; {lang} is filled in.",
+                "type": "array",
+                "items": {"type": "string"},
+            },
+        },
+        "required": ["directory"],
+    }
     SPLITS = ("train",)
+    DOWNLOADS = False
+    LICENCE = Licence(
+        "CC BY 4.0 (labels)",
+        to_do="the audio has the licences of its sources; see the data set's card",
+    )
+
+    def gigabytes(self) -> pinned.Size | None:
+        return pinned.NOTHING
 
     def _filled(self, text: str) -> str:
         return text.replace("{lang}", self.lang).replace("{code}", self.code)

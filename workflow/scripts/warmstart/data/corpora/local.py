@@ -15,24 +15,38 @@ Config: {kind: local, directory: demo/speech/{lang}, block: speaker}; `{lang}` a
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from warmstart.data.corpora import pinned
 from warmstart.data.corpora.base import Corpus, Utterance, read_table
 from warmstart.run import files
-
-_BLOCKS = ("speaker", "sentence", "utterance")
 
 
 class Reader(Corpus):
     """A folder with a table."""
 
-    KEYS = frozenset({"directory", "block"})
+    SCHEMA: ClassVar = {
+        "properties": {
+            "directory": {
+                "description": "The folder of the recordings, with {lang} for the language.",
+                "type": "string",
+            },
+            "block": {
+                "description": "What the bootstrap resamples.",
+                "enum": ["speaker", "sentence", "utterance"],
+                "default": "speaker",
+            },
+        },
+        "required": ["directory"],
+    }
+    DOWNLOADS = False
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
-        self.block = settings.get("block", "speaker")
-        if self.block not in _BLOCKS:
-            raise self.fail(f"block: {self.block!r}", f"allowed: {', '.join(_BLOCKS)}")
+        self.block = self.options.get("block", "speaker")
+
+    def gigabytes(self) -> pinned.Size | None:
+        return pinned.NOTHING
 
     def folder(self, directory: Path) -> Path:
         """Where the audio lies: the config's `directory`, never the download folder."""

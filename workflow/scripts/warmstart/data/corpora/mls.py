@@ -10,10 +10,11 @@ a flac and an opus release side by side collide (lhotse 1.33, recipes/mls.py).
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from warmstart.data import download
-from warmstart.data.corpora.base import Corpus, Utterance
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.base import Corpus, Licence, Utterance
 from warmstart.data.download import Digest
 
 BASE = "https://dl.fbaipublicfiles.com/mls"
@@ -22,15 +23,26 @@ BASE = "https://dl.fbaipublicfiles.com/mls"
 class Reader(Corpus):
     """One language of MLS. Block and speaker are the reader's id."""
 
-    KEYS = frozenset({"format"})
+    SCHEMA: ClassVar = {
+        "properties": {
+            "format": {
+                "description": "Which of the two releases; flac is four times as large.",
+                "enum": ["opus", "flac"],
+                "default": "opus",
+            }
+        }
+    }
     SPLITS = ("train", "dev", "test")
+    SPEAKERS = "mls"
+    LICENCE = Licence("CC BY 4.0", source="Multilingual LibriSpeech, OpenSLR 94")
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
-        self.suffix = settings.get("format", "opus")
-        if self.suffix not in ("opus", "flac"):
-            raise self.fail(f"format: {self.suffix!r}", "allowed: opus, flac")
+        self.suffix = self.options["format"]
         self.folder_name = f"mls_{self.code}" + ("_opus" if self.suffix == "opus" else "")
+
+    def gigabytes(self) -> pinned.Size | None:
+        return pinned.release_size("mls", self.suffix, self.lang)
 
     def _root(self, directory: Path) -> Path:
         """The unpacked release."""

@@ -1,31 +1,88 @@
-"""`synthetic`: speech made on this machine by `corpora.synthetic`, read back as a folder with
-tables.
+"""`synthetic`: speech made on this machine by `corpora.espeak`, read back as a folder with tables.
 
-Config: {kind: synthetic, ...}; every other key is a setting of `corpora.synthetic.synthesize`.
+Config: {kind: synthetic, ...}; its other keys are settings of `corpora.espeak.synthesize`.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from warmstart.data.corpora import local
-from warmstart.data.corpora.base import Corpus
+from warmstart.data.corpora.base import Corpus, Licence
+from warmstart.data.corpora.pinned import Hours
 from warmstart.run import files
+
+_COUNT = {"type": "integer", "minimum": 1}
+_HOURS = {"type": "number", "exclusiveMinimum": 0}
 
 
 class Reader(local.Reader):
     """Synthesized speech: fetched by making it, read like any local folder."""
 
+    SCHEMA: ClassVar = {
+        "properties": {
+            "hours": {
+                "description": "Hours to make of each split.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "train": {**_HOURS, "default": 0.4},
+                    "dev": {**_HOURS, "default": 0.03},
+                },
+                "default": {},
+            },
+            "utterances": {
+                "description": "Sizes of the test sets: voices heard in training, and others.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "same_voices": {**_COUNT, "default": 60},
+                    "new_voices": {**_COUNT, "default": 60},
+                },
+                "default": {},
+            },
+            "voices": {"description": "Voices heard in training.", **_COUNT, "default": 24},
+            "new_voices": {
+                "description": "Voices of the test set with unheard voices.",
+                **_COUNT,
+                "default": 8,
+            },
+            "max_number": {
+                "description": "Numbers are below this.",
+                "type": "integer",
+                "minimum": 10,
+                "default": 100,
+            },
+            "espeak_voice": {
+                "description": "espeak-ng's voice; the language's code unless given.",
+                "type": "string",
+            },
+            "numbers": {
+                "description": "num2words language of the texts; the language's code unless given.",
+                "type": "string",
+            },
+            "numbers_per_text": {
+                "description": "Fewest and most numbers in a text.",
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "items": _COUNT,
+                "default": [1, 3],
+            },
+            "seed": {
+                "description": "Key of texts and voices.",
+                "type": "integer",
+                "minimum": 0,
+                "default": 1,
+            },
+        }
+    }
     SPLITS = ("train", "dev", "test_same", "test_new")
+    DOWNLOADS = True
+    LICENCE = Licence("made here")
+    BESIDE_DATA = Corpus.BESIDE_DATA - {"hours"}
 
-    def __init__(self, name: str, lang: str, settings: dict[str, Any]):
-        Corpus.__init__(
-            self,
-            name,
-            lang,
-            {key: value for key, value in settings.items() if key in ("kind", "code", "verify")},
-        )
-        self.settings = settings
-        self.block = "speaker"
+    def hours(self, split: str) -> Hours | None:
+        return self.options["hours"].get(split)
 
     def folder(self, directory: Path) -> Path:
         return directory
@@ -34,7 +91,7 @@ class Reader(local.Reader):
         # Here, not at the top: reading manifests needs no synthesizer.
         from warmstart.data.corpora.espeak import synthesize
 
-        synthesize(directory, self.lang, self.settings)
+        synthesize(directory, self.lang, self.options)
         tables = sorted(directory.glob("*.tsv"))
         return {
             "source": "synthesized",

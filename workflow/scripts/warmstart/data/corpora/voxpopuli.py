@@ -22,10 +22,11 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from warmstart.data import download
-from warmstart.data.corpora.base import Corpus, Utterance
+from warmstart.data.corpora import pinned
+from warmstart.data.corpora.base import Corpus, Licence, Utterance
 from warmstart.run import files
 
 BASE = "https://dl.fbaipublicfiles.com/voxpopuli"
@@ -48,14 +49,25 @@ class Reader(Corpus):
     """One language of VoxPopuli. Block and speaker are the Parliament's speaker id; the text is the
     publisher's normed one."""
 
-    KEYS = frozenset({"segments"})
+    SCHEMA: ClassVar = {
+        "properties": {
+            "segments": {
+                "description": (
+                    "vad = pauses cut as the official script does; contiguous = as Lhotse does."
+                ),
+                "enum": ["vad", "contiguous"],
+                "default": "vad",
+            }
+        }
+    }
     SPLITS = SPLITS
+    SPEAKERS = "voxpopuli"
+    LICENCE = Licence(
+        "CC0, and the European Parliament's legal notice", source="European Parliament, VoxPopuli"
+    )
 
-    def __init__(self, name: str, lang: str, settings: dict[str, Any]):
-        super().__init__(name, lang, settings)
-        self.segments = settings.get("segments", "vad")
-        if self.segments not in ("vad", "contiguous"):
-            raise self.fail(f"segments: {self.segments!r}", "allowed: vad, contiguous")
+    def shared_gigabytes(self) -> pinned.Size | None:
+        return pinned.release_size("voxpopuli", "original", "all")
 
     def _audio_root(self, directory: Path) -> Path:
         folder = download.local_source(self.settings.get("source"))
@@ -126,7 +138,7 @@ class Reader(Corpus):
             )
 
     def _intervals(self, row: dict[str, str]) -> tuple[tuple[float, float], ...]:
-        if self.segments == "contiguous":
+        if self.options["segments"] == "contiguous":
             return ((float(row["start_time"]), float(row["end_time"])),)
         try:
             intervals = tuple(

@@ -9,12 +9,11 @@ strictly; the donor may be any `.nemo` whose encoder lies under `encoder.`.
 
 import contextlib
 import copy
-import hashlib
 import logging
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _ENCODER = "encoder."
 _DITHER = 1e-5  # NeMo's default
+SAMPLE_RATE = 16000  # Hz, NeMo's default
 _LISTED = 8
 
 
@@ -114,7 +114,7 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
         "xscaling": False,
         "untie_biases": True,
         "pos_emb_max_len": 5000,
-        "conv_kernel_size": model.get("conv_kernel_size", 9),
+        "conv_kernel_size": model["conv_kernel_size"],
         "conv_norm_type": "layer_norm",
         "conv_context_size": "causal",
         "dropout": 0.1,
@@ -124,7 +124,7 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
     }
     preprocessor = {
         "_target_": "nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor",
-        "sample_rate": 16000,
+        "sample_rate": SAMPLE_RATE,
         "normalize": "NA",  # normalising over an utterance would look into the future
         "window_size": 0.025,
         "window_stride": 0.01,
@@ -145,7 +145,7 @@ def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, A
 
     Neither is a weight, and both are the same for all inits.
     """
-    dropout = model.get("encoder_dropout")
+    dropout = model["encoder_dropout"]
     regular = {
         "dropout": dropout,
         "dropout_pre_encoder": dropout,
@@ -188,11 +188,11 @@ def transducer_config(
         tokenizer: folder with the language's tokenizer.model.
     """
     encoder = with_contexts(donor["encoder"], model)
-    dropout = model.get("dropout", 0.1)
+    dropout = model["dropout"]
     hidden = {"pred_hidden": model["pred_hidden"], "joint_hidden": model["joint_hidden"]}
     preprocessor = without_augmentation(donor["preprocessor"])
     return {
-        "sample_rate": preprocessor.get("sample_rate", 16000),
+        "sample_rate": preprocessor.get("sample_rate", SAMPLE_RATE),
         "compute_eval_loss": False,
         "log_prediction": False,
         "model_defaults": {"enc_hidden": encoder["d_model"], **hidden},
@@ -206,7 +206,7 @@ def transducer_config(
             "blank_as_pad": True,
             "prednet": {
                 "pred_hidden": model["pred_hidden"],
-                "pred_rnn_layers": model.get("pred_layers", 1),
+                "pred_rnn_layers": model["pred_layers"],
                 "t_max": None,
                 "dropout": dropout,
             },
@@ -234,7 +234,33 @@ def transducer_config(
     }
 
 
-def load_encoder(model: torch.nn.Module, path: str | Path) -> int:
+def ctc_config(
+    donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path
+) -> dict[str, Any]:
+    """Settings of an `EncDecCTCModelBPE` around a donor's encoder, like `transducer_config`.
+
+    Args:
+        model: `training.model`: contexts, context_probs.
+    """
+    encoder = with_contexts(donor["encoder"], model)
+    preprocessor = without_augmentation(donor["preprocessor"])
+    return {
+        "encoder": encoder,
+        "preprocessor": preprocessor,
+        "sample_rate": preprocessor.get("sample_rate", SAMPLE_RATE),
+        "log_prediction": False,
+        "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
+        "decoder": {
+            "_target_": "nemo.collections.asr.modules.ConvASRDecoder",
+            "feat_in": encoder["d_model"],
+            "num_classes": -1,
+            "vocabulary": [],
+        },
+        "ctc_reduction": "mean_batch",
+    }
+
+
+def load_encoder(model: Any, path: str | Path) -> int:
     """Load the donor's encoder into `model.encoder`, all of it or not at all.
 
     Args:
@@ -299,31 +325,18 @@ def _load(encoder: torch.nn.Module, donor: dict[str, torch.Tensor], path: str | 
     return len(donor)
 
 
-def reset_new_modules(model: torch.nn.Module, seed: int) -> None:
-    """Draw predictor and joint from `seed` alone.
+def reset_new_modules(model: Any, names: Sequence[str], seed: int) -> None:
+    """Draw the modules behind the encoder from `seed` alone.
 
     When they are built, the random generator stands wherever building the encoder left it; drawn
-    again here, runs from different inits begin with the same predictor and joint, bit for bit.
-    """
-    from nemo.collections.asr.models import EncDecRNNTBPEModel
+    again here, runs from different inits begin with the same ones, bit for bit.
 
+    Args:
+        model: of NeMo.
+        names: of its modules, in the order in which they are drawn.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name in ("decoder", "joint"):
-            fresh = EncDecRNNTBPEModel.from_config_dict(model.cfg[name])
+        for name in names:
+            fresh = type(model).from_config_dict(model.cfg[name])
             getattr(model, name).load_state_dict(fresh.state_dict(), strict=True)
-
-
-def tensors_digest(module: torch.nn.Module) -> str:
-    """SHA-256 over names, shapes and values of a module's tensors."""
-    state = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        state.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        # Flat, because a single number cannot be seen as bytes: a batch norm counts its batches in
-        # one.
-        state.update(
-            value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
-            if value.numel()
-            else b""
-        )
-    return state.hexdigest()

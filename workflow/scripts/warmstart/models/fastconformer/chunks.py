@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +131,8 @@ class Encoder(Protocol):
         """Keep the first `batch` utterances."""
 
     def step(
-        self, chunk: "torch.Tensor", lengths: "torch.Tensor", dropped: int, caches: Any
+        self, chunk: "torch.Tensor", lengths: "torch.Tensor", dropped: int, caches: Any, /
     ) -> tuple["torch.Tensor", "torch.Tensor", Any]:
         """Encode a step of `ChunkShape.cut`: (B, k (R + 1), D) encoder frames of k chunks, (B,)
         lengths, next caches."""
+        ...

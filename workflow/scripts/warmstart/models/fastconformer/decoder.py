@@ -1,22 +1,21 @@
-"""Greedy decoding of waveforms with a cache-aware transducer: batched, chunk by chunk or in one
+"""Greedy decoding of waveforms with a cache-aware encoder: batched, chunk by chunk or in one
 forward."""
 
 import copy
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from warmstart.models import base
+from warmstart.models.base import Hypothesis, NotFinite, Timing
 from warmstart.models.fastconformer.chunks import _MOST_FRAMES, ChunkShape, Encoder, set_tier
+from warmstart.models.fastconformer.found import FRAME_S, Found, Search
 from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
-from warmstart.run.errors import UserError
-from warmstart.study.tier import FRAME_S, Seconds, Tier
+from warmstart.models.tier import Seconds, Tier
 
 if TYPE_CHECKING:
     import torch
-
-    from warmstart.models.fastconformer.transducer_search import Hypothesis
 
 
 # Encoder frames of a step over its batch, as far as chunks are shorter. On a CPU, 12 layers of 512,
@@ -28,32 +27,7 @@ _STEP_FRAMES = {"cpu": 128, "cuda": 2048}
 _LANGUAGE_TAG = re.compile(r"<[a-z]{2,3}(-[A-Za-z0-9]{2,4})?>")
 
 
-@dataclass
-class Timing:
-    """Wall times of a decode, without loading model and audio."""
-
-    features_s: Seconds = 0.0
-    encode_decode_s: Seconds = 0.0
-
-    @property
-    def compute_s(self) -> Seconds:
-        """From waveforms in memory to tokens: features, encoder, predictor and joint."""
-        return self.features_s + self.encode_decode_s
-
-
-class NotFinite(UserError):
-    """An encoder gave NaN or infinity, of which the search would take some token all the same.
-
-    Attributes:
-        index: of one waveform with such frames, as they were given.
-    """
-
-    def __init__(self, index: int):
-        super().__init__(f"waveform {index}: the encoder gives NaN or infinity")
-        self.index = index
-
-
-class Decoder:
+class Decoder(base.Decoder):
     """Greedy decode at one tier.
 
     Args:
@@ -63,10 +37,16 @@ class Decoder:
             offline tiers.
         step_frames: encoder frames that a step of the model's own encoder computes over its batch;
             0 = chunk by chunk, as a live stream; None = what suits the device.
+        search: of encoder frames; None = with the model's predictor and joint.
     """
 
     def __init__(
-        self, model, tier: Tier, encoder: Encoder | None = None, step_frames: int | None = None
+        self,
+        model: Any,
+        tier: Tier,
+        encoder: Encoder | None = None,
+        step_frames: int | None = None,
+        search: Search | None = None,
     ):
         from warmstart.models.fastconformer.streaming_encoder import EncoderSteps
         from warmstart.models.fastconformer.transducer_search import GreedySearch
@@ -74,6 +54,8 @@ class Decoder:
         set_tier(model.encoder, tier)
         self.model = model
         self.tier = tier
+        self.sample_rate = int(model.cfg.preprocessor.sample_rate)
+        self.frame_s = FRAME_S
         self.device = next(model.parameters()).device
         self._shape = ChunkShape.of(model.encoder)
         self._step_frames = (
@@ -85,8 +67,8 @@ class Decoder:
         )
         if encoder is None and not tier.offline:
             encoder = EncoderSteps(model.encoder, min(self._step_frames, _MOST_FRAMES))
-        self._encoder = encoder
-        self._search = GreedySearch(model)
+        self._encoder = encoder  # None for offline tiers: the model's own forward
+        self._search: Search = search or GreedySearch(model)
 
     def chunk_by_chunk(self) -> "Decoder":
         """The same decoder, taking one chunk a step."""
@@ -101,29 +83,26 @@ class Decoder:
 
     def decode(
         self, waveforms: Sequence, timing: Timing | None = None, steps_ms: list[float] | None = None
-    ) -> "list[Hypothesis]":
-        """Decode a batch.
+    ) -> list[Hypothesis]:
+        """Decode a batch, see `base.Decoder`. Audio shorter than one feature frame (10 ms) gives an
+        empty hypothesis.
 
         Args:
-            waveforms: float32 arrays (samples,) in any order; the batch is sorted by length inside.
-            timing: is added to.
             steps_ms: gets the wall time of every step: encoder, search, and of the features, made
                 at once, an equal part.
-
-        Returns:
-            One hypothesis a waveform, in the order given. Audio shorter than one feature frame (10
-            ms) gives an empty one.
-
-        Raises:
-            NotFinite: of a damaged model, or of audio beyond float32's reach.
         """
-        import torch
+        found = self.search(waveforms, timing, steps_ms)
+        return [Hypothesis(self.text(one), self.pieces(one), self.emission_s(one)) for one in found]
 
-        from warmstart.models.fastconformer.transducer_search import Hypothesis
+    def search(
+        self, waveforms: Sequence, timing: Timing | None = None, steps_ms: list[float] | None = None
+    ) -> list[Found]:
+        """The tokens of `decode`, and at which encoder frames they came."""
+        import torch
 
         timing = timing if timing is not None else Timing()
         order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
-        hypotheses = [Hypothesis() for _ in waveforms]
+        hypotheses = [Found() for _ in waveforms]
         by_length, state, took_ms = [hypotheses[index] for index in order], None, []
         with torch.inference_mode():
             started = self._now()
@@ -198,14 +177,15 @@ class Decoder:
                 )[:2]
                 yield self._prompted(encoded.transpose(1, 2)), counts
             return
-        caches, before = None, 0
+        steps, caches, before = self._encoder, None, 0
+        assert steps is not None
         for chunk, chunk_lengths, dropped in self._shape.cut(features, lengths, self._step_frames):
             if caches is None:
-                caches = self._encoder.start(len(chunk))
+                caches = steps.start(len(chunk))
             elif len(chunk) < before:
-                caches = self._encoder.narrow(caches, len(chunk))
+                caches = steps.narrow(caches, len(chunk))
             before = len(chunk)
-            encoded, counts, caches = self._encoder.step(chunk, chunk_lengths, dropped, caches)
+            encoded, counts, caches = steps.step(chunk, chunk_lengths, dropped, caches)
             yield self._prompted(encoded), counts
 
     def _prompted(self, encoded: "torch.Tensor") -> "torch.Tensor":
@@ -220,7 +200,7 @@ class Decoder:
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def emission_s(self, hypothesis: "Hypothesis") -> list[Seconds]:
+    def emission_s(self, found: Found) -> list[Seconds]:
         """When each token could be shown, in seconds of audio.
 
         At a streaming tier a frame waits for the last frame of its chunk (or of the utterance); in
@@ -228,25 +208,20 @@ class Decoder:
         of a token against a recogniser that need not wait.
         """
         if self.tier.offline:
-            return [round(frame * FRAME_S, 2) for frame in hypothesis.frames]
-        size, last = self.tier.right + 1, hypothesis.encoder_frames - 1
+            return [round(frame * self.frame_s, 2) for frame in found.frames]
+        size, last = self.tier.right + 1, found.encoder_frames - 1
         return [
-            round(min((frame // size + 1) * size - 1, last) * FRAME_S, 2)
-            for frame in hypothesis.frames
+            round(min((frame // size + 1) * size - 1, last) * self.frame_s, 2)
+            for frame in found.frames
         ]
 
-    def text(self, hypothesis: "Hypothesis") -> str:
-        """Raw text of a hypothesis."""
-        return without_language_tags(self.model.tokenizer.ids_to_text(hypothesis.tokens))
+    def text(self, found: Found) -> str:
+        """Raw text of a found."""
+        return without_language_tags(self.model.tokenizer.ids_to_text(found.tokens))
 
-    def pieces(self, hypothesis: "Hypothesis") -> list[str]:
-        """SentencePiece pieces of a hypothesis."""
-        return list(self.model.tokenizer.ids_to_tokens(hypothesis.tokens))
-
-    def emitted(self, hypothesis: "Hypothesis") -> list[dict[str, Any]]:
-        """Piece and time of every token, as hypothesis files hold them."""
-        times = zip(self.pieces(hypothesis), self.emission_s(hypothesis), strict=True)
-        return [{"piece": piece, "time_s": seconds} for piece, seconds in times]
+    def pieces(self, found: Found) -> list[str]:
+        """SentencePiece pieces of a found."""
+        return list(self.model.tokenizer.ids_to_tokens(found.tokens))
 
 
 def _not_finite(encoded: "torch.Tensor", counts: "torch.Tensor") -> int | None:

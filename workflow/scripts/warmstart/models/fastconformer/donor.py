@@ -7,11 +7,13 @@ gigabytes.
 
 import math
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from warmstart.models.base import Donor
 from warmstart.run.errors import UserError
 
 # A difference in any of these makes the same weights compute something else, or learn otherwise,
@@ -74,7 +76,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     try:
         with tarfile.open(path) as archive:
-            config = yaml.safe_load(archive.extractfile(member(archive, "model_config.yaml")))
+            stream = archive.extractfile(member(archive, "model_config.yaml"))
+            config = yaml.safe_load(stream or b"")
     except FileNotFoundError:
         raise UserError(
             f"init {path}: no such file; run the rule that makes it, or correct the path"
@@ -191,33 +194,41 @@ def not_causal(config: dict[str, Any]) -> list[str]:
     ]
 
 
-def require_same_kind(inits: dict[str, Path], model: dict[str, Any] | None = None) -> None:
-    """Refuse inits whose encoders cannot stream, or whose encoders or features are not of one kind.
+class NemoDonor(Donor):
+    """A `.nemo` file whose encoder, and nothing else, is taken: the file of a transducer, of a CTC
+    model or of both serves every family here.
 
     Args:
-        inits: name -> `.nemo`.
-        model: block `training.model`; with `encoder_dropout` in it, the donors' own dropout does
-            not count.
-
-    Raises:
-        UserError: naming the inits, the settings and their values.
+        path: of the file.
+        config: its configuration (`read_config`).
     """
-    ignored = (
-        tuple(f"encoder.{name}" for name in DROPOUT_DEFAULTS)
-        if "encoder_dropout" in (model or {})
-        else ()
-    )
-    configs = {name: read_config(path) for name, path in inits.items()}
-    for name, config in configs.items():
-        if found := not_causal(config):
-            raise UserError(f"init {name}: {'; '.join(found)}; use a cache-aware streaming encoder")
-    first, *others = configs or [None]
-    for other in others:
-        if found := differences(configs[first], configs[other], ignored):
-            remedy = "use inits of one architecture"
-            if all("dropout" in line for line in found):
-                remedy = "set training.model.encoder_dropout, which replaces that of both"
-            raise UserError(
-                f"inits {first} and {other} cannot be compared fairly, they differ in "
-                f"{'; '.join(found)}; {remedy}"
-            )
+
+    def __init__(self, path: str | Path, config: dict[str, Any]):
+        self.path, self.config = Path(path), config
+
+    def about(self) -> dict[str, Any]:
+        """See `about`."""
+        return about(self.config)
+
+    def refusal(self) -> str | None:
+        """Why its encoder cannot stream."""
+        found = not_causal(self.config)
+        return f"{'; '.join(found)}; use a cache-aware streaming encoder" if found else None
+
+    def differences(self, other: Donor, settings: Mapping[str, Any]) -> list[str]:
+        """Of encoder and features. With `model.encoder_dropout` the donors' own dropout does not
+        count."""
+        if not isinstance(other, NemoDonor):
+            return [f"family: {type(self).__name__} and {type(other).__name__}"]
+        ignored = (
+            tuple(f"encoder.{name}" for name in DROPOUT_DEFAULTS)
+            if settings["model"]["encoder_dropout"] is not None
+            else ()
+        )
+        return differences(self.config, other.config, ignored)
+
+    def remedy(self, differences: list[str]) -> str:
+        """Another donor, or a dropout for both where nothing else differs."""
+        if all("dropout" in line for line in differences):
+            return "set training.model.encoder_dropout, which replaces that of both"
+        return super().remedy(differences)

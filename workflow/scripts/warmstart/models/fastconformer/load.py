@@ -5,23 +5,25 @@ must not pay them.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from warmstart.models.fastconformer import donor
 from warmstart.run.errors import UserError
 from warmstart.run.logs import route_nemo_logs
 
-if TYPE_CHECKING:
-    pass
+Head = Literal["transducer", "ctc"]
 
 
-def load_model(path: str | Path, device: str = "cpu"):
-    """Restore a transducer for inference: eval mode, no dither, no padding of features, float32 (no
-    TF32 on a GPU).
+def load_model(path: str | Path, device: str = "cpu", head: Head = "transducer") -> Any:
+    """Restore a model for inference: eval mode, no dither, no padding of features, float32 (no TF32
+    on a GPU).
+
+    Args:
+        head: what will be searched; a hybrid model has both.
 
     Raises:
-        UserError: no such file, not a `.nemo`, or not a transducer with a cache-aware Conformer
-            encoder that streams as the study's models do (`donors.not_causal`).
+        UserError: no such file, not a `.nemo`, without that head, or without a cache-aware
+            Conformer encoder that streams as the study's models do (`donor.not_causal`).
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such model; train it first (rule train)")
@@ -32,20 +34,27 @@ def load_model(path: str | Path, device: str = "cpu"):
 
     route_nemo_logs()
     try:
-        model = nemo_asr.models.ASRModel.restore_from(str(path), map_location=device)
+        model: Any = nemo_asr.models.ASRModel.restore_from(
+            str(path), map_location=torch.device(device)
+        )
     except Exception as error:  # tarfile, yaml, pickle, NeMo: the class says nothing
         raise UserError(
             f"{path}: cannot be restored as a NeMo model ({type(error).__name__}: {error})"
         ) from error
-    if not isinstance(model, nemo_asr.models.EncDecRNNTModel) or not hasattr(
-        model.encoder, "cache_aware_stream_step"
-    ):
+    has_head = (
+        isinstance(model, nemo_asr.models.EncDecRNNTModel)
+        if head == "transducer"
+        else ctc_head(model) is not None
+    )
+    if not has_head or not hasattr(model.encoder, "cache_aware_stream_step"):
+        wanted = {"transducer": "a transducer", "ctc": "a CTC model"}[head]
         raise UserError(
-            f"{path}: {type(model).__name__} is not a transducer with a cache-aware encoder, and "
+            f"{path}: {type(model).__name__} is not {wanted} with a cache-aware encoder, and "
             "has no decoder to search;"
             " fine-tune from it (rule train), or take zero_shot out of its init"
         )
-    if found := donor.not_causal(OmegaConf.to_container(model.cfg)):
+    config: Any = OmegaConf.to_container(model.cfg)
+    if found := donor.not_causal(config):
         raise UserError(
             f"{path}: {'; '.join(found)}; what is decoded chunk by chunk would not be what the "
             "model computes"
@@ -60,6 +69,16 @@ def load_model(path: str | Path, device: str = "cpu"):
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     return model.to(device)
+
+
+def ctc_head(model: Any) -> Any:
+    """The CTC head of a model: of a CTC model its decoder, of a hybrid one the second; None if it
+    has none."""
+    import nemo.collections.asr as nemo_asr
+
+    if isinstance(model, nemo_asr.models.EncDecCTCModel):
+        return model.decoder
+    return getattr(model, "ctc_decoder", None)
 
 
 def set_prompt(model, prompt: str | None) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 if TYPE_CHECKING:
     import torch

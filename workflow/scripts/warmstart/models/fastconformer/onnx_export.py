@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 from warmstart.models.fastconformer.chunks import ChunkShape, set_tier
 from warmstart.models.onnx_file import weight_products
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study.tier import Tier
 
 if TYPE_CHECKING:
     import onnx
@@ -222,7 +222,7 @@ def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> 
     inside.
 
     For an offline tier this is a step with the same context; its weights serve the full forward
-    (`load_weights`).
+    (`quantised_weights.load`).
 
     Args:
         native: the form, see above.

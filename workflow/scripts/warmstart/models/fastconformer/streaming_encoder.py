@@ -45,7 +45,7 @@ class EncoderSteps:
         UserError: the encoder is of another kind.
     """
 
-    def __init__(self, encoder: torch.nn.Module, most_frames: int = 0):
+    def __init__(self, encoder: Any, most_frames: int = 0):
         for name, value in _NEEDED.items():
             if (found := getattr(encoder, name, None)) != value:
                 raise UserError(f"the encoder's {name} is {found!r}; streaming needs {value!r}")
@@ -61,7 +61,7 @@ class EncoderSteps:
                 for layer in encoder.layers
             ]
 
-    def _projected_positions(self, attention: torch.nn.Module) -> Tensor:
+    def _projected_positions(self, attention: Any) -> Tensor:
         """(heads, D / heads, left + 2 most); position p lies left + most - 1 - p frames in the
         past."""
         table = self._encoder.pos_enc.pe
@@ -229,7 +229,7 @@ class EncoderSteps:
 
 def _as_linear(convolution: torch.nn.Conv1d) -> torch.nn.Linear:
     """A pointwise convolution as a matrix product over channels, with the same memory."""
-    linear = torch.nn.utils.skip_init(
+    linear: Any = torch.nn.utils.skip_init(
         torch.nn.Linear, convolution.in_channels, convolution.out_channels, bias=False
     )
     linear.weight = torch.nn.Parameter(convolution.weight.detach()[:, :, 0], requires_grad=False)

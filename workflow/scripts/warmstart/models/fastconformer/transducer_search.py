@@ -6,26 +6,18 @@ utterance has tokens, plus one, instead of one a frame. A round computes only ut
 still emit. Same tokens, at the same frames.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from warmstart.models.fastconformer.found import Found
 from warmstart.run.errors import UserError
 
 # Of a whole utterance, so many frames are searched at a time: every round asks the joint for all of
 # them.
 _WINDOW = 16
-
-
-@dataclass
-class Hypothesis:
-    """Greedy tokens of one utterance and the encoder frames that emitted them."""
-
-    tokens: list[int] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    encoder_frames: int = 0
 
 
 @dataclass
@@ -64,15 +56,16 @@ class GreedySearch:
             raise UserError(
                 "the joint predicts durations too (TDT); only plain transducers can be searched"
             )
-        self._decoder, self._joint = model.decoder, model.joint
+        self._decoder: Any = model.decoder
+        self._joint: Any = model.joint
         self._blank = model.joint.num_classes_with_blank - 1
         greedy = model.cfg.decoding.get("greedy") or {}
         # A frame may emit this many tokens; NeMo's default guards against endless loops.
         self._most = greedy.get("max_symbols") or 10
 
-    def _predict(self, labels: Tensor, states: tuple[Tensor, ...] | None) -> State:
+    def _predict(self, labels: Tensor, before: tuple[Tensor, ...] | None) -> State:
         output, states = self._decoder.predict(
-            labels[:, None], states, add_sos=False, batch_size=len(labels)
+            labels[:, None], before, add_sos=False, batch_size=len(labels)
         )[:2]
         return State(tuple(states), self._joint.project_prednet(output))
 
@@ -87,13 +80,11 @@ class GreedySearch:
             self._joint.project_encoder(encoded) + self.start(len(encoded)).projected
         )
 
-    def extend(
-        self, hypotheses: list[Hypothesis], encoded: Tensor, lengths: Tensor, state: State
-    ) -> None:
-        """Search on, append to `hypotheses`, move `state` (in place).
+    def extend(self, found: list[Found], encoded: Tensor, lengths: Tensor, state: State) -> None:
+        """Search on, append to `found`, move `state` (in place).
 
         Args:
-            hypotheses: one an utterance.
+            found: one an utterance.
             encoded: (B, T, D) encoder frames.
             lengths: (B,) how many of them count.
         """
@@ -101,16 +92,16 @@ class GreedySearch:
         counts = lengths.tolist()
         for start in range(0, encoded.shape[1], _WINDOW):
             self._window(
-                hypotheses,
+                found,
                 projected[:, start : start + _WINDOW],
                 [count - start for count in counts],
                 state,
             )
-            for hypothesis, count in zip(hypotheses, counts, strict=True):
-                hypothesis.encoder_frames += max(0, min(_WINDOW, count - start))
+            for one, count in zip(found, counts, strict=True):
+                one.encoder_frames += max(0, min(_WINDOW, count - start))
 
     def _window(
-        self, hypotheses: list[Hypothesis], frames: Tensor, counts: list[int], state: State
+        self, hypotheses: list[Found], frames: Tensor, counts: list[int], state: State
     ) -> None:
         """`extend` for a few frames, (B, T, J)."""
         rows = [row for row, count in enumerate(counts) if count > 0]

@@ -1,0 +1,90 @@
+"""What there is to adapt with, what the old keys mean, and what a family cannot have: asked by the
+dry run."""
+
+import jsonschema
+import pytest
+
+from warmstart import adaptation, models
+from warmstart.run.errors import UserError
+
+FREEZE = {"encoder_layers": 1, "steps": 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"kind": "full"}),
+        ({"adaptation": None, "freeze": None}, {"kind": "full"}),
+        ({"adaptation": "full"}, {"kind": "full"}),
+        ({"freeze": FREEZE}, {"kind": "freeze", **FREEZE}),
+        ({"adaptation": "full", "freeze": FREEZE}, {"kind": "freeze", **FREEZE}),
+        ({"adaptation": {"kind": "freeze", **FREEZE}}, {"kind": "freeze", **FREEZE}),
+        ({"adaptation": "adapter"}, {"kind": "adapter", "dim": 64}),
+        ({"adaptation": "adapter", "adapter_dim": 128}, {"kind": "adapter", "dim": 128}),
+        ({"adaptation": {"kind": "adapter"}}, {"kind": "adapter", "dim": 64}),
+        ({"adaptation": {"kind": "adapter", "dim": 192}}, {"kind": "adapter", "dim": 192}),
+        # Without the adaptation the width means nothing, as before.
+        ({"adapter_dim": 128}, {"kind": "full"}),
+    ],
+)
+def test_old_and_new_keys_mean_one_block(settings, expected):
+    assert adaptation.of_settings(settings) == expected
+    assert adaptation.of_settings({"adaptation": expected}) == expected
+    assert adaptation.of_settings(settings | {"adaptation": expected}) == expected
+    kind = adaptation.kind_of(expected["kind"])
+    jsonschema.validate(expected, kind.schema(expected["kind"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"adaptation": "adaptor"}, r"'adaptor' is unknown; did you mean 'adapter'\?"),
+        ({"adaptation": "lora"}, "'lora' is unknown; allowed: full, freeze, adapter"),
+        ({"adaptation": {"dim": 64}}, "has no kind; give one of full, freeze, adapter"),
+        ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm'; did you mean 'dim'"),
+        ({"adaptation": {"kind": "full", "dim": 64}}, "adaptation full has no option 'dim'.* none"),
+        ({"adaptation": {"kind": "freeze", "steps": 1}}, "freeze lacks encoder_layers"),
+        ({"adaptation": "adapter", "adapter_dim": 65}, r"adapter\.dim is 65: .*multiple of 64"),
+        (
+            {"adaptation": {"kind": "freeze", "encoder_layers": -1, "steps": 2}},
+            r"freeze\.encoder_layers is -1: .*; How many layers",
+        ),
+        (
+            {"adaptation": "adapter", "freeze": FREEZE},
+            r"adapter, which freezes the whole encoder for good; remove training\.freeze",
+        ),
+        (
+            {"adaptation": {"kind": "freeze", **FREEZE}, "freeze": FREEZE | {"steps": 5}},
+            r"training\.freeze is another adaptation; remove one",
+        ),
+    ],
+)
+def test_faults_are_named_with_a_remedy(settings, says):
+    with pytest.raises(UserError, match=says):
+        adaptation.of_settings(settings)
+
+
+def test_a_block_is_a_schema_fragment():
+    validator = jsonschema.Draft202012Validator
+    for name, kind in adaptation.KINDS.items():
+        validator.check_schema(kind.schema(name))
+        assert all(option["description"] for option in kind.options.values())
+    schema = adaptation.KINDS["adapter"].schema("adapter")
+    assert validator(schema).is_valid({"kind": "adapter"})
+    for wrong in ({"kind": "full"}, {"kind": "adapter", "dim": 65}, {"kind": "adapter", "d": 1}):
+        assert not validator(schema).is_valid(wrong)
+
+
+def test_a_family_has_what_it_offers(monkeypatch):
+    for family in models.KINDS:
+        assert adaptation.possible(family) == ["full", "freeze", "adapter"]
+        for kind in adaptation.KINDS:
+            adaptation.check(kind, family)
+    blank = models.Kind(target="nowhere:Nothing", about="offers nothing")
+    monkeypatch.setitem(models.KINDS, "blank", blank)
+    adaptation.check("full", "blank")
+    with pytest.raises(
+        UserError,
+        match=r"family blank cannot have the adaptation freeze, which needs blocks; allowed: full$",
+    ):
+        adaptation.check("freeze", "blank")

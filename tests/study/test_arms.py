@@ -1,0 +1,329 @@
+"""Arms, training sets, test sets and contrasts: what follows from them, and what is refused."""
+
+import copy
+
+import pytest
+from conftest import ROOT
+
+from warmstart.run.errors import UserError
+from warmstart.study import bundles, checks, config, paths, slices
+from warmstart.study.grid import Run, Study, TestSet
+
+ARMS = {
+    "en": {"init": "en"},
+    "ml": {"init": "ml"},
+    "scratch": {"init": "scratch"},
+    "ml_adapter": {"init": "ml", "adaptation": {"kind": "adapter", "dim": 64}},
+    "ml_ctc": {"init": "ml", "family": "fastconformer_ctc"},
+}
+SETS = {
+    "it": {"languages": {"it": 1}},
+    "fr": {"languages": {"fr": 1}},
+    "it+fr": {"languages": {"it": 1, "fr": 0.5}},
+}
+CONTRASTS = {
+    "warm_start": {"baseline": "en", "challenger": "ml"},
+    "adapter": {"baseline": "ml", "challenger": "ml_adapter"},
+}
+
+
+def demo(**changes) -> dict:
+    """The demo's configuration with arms, training sets and contrasts."""
+    made = config.load_config(ROOT / "demo.yaml")
+    made["inits"]["scratch"] = {"name": "From scratch", "scratch": "en"}
+    made["arms"], made["training_sets"] = copy.deepcopy(ARMS), copy.deepcopy(SETS)
+    made["contrasts"] = copy.deepcopy(CONTRASTS)
+    for key in ("baseline", "challenger"):
+        del made["statistics"][key]
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = made
+        for part in parents:
+            node = node[part]
+        node[last] = value
+    return made
+
+
+def make(made: dict) -> Study:
+    made = copy.deepcopy(made)
+    config.validate(made)
+    study = Study(made, ROOT)
+    checks.check(study)
+    return study
+
+
+def test_a_path_names_its_run_wherever_the_levels_stand():
+    run = Run("it+fr", "ml_adapter", "0.32", 2)
+    assert run.path == "it+fr/ml_adapter/0.32h/seed2"
+    for path in (
+        run.path,
+        f"results/runs/{run.path}/model.nemo",
+        f"/data/x/results/hypotheses/{run.path}/full/560ms/it_human.jsonl",
+    ):
+        assert Run.of_path(path) == run
+    with pytest.raises(UserError, match=r"results/pools/it.jsonl.gz names no run; a run is"):
+        Run.of_path("results/pools/it.jsonl.gz")
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "config.yaml"])
+def test_without_the_new_blocks_a_study_means_what_it_did(name):
+    study = make(config.load_config(ROOT / name))
+    assert list(study.arms) == study.inits
+    assert list(study.training_sets) == study.languages == study.decoded_sets
+    assert [one.arms for one in study.contrasts.values()] == [("en", "ml")]
+    lang = study.languages[0]
+    largest = study.budgets(lang)[-1]
+    assert study.runs(lang)[0].path == f"{lang}/en/{study.budgets(lang)[0]}h/seed1"
+    assert paths.training_cuts(study, lang, largest) == paths.budget(lang, largest)
+    assert paths.hypotheses(study)[0].split("/")[2:4] == [lang, "en"]
+    assert slices.recipe_of(study, "en") == slices.recipe_of(study, "ml")
+
+
+def test_runs_are_the_product_of_training_sets_arms_budgets_and_seeds():
+    study = make(demo())
+    assert len(study.runs()) == 3 * 5 * 3 * 1
+    study = make(
+        demo(
+            arms__ml_adapter__budgets_hours=[0.32], arms__ml_ctc__training_sets=["it"], seeds=[1, 2]
+        )
+    )
+    assert len(study.runs()) == 2 * (3 * 3 * 3 + 3 * 1 + 1 * 3)
+    assert {run.hours for run in study.runs() if run.arm == "ml_adapter"} == {"0.32"}
+
+
+def test_a_budget_counts_the_hours_of_a_language_of_weight_1():
+    study = make(demo())
+    both = study.training_set("it+fr")
+    assert both.budgets == ["0.02", "0.08", "0.32"]
+    assert both.parts("0.32") == {"it": "0.32", "fr": "0.16"}
+    assert paths.training_cuts(study, "it+fr", "0.32") == "results/mixtures/it+fr/0.32h.jsonl.gz"
+    assert both.label == "Italian + French"
+
+
+def test_a_model_of_two_languages_is_scored_on_both():
+    study = make(demo())
+    own, both = study.training_set("it"), study.training_set("it+fr")
+    assert [test.slug(own) for test in study.test_sets("it")] == [
+        "same_voices",
+        "new_voices",
+        "human",
+    ]
+    assert [test.slug(both) for test in study.test_sets("it+fr")] == [
+        f"{lang}_{name}" for lang in ("it", "fr") for name in ("same_voices", "new_voices", "human")
+    ]
+    assert TestSet("fr", "human").slug(both) == "fr_human"
+    italian = paths.hypotheses(study, "it")
+    assert "results/hypotheses/it+fr/en/0.32h/seed1/full/560ms/it_human.jsonl" in italian
+    assert "results/hypotheses/it/en/0.32h/seed1/full/560ms/human.jsonl" in italian
+    assert not [path for path in italian if "fr_human" in path]
+    assert study.scored_languages == ["it", "fr"]
+
+
+def test_what_is_replayed_is_scored_in_its_own_language():
+    made = demo()
+    made["support_languages"]["en"] |= {
+        "training_corpora": ["pretraining"],
+        "test_sets": ["numbers"],
+    }
+    made["test_sets"]["numbers"] = {"corpus": "pretraining", "split": "test_same"}
+    made["training_sets"] = {
+        "it": {"languages": {"it": 1}},
+        "fr_en": {"languages": {"fr": 1}, "replay": {"lang": "en", "fraction": 0.2}},
+    }
+    study = make(made)
+    assert study.scored_languages == ["it", "fr", "en"]
+    assert study.pooled_languages == ["it", "fr", "en"]
+    assert study.test_sets("fr_en")[-1] == TestSet("en", "numbers")
+    assert set(paths.test_manifests(study, "fr_en")) == {
+        "same_voices",
+        "new_voices",
+        "human",
+        "en_numbers",
+    }
+    assert paths.training_cuts(study, "fr_en", "0.02") == "results/mixtures/fr_en/0.02h.jsonl.gz"
+    assert slices.statistics(study)["targets"] == {"it": ["it"], "fr_en": ["fr"]}
+
+
+def test_the_old_key_of_replay_is_a_property_of_every_training_set():
+    made = config.load_config(ROOT / "demo.yaml")
+    made["support_languages"]["en"] |= {
+        "training_corpora": ["pretraining"],
+        "test_sets": ["numbers"],
+    }
+    made["test_sets"]["numbers"] = {"corpus": "pretraining", "split": "test_same"}
+    made["training"]["replay"] = {"lang": "en", "fraction": 0.2}
+    study = make(made)
+    assert {one.replay.lang for one in study.training_sets.values()} == {"en"}
+    assert "replay" not in slices.training(study, "en")
+
+
+def test_an_arm_trains_by_the_recipe_but_for_what_it_says():
+    made = demo()
+    made["arms"]["ml"]["training"] = {"optimizer": {"lr": 3.0e-5}, "steps": {"epochs": 4}}
+    study = make(made)
+    study_recipe, own = (slices.recipe_of(study, name) for name in ("en", "ml"))
+    assert own["optimizer"] == {**study_recipe["optimizer"], "lr": 3.0e-5}
+    assert own["steps"] == {"epochs": 4}
+    assert {key for key in own if own[key] != study_recipe[key]} == {"optimizer", "steps"}
+    assert slices.recipe_of(study, "ml_adapter")["adaptation"] == {"kind": "adapter", "dim": 64}
+
+
+def test_peers_are_what_contrasts_connect_within_a_family():
+    made = demo()
+    made["contrasts"]["head"] = {"baseline": "ml", "challenger": "ml_ctc"}
+    study = make(made)
+    assert study.peers("ml_adapter") == ["en", "ml", "ml_adapter"]
+    assert study.peers("ml_ctc") == ["ml_ctc"]
+    assert study.peers("scratch") == ["scratch"]
+    made["contrasts"]["adapter"]["may_differ"] = ["architecture"]
+    assert make(made).peers("ml_adapter") == ["ml_adapter"]
+
+
+def test_the_bundle_may_be_named_by_its_arm():
+    made = demo()
+    made["bundle"] = {"arm": "ml_adapter", "precision": "int4", "tier": "560ms"}
+    wanted = bundles.wanted(make(made))
+    assert wanted[0] == "results/bundles/it/ml_adapter/0.32h/seed1/int4/560ms/README.md"
+    assert len(wanted) == 3
+
+
+FAULTS = {
+    "unknown init of an arm": (
+        {"arms__ml__init": "mll"},
+        ["arms.ml.init has 'mll' (did you mean 'ml'?)", "allowed: en, ml, scratch"],
+    ),
+    "unknown family": (
+        {"arms__ml__family": "fastconformer_rnn"},
+        ["arms.ml: family 'fastconformer_rnn' is unknown; did you mean 'fastconformer_rnnt'"],
+    ),
+    "unknown adaptation": (
+        {"arms__ml_adapter__adaptation": {"kind": "adaptor"}},
+        ["arms.ml_adapter.adaptation", "'adaptor'", "did you mean 'adapter'"],
+    ),
+    "unknown option of an adaptation": (
+        {"arms__ml_adapter__adaptation": {"kind": "adapter", "dimm": 64}},
+        ["arms.ml_adapter.adaptation", "'dimm'", "dim"],
+    ),
+    "adapters in a random encoder": (
+        {"arms__scratch__adaptation": {"kind": "adapter", "dim": 64}},
+        ["arms.scratch", "'adapter'", "random"],
+    ),
+    "unknown training set of an arm": (
+        {"arms__ml__training_sets": ["es"]},
+        ["arms.ml.training_sets has 'es'", "allowed: fr, it, it+fr"],
+    ),
+    "unknown tier of an arm": ({"arms__ml__tiers": ["80ms"]}, ["arms.ml.tiers has '80ms'"]),
+    "arm without full precision": (
+        {"arms__ml__precisions": ["int4"]},
+        ["arms.ml.precisions", "'full'", "add it"],
+    ),
+    "arm whose budgets nobody has": (
+        {"arms__ml__budgets_hours": [7]},
+        ["arms.ml.budgets_hours is [7]", "it 0.02, 0.08, 0.32"],
+    ),
+    "key of the study in an arm": (
+        {"arms__ml__training": {"devices": 2}},
+        ["arms.ml.training.devices belongs to the study", "training.devices"],
+    ),
+    "contexts in an arm": (
+        {"arms__ml__training": {"model": {"contexts": [[70, 1]]}}},
+        ["arms.ml.training.model.contexts belongs to the study", "training.model.contexts"],
+    ),
+    "misspelt key of the recipe in an arm": (
+        {"arms__ml__training": {"optimiser": {"lr": 1.0}}},
+        ["'optimiser'", "arms.ml.training", "did you mean 'optimizer'"],
+    ),
+    "recipe of an arm that cannot be": (
+        {"arms__ml__training": {"steps": {"fixed": 10}}},
+        ["arms.ml", "warmup_steps is 30", "10 steps"],
+    ),
+    "arm with a word of the tables": (
+        {"arms__gap": {"init": "ml"}},
+        ["arms.gap", "a word of its own", "another name"],
+    ),
+    "training set with a word of the tables": (
+        {"training_sets__own": {"languages": {"it": 1}}},
+        ["training_sets.own", "a word of its own", "another name"],
+    ),
+    "two equal arms": (
+        {"arms__other": {"init": "ml"}},
+        ["arms.ml and arms.other are equal", "'ml'"],
+    ),
+    "contrast of an unknown arm": (
+        {"contrasts__warm_start__challenger": "mll"},
+        ["contrasts.warm_start.challenger has 'mll' (did you mean 'ml'?)"],
+    ),
+    "contrast of an arm with itself": (
+        {"contrasts__warm_start__challenger": "en"},
+        ["contrasts.warm_start.baseline and challenger are both 'en'"],
+    ),
+    "contrast without a common budget": (
+        {"arms__ml__budgets_hours": [0.02], "arms__en__budgets_hours": [0.08, 0.32]},
+        ["contrasts.warm_start compares 'en' with 'ml'", "no training set and budget in common"],
+    ),
+    "contrast without a common tier": (
+        {"arms__ml__tiers": ["560ms"], "arms__en__tiers": ["offline"]},
+        ["contrasts.warm_start compares 'en' with 'ml'", "no tier in common (offline; 560ms)"],
+    ),
+    "contrasts and the old pair": (
+        {"statistics__baseline": "en"},
+        ["statistics.baseline is 'en'", "warm_start", "remove it"],
+    ),
+    "neither contrasts nor a pair": (
+        {"contrasts": {}},
+        ["no contrasts", "'baseline' and 'challenger'"],
+    ),
+    "training set of an unknown language": (
+        {"training_sets__it": {"languages": {"itt": 1}}},
+        ["training_sets.it.languages has 'itt' (did you mean 'it'?)"],
+    ),
+    "training set with the name of another language": (
+        {"training_sets__fr": {"languages": {"it": 1}}},
+        ["training_sets.fr has the name of a language", "give it another name"],
+    ),
+    "training set in which nothing weighs 1": (
+        {"training_sets__it+fr": {"languages": {"it": 0.5, "fr": 0.5}}},
+        ["training_sets.it+fr.languages", "it: 0.5, fr: 0.5", "weight 1"],
+    ),
+    "training set without a common budget": (
+        {"languages__fr__budgets_hours": [0.1]},
+        ["training_sets.it+fr", "no budget in common", "give it budgets_hours"],
+    ),
+    "language in no training set": (
+        {"training_sets": {"it": {"languages": {"it": 1}}}},
+        ["languages.fr (French) is in no training set", "it"],
+    ),
+    "replay for the study and training sets": (
+        {"training__replay": {"lang": "en", "fraction": 0.1}},
+        ["training.replay", "training_sets.NAME.replay"],
+    ),
+    "replay of a language without a pool": (
+        {"training_sets__it": {"languages": {"it": 1}, "replay": {"lang": "en", "fraction": 0.1}}},
+        ["training_sets.it.replay.lang is 'en'", "lacks training_corpora, test_sets"],
+    ),
+    "more of a language than there is": (
+        {"training_sets__it+fr": {"languages": {"it": 1, "fr": 1}, "budgets_hours": [3]}},
+        ["training_sets.it+fr.budgets_hours has 3", "3 h of it", "0.36 h available"],
+    ),
+    "bundle of a family that makes none": (
+        {"bundle__init": "ml_ctc"},
+        ["bundle.init is 'ml_ctc'", "fastconformer_ctc", "fastconformer_rnnt"],
+    ),
+    "bundle of two spellings": ({"bundle__arm": "ml"}, ["bundle", "two spellings"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_refused_with_name_value_and_remedy(fault):
+    changes, expected = FAULTS[fault]
+    with pytest.raises(UserError) as caught:
+        make(demo(**changes))
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_a_training_set_without_a_test_set_is_refused():
+    made = demo()
+    made["languages"]["fr"]["test_sets"] = []
+    with pytest.raises(UserError, match=r"languages\.fr\.test_sets"):
+        make(made)

@@ -1,0 +1,140 @@
+"""Settings: one canonical form, defaults in the schema alone, files named by their content."""
+
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from warmstart.study import config, paths, slices, stages
+from warmstart.study.grid import Study
+from warmstart.study.settings_files import SettingsFiles
+
+
+def study(made: dict | None = None) -> Study:
+    made = made or config.load_config(ROOT / "demo.yaml")
+    config.validate(made)
+    return Study(made, ROOT)
+
+
+def every_slice(one: Study) -> dict[str, dict]:
+    """The settings of each stage, as rules pass them on."""
+    lang = one.languages[0]
+    made = {
+        "pool": slices.pool(one, lang),
+        "tokenizer": slices.tokenizer(one, lang),
+        "texts": slices.texts(one, lang),
+        "train": slices.training(one, "ml"),
+        "pretrain": slices.pretraining(one, "ml"),
+        "quantize": slices.quantization(one, "int4"),
+        "decode": slices.decoding(one, "full"),
+        "score": slices.scoring(one, lang),
+        "statistics": slices.statistics(one),
+        "bundle": slices.bundle(one, lang),
+    }
+    return {stage: stages.canonical(stage, value) for stage, value in made.items()}
+
+
+def test_canonical_settings_are_those_that_are_not_the_default():
+    made = stages.canonical(
+        "train",
+        {"batch_duration_s": 20, "precision": "32", "optimizer": {"lr": 1, "betas": [0.9, 0.98]}},
+    )
+    assert made == {"batch_duration_s": 20, "optimizer": {"lr": 1}}
+    assert stages.canonical("train", {"adaptation": {"kind": "full"}}) == {}
+    assert stages.canonical("train", {"precision": "bf16-mixed"}) == {"precision": "bf16-mixed"}
+
+
+@pytest.mark.parametrize("text", ["Ciao, l'AMICO - 3,5 perché 1.000!", "dix-sept  Œuvres"])
+def test_the_normaliser_without_a_key_is_the_schemas_default(text):
+    """The data room stands below the study's and reads no schema: the two must agree."""
+    from warmstart.data.text import normalize
+
+    bare = {"alphabet": "abcdefghijklmnopqrstuvwxyzàéèœ", "numbers": "it"}
+    filled = stages.filled("texts", {"it": bare})["it"]
+    assert set(filled) > set(bare)
+    assert normalize(text, bare) == normalize(text, filled)
+
+
+def test_filled_is_the_inverse_of_canonical():
+    one = study()
+    for stage, canonical in every_slice(one).items():
+        assert stages.canonical(stage, stages.filled(stage, canonical)) == canonical
+    whole = slices.training(one, "ml") | slices.pace(one, "ml")
+    assert stages.filled("train", stages.canonical("train", whole)) == whole
+
+
+def test_a_new_key_with_a_default_makes_nothing_stale(monkeypatch, tmp_path):
+    """The schema gets a key in every block; a default that is filled in changes no file's name."""
+    before = every_slice(study())
+    schema = copy.deepcopy(config.schema())
+
+    def grow(node) -> None:
+        if isinstance(node, list):
+            for one in node:
+                grow(one)
+        elif isinstance(node, dict):
+            for child in list(node.values()):
+                grow(child)
+            if isinstance(node.get("properties"), dict) and "additionalProperties" in node:
+                node["properties"]["brand_new"] = {"type": "integer", "default": 7}
+
+    grow(schema)
+    monkeypatch.setattr(config, "schema", lambda: schema)
+    monkeypatch.setattr(stages, "schema", lambda: schema)
+    stages._nodes.cache_clear()
+    try:
+        made = config.load_config(ROOT / "demo.yaml")
+        config.validate(made)
+        assert made["training"]["optimizer"]["brand_new"] == 7
+        after = every_slice(Study(made, ROOT))
+    finally:
+        stages._nodes.cache_clear()
+    assert after == before
+    names = [
+        [SettingsFiles().path(stage, value) for stage, value in slices_of.items()]
+        for slices_of in (before, after)
+    ]
+    assert names[0] == names[1]
+
+
+def test_a_file_of_settings_is_named_by_what_is_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = SettingsFiles()
+    first = made.path("train", {"a": 1, "b": {"é": [1.5, None, "x"]}})
+    assert first == made.path("train", {"b": {"é": [1.5, None, "x"]}, "a": 1})
+    assert first != made.path("train", {"a": 2})
+    assert not list(tmp_path.iterdir()), "a dry run writes nothing"
+    made.write()
+    assert yaml.safe_load((tmp_path / first).read_text()) == {"a": 1, "b": {"é": [1.5, None, "x"]}}
+    later = made.path("decode", {"threads": 4})
+    assert (tmp_path / later).exists(), "once begun, files are there when a job asks for them"
+    ordered = SettingsFiles("planned", in_order=True)
+    assert ordered.path("config", {"b": 1, "a": 2}) != ordered.path("config", {"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize("key", ["log_every_steps", "num_workers", "validate_every_steps"])
+def test_the_pace_of_a_training_is_no_part_of_what_it_makes(key):
+    made = config.load_config(ROOT / "demo.yaml")
+    made["training"][key] = 3
+    assert every_slice(study(made))["train"] == every_slice(study())["train"]
+
+
+def test_nothing_in_the_package_knows_the_order_of_a_runs_keys_but_the_run():
+    """`Run.PATTERN` and its inverse; and the page of a place in a path by its number."""
+    import re
+
+    pattern = re.compile(r"\{?(lang|training_set)\}?/\{?(init|arm)\}?/\{?hours|parts\[-\d:-1\]")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "workflow").rglob("*"))
+        if path.suffix in (".py", ".smk")
+        and path.name != "grid.py"
+        and any(
+            pattern.search(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if not line.lstrip().startswith("#")
+        )
+    ]
+    assert found == []
+    assert paths.hypothesis("RUN", "full", "560ms", "x").startswith("results/hypotheses/RUN/")

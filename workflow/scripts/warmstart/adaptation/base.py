@@ -1,0 +1,37 @@
+"""What an adaptation may do to a run, in the order in which it is asked."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from warmstart.models.base import Recogniser
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+
+class Adaptation:
+    """How the weights of a model may change. Made with its options by name; all methods may be left
+    as they are.
+
+    Attributes:
+        adds_modules: whether new modules go into the encoder: the family then builds one that
+            takes them.
+    """
+
+    adds_modules: bool = False
+
+    def insert(self, recogniser: Recogniser, seed: int) -> None:
+        """Called once, with the donor's weights in place: put in new modules, drawn from `seed`
+        alone, and say by `requires_grad` what learns.
+
+        Raises:
+            UserError: the model cannot have it.
+        """
+
+    def callbacks(self, recogniser: Recogniser) -> "Sequence[pl.Callback]":
+        """What goes along with the training loop. Each decides by the step and its options alone,
+        so that it holds for both arms of a pair and across a resume."""
+        return ()
+
+    def finish(self, recogniser: Recogniser) -> None:
+        """Called once, before the trained model is written: merge what can be merged."""

@@ -1,0 +1,51 @@
+"""What publishers say of their releases, pinned in workflow/data/: hours and sizes, known before
+anything is downloaded. Standard library only."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+Hours = float
+
+FOLDER = Path(__file__).resolve().parents[4] / "data"
+"""Folder of the tables; its README says where each figure comes from."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a download.
+
+    Attributes:
+        gigabytes: of 1e9 bytes.
+        stated: whether the publisher states it; False is an estimate.
+    """
+
+    gigabytes: float
+    stated: bool
+
+
+NOTHING = Size(0.0, True)
+
+
+@cache
+def published_hours() -> dict[tuple[str, str, str], Hours]:
+    """(kind, split, language) -> hours, as the publishers state them."""
+    return {
+        (row["kind"], row["split"], row["lang"]): float(row["hours"])
+        for row in _rows("corpus_hours.tsv")
+    }
+
+
+def release_size(kind: str, variant: str, lang: str) -> Size | None:
+    """Size of a release, in the form `variant`, in a language; None where the table has none."""
+    for row in _rows("releases.tsv"):
+        if row["kind"] == kind and row["variant"] == variant and row["lang"] in (lang, "each"):
+            return Size(float(row["gigabytes"]), row["exact"] == "yes")
+    return None
+
+
+@cache
+def _rows(name: str) -> list[dict[str, str]]:
+    with open(FOLDER / name, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -1,0 +1,225 @@
+"""Decode test sets with one model at one precision and tier: what is current is left alone, what a
+killed job has finished is not done again."""
+
+import importlib.metadata
+import logging
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from warmstart.data.utterances import TestUtterance, read_test_set
+from warmstart.decoding import devices, hypotheses
+from warmstart.decoding.journal import Journal
+from warmstart.decoding.test_set import Decoded, batch_check, decode_test_set
+from warmstart.models import DEFAULT_FAMILY, open_family
+from warmstart.models.base import Decoder, EncoderFile
+from warmstart.models.tier import Tier
+from warmstart.run import files
+from warmstart.run.errors import UserError
+from warmstart.study.grid import Run
+
+_PACKAGES = ("nemo-toolkit", "torch", "onnxruntime", "lhotse")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is decoded, how, and where it goes.
+
+    Attributes:
+        run: training set, arm, hours and seed.
+        precision: its name.
+        model: file of the model.
+        tier: to decode at.
+        cuts, outputs: `lang/test set` -> manifest, hypothesis file.
+        family: of the model.
+        encoder: `encoder.onnx` for this model and tier; None = the model's own.
+        zero_shot: the model is a donor as published.
+        prompt: language, as the model's own dictionary of prompts names it.
+        batch_size: utterances.
+        device: auto, cpu or cuda.
+        threads: of PyTorch and ONNX Runtime.
+        version: of the stage; hypotheses of another one are not current.
+    """
+
+    run: Run
+    precision: str
+    model: Path
+    tier: Tier
+    cuts: dict[str, Path]
+    outputs: dict[str, Path]
+    family: str = DEFAULT_FAMILY
+    encoder: Path | None = None
+    zero_shot: bool = False
+    prompt: str | None = None
+    batch_size: int = 32
+    device: str = "auto"
+    threads: int = 1
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A test set that is to be decoded.
+
+    Attributes:
+        about: what its header begins with, `fingerprint` in it.
+    """
+
+    test_set: str
+    utterances: list[TestUtterance]
+    output: Path
+    about: dict[str, Any]
+
+
+def decode(job: Job) -> None:
+    """Do the job: every hypothesis file and its header are there at its end.
+
+    Raises:
+        UserError: bad settings, inputs that are missing or do not belong together, or see
+            `decode_test_set`.
+    """
+    if job.batch_size < 1:
+        raise UserError(f"batch_size is {job.batch_size}; at least 1 is needed")
+    for path in (job.model, job.encoder):
+        if path is not None and not path.exists():
+            raise UserError(f"{path}: no such file; run the rule that makes it")
+    device = devices.resolve_device(job.device)
+    made_of = identity(job, device)
+    work = to_do(job, made_of)
+    if not work:
+        return
+
+    started = time.perf_counter()
+    import torch
+
+    torch.set_num_threads(job.threads)
+    decoder = open_decoder(job, device, made_of["model_sha256"])
+    load_s = time.perf_counter() - started
+    versions = {
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+    }
+    measured_on = {"device_name": devices.device_name(device), "threads": job.threads}
+    # Of a job that fails Snakemake removes all outputs, finished ones too: what vouches for them
+    # stays until the last is there.
+    journals: list[Journal] = []
+    checked: dict[str, Any] = {}
+    for one in work:
+        journal = Journal(hypotheses.journal_path(one.output), one.about["fingerprint"])
+        journals.append(journal)
+        decoded = decode_test_set(decoder, one.utterances, job.batch_size, journal, measured_on)
+        if not checked:
+            checked = {
+                "test_set": one.test_set,
+                **batch_check(decoder, one.utterances, job.batch_size, journal),
+            }
+            if checked["differing_utterances"]:
+                logger.warning("tokens depend on the batch: %s", checked)
+        header = {
+            **one.about,
+            **measured(decoder, one, decoded, load_s),
+            # On a few utterances of the first test set of this job. A chunk is one of a live
+            # stream; offline has none.
+            "batch_check": checked,
+            **decoded.measured_on,
+            "versions": versions,
+        }
+        hypotheses.write_hypotheses(one.output, journal.lines(), header)
+        logger.info(
+            "%s at %s: %d utterances, %.0f s of audio in %.2f s (RTFx %.0f)",
+            *(one.test_set, job.tier.name, len(one.utterances), header["audio_s"]),
+            *(header["compute_s"], header["rtfx"]),
+        )
+    for journal in journals:
+        journal.remove()
+
+
+def identity(job: Job, device: str) -> dict[str, Any]:
+    """Everything that hypotheses depend on beside the test set."""
+    found: dict[str, Any] = {
+        "version": job.version,
+        **vars(job.run),
+        "precision": job.precision,
+        "tier": job.tier.name,
+        "left": job.tier.left,
+        "right": job.tier.right,
+        "offline": job.tier.offline,
+        "batch_size": job.batch_size,
+        "device": device,
+        "model_sha256": files.digest(job.model),
+        "encoder_sha256": files.digest(job.encoder) if job.encoder else None,
+    }
+    # What equals its default is no part of a fingerprint.
+    if job.zero_shot or job.prompt:
+        found |= {"zero_shot": job.zero_shot, "prompt": job.prompt}
+    if job.family != DEFAULT_FAMILY:
+        found |= {"family": job.family}
+    return found
+
+
+def to_do(job: Job, made_of: dict[str, Any]) -> list[Work]:
+    """The test sets whose hypotheses are not current.
+
+    Raises:
+        UserError: see `read_test_set`.
+    """
+    work = []
+    for test_set, manifest in job.cuts.items():
+        output = job.outputs[test_set]
+        utterances = read_test_set(manifest)
+        lang, _, name = test_set.rpartition("/")
+        about = {**made_of, "lang": lang, "test_set": name}
+        about["manifest_sha256"] = files.digest(manifest)
+        about["fingerprint"] = hypotheses.fingerprint(**about)
+        if hypotheses.is_current(output, about["fingerprint"]):
+            logger.info("%s: current, left as it is", output)
+            hypotheses.journal_path(output).unlink(missing_ok=True)
+        else:
+            work.append(Work(test_set, utterances, output, about))
+    return work
+
+
+def open_decoder(job: Job, device: str, model_sha256: str) -> Decoder:
+    """Model and encoder for this precision, ready to decode.
+
+    Raises:
+        UserError: see `base.Family.load` and `base.Recogniser.decoder`.
+    """
+    model = open_family(job.family).load(job.model, device)
+    tier = model.as_published(job.tier) if job.zero_shot else job.tier
+    encoder = EncoderFile(job.encoder, model_sha256, job.threads) if job.encoder else None
+    return model.decoder(tier, encoder, job.prompt)
+
+
+def measured(decoder: Decoder, work: Work, decoded: Decoded, load_s: float) -> dict[str, Any]:
+    """What a header says of a decode: sizes and speeds.
+
+    Args:
+        load_s: it took to load the model; not part of the speed, nor is reading audio.
+    """
+    timing, tier = decoded.timing, decoder.tier
+    audio_s = sum(utterance.duration_s for utterance in work.utterances)
+    return {
+        "left": tier.left,
+        "engine": decoder.engine,
+        "lookahead_ms": None if tier.offline else tier.lookahead_ms,
+        "utterances": len(work.utterances),
+        "tokens": decoded.tokens,
+        "audio_s": round(audio_s, 3),
+        # From waveforms in memory to tokens.
+        "compute_s": round(timing.compute_s, 4),
+        "features_s": round(timing.features_s, 4),
+        "load_s": round(load_s, 3),
+        "rtfx": round(audio_s / timing.compute_s, 2),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,193 @@
+"""The gap of every contrast at every budget, tier and precision, by language and in the mean."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warmstart.evidence.analyses import base
+from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.columns import (
+    CONTRAST,
+    HOURS,
+    LANG,
+    LANGUAGES,
+    LANGUAGES_AS,
+    PRECISION,
+    TEST_SET,
+    TIER,
+    TRAINING_SET,
+    Column,
+    estimate,
+)
+from warmstart.evidence.display import Display
+from warmstart.evidence.keys import MEAN, POOLED, Place
+from warmstart.evidence.means import NAN, Estimate, over_languages, ratio_pct, with_interval
+from warmstart.evidence.settings import Contrast, Settings
+from warmstart.evidence.sheets import Sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
+    """The gap against hours: a panel for each language, the mean, intervals and the fitted law."""
+    from warmstart.evidence import plotting
+
+    contrast = contrast or display.contrasts[0]
+    rows = display.headline(material.tables["gap"], contrast)
+    rows = rows[rows.gap_pp.notna() & (rows.hours > 0)]
+    laws = display.headline(material.tables["fit"], contrast)
+    laws = laws[laws.family == "power"]
+    panels = display.panels(rows)
+    figure, axes = plotting.panels(len(panels))
+    if not panels:
+        plotting.note(axes[0], f"No budget was decoded with both {display.noun(contrast)}s.")
+    level = display.settings.confidence
+    for axis, panel in zip(axes, panels, strict=False):
+        own = display.panel_rows(rows, panel).sort_values("hours")
+        axis.axhline(0, color=plotting.INK, linewidth=0.8)
+        label = "gap, 95 % interval" if level == 0.95 else "gap"
+        plotting.errorbars(axis, own.hours, own, "gap_pp", 0, label, line=False)
+        law = display.of_part(laws, panel.part)
+        law = law[law.lang == (POOLED if panel.lang == MEAN else panel.lang)]
+        if len(law) and np.isfinite(law.exponent_b.iloc[0]) and len(own) > 1:
+            one = law.iloc[0]
+            grid = np.geomspace(own.hours.min(), own.hours.max(), 100)
+            formula = (
+                f"{one.gap_at_reference_pp:.2f}\\,"
+                f"(h/{one.reference_hours:g})^{{{-one.exponent_b:.2f}}}"
+            )
+            axis.plot(
+                grid,
+                one.gap_at_reference_pp * (grid / one.reference_hours) ** -one.exponent_b,
+                color=plotting.COLOURS[1],
+                linestyle="--",
+                linewidth=1.4,
+                label=f"${formula}$" + ("" if one.status == "ok" else ", not bounded"),
+            )
+        if own.languages.nunique() > 1:
+            # The mean of fewer languages is no later point of the same curve.
+            for row in own.itertuples():
+                axis.annotate(
+                    f"n={row.languages}",
+                    (row.hours, row.gap_pp),
+                    (5, 5),
+                    textcoords="offset points",
+                    fontsize=7.5,
+                )
+        axis.set_title(plotting.plain(panel.title))
+        axis.set_ylabel(f"WER {contrast.baseline} − {contrast.challenger} (pp)")
+        plotting.hours_axis(axis, own.hours)
+        axis.legend(loc="best", fontsize=7.5)
+    return figure
+
+
+class Analysis(base.Analysis):
+    """Gap = WER(baseline) - WER(challenger); above zero the challenger is better."""
+
+    section = base.GAP
+    title = "The gap against hours"
+    caption = (
+        "Gap = WER(baseline) − WER(challenger), the arms of a contrast; above zero the challenger "
+        "is better. With intervals, paired by blocks and seeds; rows `fixed` and `sampled` are "
+        "means over the languages."
+    )
+    columns = (
+        *(CONTRAST, TRAINING_SET, LANG, LANGUAGES_AS, LANGUAGES, TEST_SET),
+        *(HOURS, PRECISION, TIER),
+        Column("baseline", "", "the two arms"),
+        Column("challenger", "", "the two arms"),
+        Column("wer_baseline_pct", "%", "their rates"),
+        Column("wer_challenger_pct", "%", "their rates"),
+        *estimate("gap", "pp", "pp", "the gap, paired by blocks and seeds", "Gap pp"),
+        Column("relative_gap_pct", "%", "gap / WER(baseline)"),
+        Column("p_value", "", "two-sided, of “no gap”"),
+        Column(
+            "probability_challenger_better",
+            "",
+            "share of replicates with a gap above zero (Bisani & Ney 2004)",
+        ),
+        Column(
+            "seeds", "", "trainings of each arm; with 1 the training noise is not in the interval"
+        ),
+        Column("status", "", "`ok`, or `not estimable: ...`"),
+    )
+    by_contrast = True
+    figures = (
+        base.Drawing(
+            "gap_by_hours",
+            draw,
+            "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of "
+            "training data; above zero the {challenger_name} {noun} is better. Bars: {level} % "
+            "intervals. Dashed: the fitted power law; of the mean, that with one exponent for all "
+            "languages, at their mean size. n: languages in a mean, where not all reach a budget.",
+        ),
+    )
+
+    def rows(self, evidence: Evidence, settings: Settings) -> Iterator[dict[str, Any]]:
+        """The gap of each contrast."""
+        for contrast in settings.contrasts:
+            for test_set, members in evidence.by_test_set().items():
+                rates = {one.lang: one for one in members}
+                for one in estimates(test_set, members, contrast, settings):
+                    yield _row(one, rates, contrast)
+
+    def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """What the gap is, in words."""
+        contrast = contrast or display.contrasts[0]
+        baseline, challenger = display.arm(contrast.baseline), display.arm(contrast.challenger)
+        return (
+            f"Gap = WER({baseline}) − WER({challenger}) in percentage points. Positive: the "
+            f"{challenger} {display.noun(contrast)} is better."
+        )
+
+    def sheet(
+        self, tables: base.Tables, display: Display, contrast: Contrast | None
+    ) -> Sheet | None:
+        """The figure says it, and the guideline has the numbers."""
+        return None
+
+
+def estimates(
+    test_set: str, members: Iterable[Scored], contrast: Contrast, settings: Settings
+) -> list[Estimate]:
+    """Gaps on one test set; their places are `keys.Place`."""
+    gaps = {one.lang: one.gaps(contrast) for one in members}
+    return over_languages(test_set, gaps, settings.confidence)
+
+
+def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[str, Any]:
+    place: Place = one.place
+    sides = {
+        arm: [(rates[lang], place.cell(lang, arm)) for lang in one.langs]
+        for arm in (contrast.baseline, contrast.challenger)
+    }
+    wer = {
+        arm: float(np.mean([scored.wer[cell].value for scored, cell in each]))
+        for arm, each in sides.items()
+    }
+    draws = one.draws
+    return {
+        "contrast": contrast.name,
+        **one.axes(),
+        "hours": place.hours,
+        "precision": place.precision,
+        "tier": place.tier,
+        "baseline": contrast.baseline,
+        "challenger": contrast.challenger,
+        "wer_baseline_pct": wer[contrast.baseline],
+        "wer_challenger_pct": wer[contrast.challenger],
+        **with_interval("gap", "pp", one.value, (one.low, one.high)),
+        "relative_gap_pct": ratio_pct(one.value, wer[contrast.baseline]),
+        "p_value": draws.p_value() if draws else NAN,
+        "probability_challenger_better": float((draws.all > 0).mean())
+        if draws and draws.error
+        else NAN,
+        "seeds": min(
+            scored.totals[cell]["seeds"] for each in sides.values() for scored, cell in each
+        )
+        if draws
+        else None,
+        "status": one.status,
+    }

@@ -1,0 +1,208 @@
+"""Whether latency changes a gap: the gap at every tier against the gap at the reference tier."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from warmstart.evidence import intervals
+from warmstart.evidence.analyses import base
+from warmstart.evidence.cells import Shown, hours_cell, p_cell
+from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.columns import (
+    CONTRAST,
+    LANG,
+    LANGUAGES,
+    LANGUAGES_AS,
+    TEST_SET,
+    TIER,
+    TRAINING_SET,
+    Column,
+    estimate,
+)
+from warmstart.evidence.display import Display
+from warmstart.evidence.keys import FULL
+from warmstart.evidence.means import over_languages, with_interval
+from warmstart.evidence.settings import Contrast, Settings
+from warmstart.evidence.sheets import Sheet, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Change(NamedTuple):
+    """What is compared with the reference tier; infinite hours stand for the mean over budgets."""
+
+    training_set: str
+    hours: float
+    tier: str
+
+
+def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
+    """The gap at every tier, a line for each budget."""
+    from warmstart.evidence import plotting
+
+    contrast = contrast or display.contrasts[0]
+    rows = display.headline(material.tables["gap"], contrast, all_tiers=True)
+    # The donors as they are, at zero hours, are another question than that of fine-tuned models.
+    rows = rows[rows.gap_pp.notna() & (rows.hours > 0)]
+    panels, tiers = display.panels(rows), list(display.tiers)
+    figure, axes = plotting.panels(len(panels))
+    if not panels:
+        plotting.note(axes[0], f"No tier was decoded with both {display.noun(contrast)}s.")
+    for axis, panel in zip(axes, panels, strict=False):
+        own = display.panel_rows(rows, panel)
+        budgets = sorted(own.hours.unique())
+        axis.axhline(0, color=plotting.INK, linewidth=0.8)
+        for style, hours in enumerate(budgets):
+            series = (
+                own[own.hours == hours]
+                .set_index("tier")
+                .reindex([tier for tier in tiers if tier in set(own.tier)])
+                .reset_index()
+            )
+            x = (
+                np.array([tiers.index(tier) for tier in series.tier])
+                + (style - (len(budgets) - 1) / 2) * 0.08
+            )
+            plotting.errorbars(axis, x, series, "gap_pp", style, f"{hours:g} h")
+        axis.set_xticks(range(len(tiers)), tiers)
+        axis.set_xlabel("Latency tier")
+        axis.set_title(plotting.plain(panel.title))
+        axis.set_ylabel(f"WER {contrast.baseline} − {contrast.challenger} (pp)")
+    plotting.shared_legend(figure, axes)
+    return figure
+
+
+class Analysis(base.Analysis):
+    """Gap at a tier minus gap at the reference tier, at the same hours, and over all hours."""
+
+    section = base.LATENCY
+    title = "Does latency change the answer?"
+    caption = (
+        "The gap at every latency tier minus the gap at the reference tier, with intervals and a "
+        "test of equivalence."
+    )
+    columns = (
+        *(CONTRAST, TRAINING_SET, LANG, LANGUAGES_AS, LANGUAGES, TEST_SET),
+        Column("hours", "h", "budget, or `all`: mean over the budgets"),
+        TIER,
+        Column("reference_tier", "", "`statistics.reference_tier`"),
+        *estimate("difference", "pp", "pp", "gap at `tier` − gap at `reference_tier`"),
+        Column("p_value", "", "two-sided, of “no difference”"),
+        Column("margin_pp", "pp", "`statistics.tier_margin_pp`"),
+        Column("equivalence_p_value", "", "larger p of the two one-sided tests"),
+        Column(
+            "verdict",
+            "",
+            "`equivalent` (inside the margin), else `different` (interval without 0), else "
+            "`not decided`",
+        ),
+        Column("status", "", "`ok`, or `not estimable: ...`"),
+        Column(
+            "p_holm", "", "`p_value` after Holm over all rows of a contrast's test set", "p (Holm)"
+        ),
+    )
+    by_contrast = True
+    figures = (
+        base.Drawing(
+            "gap_by_tier",
+            draw,
+            "The gap at every latency tier on {test_set}, a line per budget, set apart sideways to "
+            "be told apart.",
+        ),
+    )
+
+    def rows(self, evidence: Evidence, settings: Settings) -> Iterator[dict[str, Any]]:
+        """Every contrast and test set."""
+        for contrast in settings.contrasts:
+            for test_set, members in evidence.by_test_set().items():
+                block = list(_rows(test_set, members, contrast, settings))
+                adjusted = intervals.holm([row["p_value"] for row in block])
+                for row, p in zip(block, adjusted, strict=True):
+                    yield {"contrast": contrast.name, **row, "p_holm": p}
+
+    def sheet(
+        self, tables: base.Tables, display: Display, contrast: Contrast | None
+    ) -> Sheet | None:
+        """All tiers on the headline test set."""
+        contrast = contrast or display.contrasts[0]
+        table = tables["gap_by_tier"]
+        at = (table.test_set == display.settings.headline_test_set) & (
+            table.contrast == contrast.name
+        )
+
+        def hours(row: Any) -> Shown:
+            return hours_cell(math.inf if row.hours == "all" else float(row.hours))
+
+        verdicts = {"equivalent": "yes", "different": "no"}
+        of = self.fields(display)
+        reference = display.settings.reference_tier
+        fields = [
+            of.language(),
+            *of.training_set(),
+            of.cell("hours", hours),
+            of.text("tier"),
+            of.number("difference_pp", 2, signed=True, head=f"Gap minus gap at {reference}"),
+            of.interval("difference", "pp"),
+            of.cell("p_holm", lambda row: p_cell(row.p_holm)),
+            of.number("margin_pp", 2),
+            of.text("verdict", tag=lambda row: verdicts.get(row.verdict, "plain")),
+        ]
+        name = self.sheet_name(display, contrast).replace("gap_by_tier", "tiers")
+        return sheet(name, fields, display.ordered(table[at]).itertuples(), sortable=True)
+
+
+def _rows(
+    test_set: str, members: list[Scored], contrast: Contrast, settings: Settings
+) -> Iterator[dict[str, Any]]:
+    """Rows of one contrast and test set, without Holm's adjustment."""
+    alpha, margin = 1 - settings.confidence, settings.tier_margin_pp
+    changes = {one.lang: _changes(one, contrast, settings.reference_tier) for one in members}
+    for one in over_languages(test_set, changes, settings.confidence):
+        if one.draws is None:
+            continue
+        equivalent, p_equivalence = intervals.equivalence(one.draws, margin, alpha)
+        different = one.status == "ok" and not one.low <= 0 <= one.high
+        yield {
+            **one.axes(),
+            "hours": "all" if math.isinf(one.place.hours) else one.place.hours,
+            "tier": one.place.tier,
+            "reference_tier": settings.reference_tier,
+            **with_interval("difference", "pp", one.value, (one.low, one.high)),
+            "p_value": one.draws.p_value(),
+            "margin_pp": margin,
+            "equivalence_p_value": p_equivalence,
+            "verdict": "equivalent" if equivalent else "different" if different else "not decided",
+            "status": one.status,
+        }
+
+
+def _changes(one: Scored, contrast: Contrast, reference: str) -> dict[Change, intervals.Draws]:
+    """Differences of one language to the reference tier, at each budget and over all of them."""
+    gaps = {place: draws for place, draws in one.gaps(contrast).items() if place.precision == FULL}
+    own = {
+        Change(place.training_set, place.hours, place.tier): draws - gaps[at_reference]
+        for place, draws in gaps.items()
+        if place.tier != reference and (at_reference := place._replace(tier=reference)) in gaps
+    }
+    every: dict[Change, list[intervals.Draws]] = {}
+    for change, draws in own.items():
+        if change.hours > 0:
+            every.setdefault(change._replace(hours=math.inf), []).append(draws)
+    return own | {
+        change: _mean_same_blocks(draws) for change, draws in every.items() if len(draws) > 1
+    }
+
+
+def _mean_same_blocks(draws: list[intervals.Draws]) -> intervals.Draws:
+    """Mean of estimates that share blocks (budgets of one language): their replicates stay
+    aligned."""
+    # The blocks are the same at every budget; the seeds trained other models.
+    seed_df = intervals.satterthwaite(
+        [draw.seed.var() for draw in draws], [draw.seed_df for draw in draws]
+    )
+    return intervals.combine(
+        draws, [1 / len(draws)] * len(draws), min(draw.block_df for draw in draws), seed_df
+    )

@@ -1,0 +1,165 @@
+"""Which arm to take, for each language and amount of data, only as far as the intervals carry
+it."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from warmstart.evidence.analyses import base, gap
+from warmstart.evidence.cells import Shown, text_cell
+from warmstart.evidence.collected import Evidence
+from warmstart.evidence.columns import (
+    CONTRAST,
+    HOURS,
+    LANG,
+    LANGUAGES,
+    TEST_SET,
+    TIER,
+    TRAINING_SET,
+    Column,
+    estimate,
+)
+from warmstart.evidence.display import Display
+from warmstart.evidence.keys import FULL, MEAN
+from warmstart.evidence.means import Estimate, with_interval
+from warmstart.evidence.settings import Contrast, Settings
+from warmstart.evidence.sheets import Sheet, sheet
+
+EITHER = "either"
+OPEN = "not decided by this study"
+
+
+class Analysis(base.Analysis):
+    """Gaps of the headline, turned into advice."""
+
+    section = base.GAP
+    title = "What to start from"
+    caption = (
+        "Which arm of a contrast to take, for each language and amount of data, no further than "
+        "the intervals carry. On the headline test set and reference tier."
+    )
+    columns = (
+        *(CONTRAST, TRAINING_SET, LANG, LANGUAGES, HOURS, TEST_SET, TIER),
+        *estimate("gap", "pp", "pp", "the gap, as in gap.csv", "Gap pp"),
+        Column(
+            "decision",
+            "",
+            "the challenger (interval above 0), the baseline (below 0), `either` (inside "
+            "±`threshold_pp`), or `not decided by this study`",
+            "Start from",
+        ),
+        Column("confidence", "", "of the interval"),
+        Column("threshold_pp", "pp", "`statistics.threshold_pp`"),
+    )
+    by_contrast = True
+
+    def rows(self, evidence: Evidence, settings: Settings) -> Iterator[dict[str, Any]]:
+        """A decision for each gap at the reference tier and full precision."""
+        test_set = settings.headline_test_set
+        for contrast in settings.contrasts:
+            members = evidence.by_test_set().get(test_set, [])
+            for one in gap.estimates(test_set, members, contrast, settings):
+                at = one.place.precision, one.place.tier
+                if at != (FULL, settings.reference_tier) or one.languages_as == "sampled":
+                    continue
+                axes = one.axes()
+                del axes["languages_as"]
+                yield {
+                    "contrast": contrast.name,
+                    **axes,
+                    "hours": one.place.hours,
+                    "tier": one.place.tier,
+                    **with_interval("gap", "pp", one.value, (one.low, one.high)),
+                    "decision": decision(one, contrast, settings.threshold_pp),
+                    "confidence": settings.confidence,
+                    "threshold_pp": settings.threshold_pp,
+                }
+
+    def heading(self, display: Display, contrast: Contrast | None) -> str:
+        """Of arms that differ in more than their init, nothing is started from."""
+        start = contrast is None or display.noun(contrast) == "start"
+        return self.title if start else "Which arm to take"
+
+    def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """One paragraph of advice."""
+        contrast = contrast or display.contrasts[0]
+        rows = tables["guideline"]
+        rows = display.ordered(rows[(rows.lang != MEAN) & (rows.contrast == contrast.name)])
+        if rows.empty:
+            return "This study has no pair of runs at the reference tier and so gives no advice."
+        parts = []
+        for decided, group in rows.groupby("decision", sort=False):
+            places = []
+            for (training_set, lang), own in group[group.hours > 0].groupby(
+                ["training_set", "lang"], sort=False
+            ):
+                hours = ", ".join(f"{h:g}" for h in sorted(own.hours))
+                places.append(f"{_where(display, training_set, lang)} at {hours} h")
+            untrained = group[group.hours == 0]
+            if len(untrained):
+                names = ", ".join(
+                    _where(display, row.training_set, row.lang) for row in untrained.itertuples()
+                )
+                places.append(f"{names} without fine-tuning")
+            where = "; ".join(places)
+            if decided in (contrast.baseline, contrast.challenger):
+                parts.append(f"Take {display.arm(decided)} for {where}.")
+            elif decided == EITHER:
+                threshold = rows.threshold_pp.iloc[0]
+                parts.append(f"Either will do, within {threshold:g} pp, for {where}.")
+            else:
+                parts.append(f"Not decided by this study: {where}.")
+        settings = display.settings
+        return (
+            " ".join(parts) + f" Each statement holds at {settings.level} % confidence by itself, "
+            f"on {settings.headline_test_set} at {settings.reference_tier}."
+        )
+
+    def sheet(
+        self, tables: base.Tables, display: Display, contrast: Contrast | None
+    ) -> Sheet | None:
+        """Decisions of a contrast, language by language."""
+        contrast = contrast or display.contrasts[0]
+        table = tables["guideline"]
+        table = table[table.contrast == contrast.name]
+        langs = list(display.languages)
+        places = {lang: place for place, lang in enumerate(langs)}
+        table = table.sort_values(
+            "lang", kind="stable", key=lambda column: column.map(places).fillna(len(langs))
+        )
+
+        def decided(row: Any) -> Shown:
+            known = row.decision in (contrast.baseline, contrast.challenger)
+            name = display.arm(row.decision) if known else row.decision
+            return text_cell(name, tag="yes" if known else "plain")
+
+        of = self.fields(display)
+        head = "Start from" if display.noun(contrast) == "start" else "Take"
+        fields = [
+            of.language(),
+            *of.training_set(),
+            of.hours(),
+            of.number("gap_pp", 2, signed=True),
+            of.interval("gap", "pp"),
+            of.cell("decision", decided, head=head),
+        ]
+        rows = display.ordered(table).itertuples()
+        return sheet(self.sheet_name(display, contrast), fields, rows)
+
+
+def decision(one: Estimate, contrast: Contrast, threshold_pp: float) -> str:
+    """What the interval of a gap carries."""
+    if math.isnan(one.low):
+        return OPEN
+    if one.low > 0:
+        return contrast.challenger
+    if one.high < 0:
+        return contrast.baseline
+    return EITHER if -threshold_pp < one.low and one.high < threshold_pp else OPEN
+
+
+def _where(display: Display, training_set: str, lang: str) -> str:
+    name = display.language(lang)
+    if training_set == lang:
+        return name
+    return f"{name} (trained on {display.training_set(training_set)})"

@@ -1,0 +1,208 @@
+"""Error rates of every cell, and their means over languages."""
+
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from warmstart.evidence import intervals
+from warmstart.evidence.analyses import base
+from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.columns import (
+    ARM,
+    HOURS,
+    LANG,
+    LANGUAGES,
+    PRECISION,
+    TEST_SET,
+    TIER,
+    TRAINING_SET,
+    Column,
+    estimate,
+)
+from warmstart.evidence.display import Display
+from warmstart.evidence.keys import MEAN, OWN, Cell
+from warmstart.evidence.means import ratio_pct, with_interval
+from warmstart.evidence.settings import Contrast, Settings
+from warmstart.evidence.sheets import Sheet, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
+    """WER against hours, a line for each arm, a panel for each language."""
+    from warmstart.evidence import plotting
+
+    at = display.headline(material.tables["wer"])
+    trained, untrained = at[at.hours > 0], at[at.hours == 0]
+    panels = display.panels(trained, mean=False)
+    figure, axes = plotting.panels(len(panels))
+    if not panels:
+        plotting.note(axes[0], "Nothing was decoded at the reference tier.")
+    for axis, panel in zip(axes, panels, strict=False):
+        own = display.panel_rows(trained, panel)
+        as_they_are = display.panel_rows(untrained, panel)
+        for style, arm in enumerate(display.arms):
+            name = plotting.plain(display.arm(arm))
+            series = own[own.arm == arm].sort_values("hours")
+            if len(series):
+                plotting.errorbars(axis, series.hours, series, "wer_pct", style, name)
+            for row in as_they_are[as_they_are.arm == arm].itertuples():
+                axis.axhline(
+                    row.wer_pct,
+                    color=plotting.COLOURS[style % 9],
+                    linestyle=plotting.LINES[style % 9],
+                    linewidth=0.8,
+                    label=f"{name}, not fine-tuned",
+                )
+        axis.set_title(plotting.plain(panel.title))
+        axis.set_ylabel("WER (%)")
+        axis.set_ylim(bottom=0)
+        plotting.hours_axis(axis, own.hours)
+    plotting.shared_legend(figure, axes)
+    return figure
+
+
+class Analysis(base.Analysis):
+    """Rates are ratios of sums over the corpus; with several seeds, their mean."""
+
+    section = base.ERROR_RATES
+    title = "Word error rates"
+    caption = (
+        "Word and character error rates of every decode, with intervals. Ratios of sums over the "
+        "corpus, with several seeds their mean; blocks (speakers or sentences) are resampled."
+    )
+    details = (
+        "Rows with `lang = mean` are means of the languages' rates, of models that are for them. "
+        "Rows whose `lang` is none that the model is for show what it forgot, and enter no mean "
+        "and no gap."
+    )
+    columns = (
+        *(TRAINING_SET, LANG, LANGUAGES, TEST_SET, ARM, HOURS, PRECISION, TIER),
+        Column("seeds", "", "trained models"),
+        Column("utterances", "", "counted once for each seed"),
+        Column("blocks", "", "units of resampling"),
+        Column("words", "", "words of the references, summed over seeds"),
+        Column("substitutions", "", "summed over seeds", "S"),
+        Column("deletions", "", "summed over seeds", "D"),
+        Column("insertions", "", "summed over seeds", "I"),
+        *estimate("wer", "pct", "%", "word error rate", "WER %"),
+        *estimate("cer", "pct", "%", "character error rate", "CER %"),
+        Column("number_wer_pct", "%", "share of number words substituted or deleted", "Numbers %"),
+        Column("rare_wer_pct", "%", "share of rare words substituted or deleted", "Rare words %"),
+        Column("empty_pct", "%", "share of utterances whose hypothesis is empty", "Empty %"),
+        Column("looping_pct", "%", "share of utterances whose hypothesis loops", "Looping %"),
+    )
+    note = (
+        "Rates are ratios of sums over the corpus. Intervals resample speakers, or sentences where "
+        "speakers are unknown; training noise is in them only where a cell has several seeds."
+    )
+    figures = (
+        base.Drawing(
+            "wer_by_hours",
+            draw,
+            "WER on {test_set} at {tier} against hours of training data, with {level} % intervals.",
+        ),
+    )
+
+    def rows(self, evidence: Evidence, settings: Settings) -> Iterable[dict[str, Any]]:
+        """Rates of every cell, then their means over the languages that have the cell."""
+        rows = [row for one in evidence.scored for row in rates_of(one, settings.confidence)]
+        of_test_set = sorted(evidence.compared, key=lambda one: one.test_set)
+        for test_set, members in itertools.groupby(of_test_set, key=lambda one: one.test_set):
+            rows += _means(test_set, list(members), settings.confidence)
+        return rows
+
+    def sheet(
+        self, tables: base.Tables, display: Display, contrast: Contrast | None
+    ) -> Sheet | None:
+        """All rows, with choices by every axis."""
+        of = self.fields(display)
+        fields = [
+            of.language(),
+            *of.training_set(),
+            of.arm(),
+            of.hours(),
+            of.text("precision"),
+            of.text("tier"),
+            of.text("test_set"),
+            of.number("wer_pct", 2),
+            of.interval("wer", "pct", signed=False),
+            of.number("cer_pct", 2),
+            *(of.number(f"{name}_pct", 1) for name in ("number_wer", "rare_wer")),
+            *(of.number(f"{name}_pct", 1) for name in ("empty", "looping")),
+            *(of.number(name, 0) for name in ("substitutions", "deletions", "insertions", "words")),
+        ]
+        axes = [TRAINING_SET, LANG, ARM, HOURS, PRECISION, TIER, TEST_SET]
+        return sheet(
+            self.sheet_name(display, contrast),
+            fields,
+            tables["wer"].itertuples(),
+            sortable=True,
+            filters=[column.label for column in axes],
+            chosen={TEST_SET.label: display.settings.headline_test_set},
+        )
+
+
+def rates_of(one: Scored, confidence: float) -> list[dict[str, Any]]:
+    """Rows of one test set, a cell each."""
+    rows = []
+    for cell, totals in one.totals.items():
+        rows.append(
+            {
+                **cell._asdict(),
+                **_rates(one.wer[cell], one.cer[cell], confidence),
+                "lang": one.lang,
+                "languages": 1,
+                "test_set": one.test_set,
+                **{name: totals[name] for name in ("seeds", "utterances", "blocks")},
+                "words": totals["ref_words"],
+                **{name: totals[name] for name in ("substitutions", "deletions", "insertions")},
+                "number_wer_pct": ratio_pct(totals["number_errors"], totals["number_words"]),
+                "rare_wer_pct": ratio_pct(totals["rare_errors"], totals["rare_words"]),
+                "empty_pct": ratio_pct(totals["empty"], totals["utterances"]),
+                "looping_pct": ratio_pct(totals["looping"], totals["utterances"]),
+            }
+        )
+    return rows
+
+
+def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dict[str, float]:
+    return {
+        **with_interval("wer", "pct", wer.value, wer.interval(confidence)),
+        **with_interval("cer", "pct", cer.value, cer.interval(confidence)),
+    }
+
+
+def _means(test_set: str, members: list[Scored], confidence: float) -> list[dict[str, Any]]:
+    """Means over languages, of every cell that two of them have or more."""
+    # The cell as several languages have it: a training set that is the language counts as `own`.
+    common = {
+        (one.lang, cell): cell._replace(training_set=cell.place(one.lang).training_set)
+        for one in members
+        for cell in one.wer
+    }
+    rows = []
+    for shared in sorted(set(common.values())):
+        have: list[tuple[Scored, Cell]] = [
+            (one, cell) for one in members for cell in one.wer if common[one.lang, cell] == shared
+        ]
+        if len(have) < 2:
+            continue
+        wer, cer = (
+            intervals.mean_of(
+                [getattr(one, name)[cell] for one, cell in have],
+                same_runs=shared.training_set != OWN,
+            )
+            for name in ("wer", "cer")
+        )
+        rows.append(
+            {
+                **shared._asdict(),
+                "lang": MEAN,
+                "languages": len(have),
+                "test_set": test_set,
+                **_rates(wer, cer, confidence),
+            }
+        )
+    return rows

@@ -1,0 +1,288 @@
+"""What figures and page say of a study without having computed it: names, order, licences."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED, part_of
+from warmstart.evidence.settings import Contrast, Settings
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A column of the experiment.
+
+    Attributes:
+        title: its name for readers.
+        init, family: of the configuration.
+        adaptation: `{"kind": ..., options}`.
+        training: what of the recipe the arm has its own, as the configuration nests it.
+        licence: of its donor; None: nobody has stated one.
+        seen: test sets that its donor was trained on.
+    """
+
+    title: str
+    init: str
+    family: str = ""
+    adaptation: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    licence: str | None = None
+    seen: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What of the recipe the arm has its own: dotted key -> value."""
+        return flat(self.training)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What models are trained on: a name for readers, and the languages they are for."""
+
+    title: str
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of a figure: one language, or their mean, of one training set."""
+
+    part: str
+    lang: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Display:
+    """Names and choices of a study.
+
+    Attributes:
+        name, title: of the study.
+        settings: of its tables.
+        languages: code -> name of the languages that it is about, in order.
+        other_languages: code -> name of those that it only reads or scores.
+        arms, training_sets: name -> what it is, in order.
+        tiers, test_sets: names, in order.
+        licences: language -> corpus -> licence.
+    """
+
+    name: str
+    title: str
+    settings: Settings
+    languages: Mapping[str, str]
+    other_languages: Mapping[str, str]
+    arms: Mapping[str, Arm]
+    training_sets: Mapping[str, TrainingSet]
+    tiers: tuple[str, ...]
+    test_sets: tuple[str, ...]
+    licences: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> "Display":
+        """From JSON.
+
+        Args:
+            block: `study` (name, title), `statistics`, `contrasts`, `languages` (code -> name of
+                all that are read or scored), `targets` (codes that the study is about), `arms` and
+                `training_sets` (name -> the attributes here, `name` for their titles), `tiers`,
+                `test_sets`, and for the page `licences`.
+        """
+        names, wanted = block["languages"], block["targets"]
+        training_sets = {
+            name: TrainingSet(each["name"], tuple(each["languages"]))
+            for name, each in block["training_sets"].items()
+        }
+        targets = {name: list(each.languages) for name, each in training_sets.items()}
+        arms = {
+            name: Arm(
+                each["name"],
+                each["init"],
+                each.get("family") or "",
+                each.get("adaptation") or {},
+                each.get("training") or {},
+                each.get("licence"),
+                tuple(each.get("seen") or ()),
+            )
+            for name, each in block["arms"].items()
+        }
+        statistics = {
+            **block["statistics"],
+            "contrasts": block.get("contrasts"),
+            "targets": targets,
+        }
+        return cls(
+            name=block["study"]["name"],
+            title=block["study"]["title"],
+            settings=Settings.of(statistics),
+            languages={lang: names[lang] for lang in wanted},
+            other_languages={lang: name for lang, name in names.items() if lang not in wanted},
+            arms=arms,
+            training_sets=training_sets,
+            tiers=tuple(block["tiers"]),
+            test_sets=tuple(block["test_sets"]),
+            licences=block.get("licences", {}),
+        )
+
+    # ---- names
+
+    def language(self, lang: str) -> str:
+        """Name of a language, of the mean, or of the pooled law."""
+        names = {MEAN: "Mean", POOLED: "Pooled", **self.other_languages, **self.languages}
+        return names.get(lang, lang)
+
+    def language_of(self, row: Any) -> str:
+        """Language of a row; a mean says of how many, because not all reach every budget."""
+        return f"Mean of {row.languages:g}" if row.lang == MEAN else self.language(row.lang)
+
+    def arm(self, name: str) -> str:
+        """Name of an arm for readers."""
+        return self.arms[name].title if name in self.arms else name
+
+    def training_set(self, name: str) -> str:
+        """Name of a training set for readers."""
+        if name == OWN:
+            return "each its own"
+        known = self.training_sets.get(name)
+        return known.title if known else self.language(name)
+
+    # ---- what is there to be told apart
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Those of the study; the first is the headline."""
+        return self.settings.contrasts
+
+    @property
+    def several_contrasts(self) -> bool:
+        """Whether a reader needs to be told which contrast a number is of."""
+        return len(self.contrasts) > 1
+
+    @property
+    def several_parts(self) -> bool:
+        """Whether a reader needs to be told what a model was trained on: all languages have their
+        own training set, or some model is for several languages or heard more than its name
+        says."""
+        return any((name,) != each.languages for name, each in self.training_sets.items())
+
+    def parts(self, table: pd.DataFrame) -> list[str]:
+        """Parts of training sets in a table (`keys.part_of`), in order: `own` first."""
+        found = {
+            part_of(row.training_set, row.lang)
+            for row in table[["training_set", "lang"]].drop_duplicates().itertuples()
+        }
+        order = [OWN, *self.training_sets, *sorted(found)]
+        return sorted(found, key=order.index)
+
+    def of_part(self, table: pd.DataFrame, part: str) -> pd.DataFrame:
+        """Rows of a table whose training set plays a part."""
+        if part != OWN:
+            return table[(table.training_set == part) & (table.lang != part)]
+        return table[(table.training_set == table.lang) | (table.training_set == OWN)]
+
+    def ordered(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The same rows by parts of training sets, `own` first, else as they are."""
+        parts = [
+            part_of(training_set, lang)
+            for training_set, lang in zip(table.training_set, table.lang, strict=True)
+        ]
+        order = self.parts(table).index
+        places = sorted(range(len(parts)), key=lambda place: order(parts[place]))
+        return table.iloc[places]
+
+    def panels(self, table: pd.DataFrame, *, mean: bool = True) -> list[Panel]:
+        """Parts of a figure of a table, in order.
+
+        Args:
+            table: rows with training_set and lang.
+            mean: whether the mean over languages is one.
+        """
+        found = []
+        for part in self.parts(table):
+            langs = set(self.of_part(table, part).lang)
+            wanted = [lang for lang in self.languages if lang in langs]
+            for lang in wanted + ([MEAN] if mean and MEAN in langs else []):
+                title = "Mean of languages" if lang == MEAN else self.languages[lang]
+                after = "" if part == OWN else f", trained on {self.training_set(part)}"
+                found.append(Panel(part, lang, title + after))
+        return found
+
+    def panel_rows(self, table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+        """Rows of a table that a panel shows."""
+        own = self.of_part(table, panel.part)
+        return own[own.lang == panel.lang]
+
+    def headline(
+        self, table: pd.DataFrame, contrast: Contrast | None = None, *, all_tiers: bool = False
+    ) -> pd.DataFrame:
+        """Rows of a table on the headline test set, at the reference tier and full precision; no
+        means with the languages as a sample.
+
+        Args:
+            table: any of those that this study wrote.
+            contrast: only its rows.
+            all_tiers: not the reference tier alone.
+        """
+        at = table.test_set == self.settings.headline_test_set
+        if not all_tiers:
+            at &= table.tier == self.settings.reference_tier
+        if contrast is not None:
+            at &= table.contrast == contrast.name
+        if "precision" in table:
+            at &= table.precision == FULL
+        if "languages_as" in table:
+            at &= table.languages_as != "sampled"
+        return table[at]
+
+    # ---- contrasts
+
+    def about(self, contrast: Contrast) -> list[str]:
+        """What the two arms are declared to differ in: `init`, `family`, `adaptation`, keys of the
+        recipe, `architecture`."""
+        one, other = (self.arms.get(name) for name in (contrast.baseline, contrast.challenger))
+        if one is None or other is None:
+            return ["init"]
+        found = [
+            name
+            for name in ("init", "family", "adaptation")
+            if getattr(one, name) != getattr(other, name)
+        ]
+        left, right = one.recipe, other.recipe
+        keys = dict.fromkeys([*left, *right])
+        found += [key for key in keys if left.get(key) != right.get(key)]
+        return [*found, *contrast.may_differ]
+
+    def noun(self, contrast: Contrast) -> str:
+        """What the two sides of a contrast are called: starts where the init alone differs."""
+        return "start" if self.about(contrast) == ["init"] else "arm"
+
+    def words(self, contrast: Contrast | None) -> dict[str, str]:
+        """What captions are filled in with."""
+        contrast = contrast or self.contrasts[0]
+        return {
+            "baseline": contrast.baseline,
+            "challenger": contrast.challenger,
+            "challenger_name": self.arm(contrast.challenger),
+            "noun": self.noun(contrast),
+            "level": self.settings.level,
+            "test_set": self.settings.headline_test_set,
+            "tier": self.settings.reference_tier,
+        }
+
+
+def flat(block: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in block.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = value
+    return found
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,143 @@
+"""The gap to expect for a language that is not in the study, from the pooled law of those that
+are."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from warmstart.evidence.keys import OWN, POOLED
+from warmstart.run.errors import UserError
+
+_DRAWS = 100_000
+PUBLISHED = {100.0: 4.21, 2500.0: 0.20}
+"""Mean gap at two budgets, pp: FLEURS at 160 ms, abstract of arXiv 2606.24169."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which law is asked.
+
+    Attributes:
+        test_set, tier: of the law.
+        contrast: its name; None: the study's first.
+        training_set: `own`, or the name of one training set for several languages.
+    """
+
+    test_set: str
+    tier: str
+    contrast: str | None = None
+    training_set: str = OWN
+
+
+def pooled_law(fit: pd.DataFrame, question: Question) -> pd.Series:
+    """The pooled row of fit.csv that answers a question.
+
+    Raises:
+        UserError: no such row, fewer than three languages, or an exponent without a finite
+            interval.
+    """
+    pooled = fit[(fit.lang == POOLED) & (fit.family == "power")]
+    if question.contrast is not None:
+        known = list(dict.fromkeys(fit.contrast))
+        if question.contrast not in known:
+            raise UserError(
+                f"fit.csv has no contrast {question.contrast!r}; it has: "
+                f"{', '.join(known) or 'none'}"
+            )
+        pooled = pooled[pooled.contrast == question.contrast]
+    elif len(fit):
+        pooled = pooled[pooled.contrast == fit.contrast.iloc[0]]
+    pooled = pooled[pooled.training_set == question.training_set]
+    rows = pooled[(pooled.test_set == question.test_set) & (pooled.tier == question.tier)]
+    where = f"{question.test_set} at {question.tier}"
+    if rows.empty:
+        known = sorted({f"{row.test_set}/{row.tier}" for row in pooled.itertuples()})
+        raise UserError(
+            f"fit.csv has no pooled law for {where}; it has: {', '.join(known) or 'none'}; two "
+            "languages or more are needed"
+        )
+    law = rows.iloc[0]
+    if law.languages < 3:
+        raise UserError(
+            f"the pooled law rests on {law.languages} languages; a prediction for another one "
+            "needs at least 3"
+        )
+    if law.status != "ok":
+        raise UserError(f"the pooled law for {where} predicts nothing: {law.status}")
+    return law
+
+
+def predict(
+    law: pd.Series, hours: float, confidence: float, seed: int = 1
+) -> tuple[float, float, float]:
+    """Expected gap in percentage points for one new language, with a prediction interval.
+
+    The new language's amplitude is drawn around the languages' mean by Student's t with their
+    spread (which holds measurement noise too, so the interval is rather too wide than too narrow),
+    the exponent from the width of its interval.
+    """
+    random = np.random.default_rng(seed)
+    count = int(law.languages)
+    spread = law.amplitude_sd_pp * math.sqrt(1 + 1 / count)
+    amplitude = law.gap_at_reference_pp + spread * random.standard_t(count - 1, _DRAWS)
+    half = stats.norm.ppf(0.5 + confidence / 2)
+    exponent = random.normal(
+        law.exponent_b, (law.exponent_high_b - law.exponent_low_b) / (2 * half), _DRAWS
+    )
+    ratio = hours / law.reference_hours
+    low, high = np.quantile(
+        amplitude * ratio**-exponent, [0.5 - confidence / 2, 0.5 + confidence / 2]
+    )
+    return float(law.gap_at_reference_pp * ratio**-law.exponent_b), float(low), float(high)
+
+
+def published_gap(hours: float) -> float:
+    """Gap in percentage points on the power law through the two published endpoints (b = 0.947)."""
+    (first, high), (last, low) = PUBLISHED.items()
+    exponent = math.log(high / low) / math.log(last / first)
+    return high * (hours / first) ** -exponent
+
+
+def lines_of(
+    fit: pd.DataFrame,
+    gap: pd.DataFrame,
+    question: Question,
+    hours: Iterable[float],
+    confidence: float,
+) -> list[str]:
+    """The expectation at each number of hours, for the terminal.
+
+    Raises:
+        UserError: see `pooled_law`.
+    """
+    law = pooled_law(fit, question)
+    lines = [
+        f"Gap of a new language, {question.test_set} at {question.tier}; {law.languages} "
+        f"languages, b = {law.exponent_b:.2f}; {100 * confidence:g} % prediction intervals"
+    ]
+    # At zero hours nothing is trained, and the law is of trainings.
+    studied = gap[(gap.contrast == law.contrast) & (gap.hours > 0)].hours
+    for each in sorted(hours):
+        value, low, high = predict(law, each, confidence)
+        inside = studied.min() <= each <= studied.max()
+        decided = "" if low > 0 or high < 0 else "  (sign open)"
+        outside = "" if inside else "  (outside the budgets studied)"
+        lines.append(f"{each:>9g} h  {value:+6.2f} pp  [{low:+.2f}, {high:+.2f}]{decided}{outside}")
+    return lines
+
+
+def published_lines(hours: Iterable[float]) -> list[str]:
+    """What the paper's two endpoints give, for the terminal."""
+    lines = [
+        "From the endpoints published in arXiv 2606.24169 (FLEURS, 160 ms, mean of its "
+        "languages), without an interval:"
+    ]
+    for each in sorted(hours):
+        inside = min(PUBLISHED) <= each <= max(PUBLISHED)
+        outside = "" if inside else "  (outside the published budgets)"
+        lines.append(f"{each:>9g} h  {published_gap(each):+6.2f} pp{outside}")
+    return lines

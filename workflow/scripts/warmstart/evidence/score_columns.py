@@ -1,0 +1,71 @@
+"""Columns of a score file, with their types. Standard library only."""
+
+from warmstart.evidence.columns import (
+    ARM,
+    HOURS,
+    LANG,
+    PRECISION,
+    SEED,
+    TEST_SET,
+    TIER,
+    TRAINING_SET,
+    Column,
+)
+
+_WORDS = "reference words and jiwer's counts"
+_CHARACTERS = "the same for characters, spaces included"
+_NUMBERS = (
+    "reference words that say a number (vocabulary of num2words without the word for one), and "
+    "those of them substituted or deleted"
+)
+_RARE = (
+    "reference words that the whole pool has fewer than `scoring.rare_below` times, and those of "
+    "them wrong; 0 without a pool"
+)
+_TEXTS = "normalised texts"
+
+SCORES: tuple[tuple[Column, str], ...] = (
+    *((column, "string") for column in (TRAINING_SET, LANG, ARM)),
+    (HOURS, "float64"),
+    (SEED, "int64"),
+    *((column, "string") for column in (PRECISION, TIER, TEST_SET)),
+    (Column("id", "", "of the utterance"), "string"),
+    (Column("block", "", "unit of resampling (speaker, or sentence)"), "string"),
+    (Column("duration_s", "s", "length of the audio"), "float64"),
+    *(
+        (Column(name, "words", _WORDS), "int32")
+        for name in ("ref_words", "hits", "substitutions", "deletions", "insertions")
+    ),
+    *(
+        (Column(name, "characters", _CHARACTERS), "int32")
+        for name in (
+            *("ref_chars", "char_hits"),
+            *("char_substitutions", "char_deletions", "char_insertions"),
+        )
+    ),
+    (Column("empty", "", "the normalised hypothesis has no word"), "bool"),
+    (
+        Column(
+            "looping",
+            "",
+            "1 to 4 words are repeated four times in a row or more, and more often than in the "
+            "reference",
+        ),
+        "bool",
+    ),
+    *((Column(name, "words", _NUMBERS), "int32") for name in ("number_words", "number_errors")),
+    *((Column(name, "words", _RARE), "int32") for name in ("rare_words", "rare_errors")),
+    (
+        Column(
+            "emission_delay_ms",
+            "ms",
+            "median over the tokens shared with the offline decode of the same run: how much later "
+            "they came out; empty without one",
+        ),
+        "float64",
+    ),
+    (Column("reference", "", _TEXTS), "string"),
+    (Column("hypothesis", "", _TEXTS), "string"),
+    (Column("normaliser_version", "", "`warmstart.data.text.VERSION`"), "int32"),
+)
+"""Column and type of Arrow, in the order of the file."""

@@ -1,0 +1,121 @@
+"""What the tables are asked for: contrasts, intervals, the headline. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from warmstart.run.errors import UserError
+
+WARM_START = "warm_start"
+"""The contrast of a study that names none."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two arms whose difference is estimated, paired. Gap = WER(baseline) - WER(challenger).
+
+    Attributes:
+        name: of the configuration.
+        baseline, challenger: names of arms.
+        may_differ: what may differ beside what the arms say of themselves: `architecture`.
+    """
+
+    name: str
+    baseline: str
+    challenger: str
+    may_differ: tuple[str, ...] = ()
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """Baseline and challenger."""
+        return self.baseline, self.challenger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How intervals are made; the defaults stand in the schema of the configuration.
+
+    Attributes:
+        replicates: of the bootstrap.
+        confidence: of the intervals.
+        seed: of the blocks that are drawn.
+    """
+
+    replicates: int
+    confidence: float
+    seed: int
+
+    @property
+    def level(self) -> str:
+        """Confidence in percent, as it is written: `95`."""
+        return f"{100 * self.confidence:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Resampling):
+    """The block `statistics` of the configuration, and what of the study belongs to it.
+
+    Attributes:
+        contrasts: in the order of the configuration; the first is the headline.
+        headline_test_set, reference_tier: what the answer is about.
+        tier_margin_pp: a change of the gap inside it is called equivalent.
+        threshold_pp: a gap inside it is called small.
+        exports: precisions that are the unquantised export, a second baseline of quantisation.
+        targets: training set -> languages that it is for. A training set that is not in here is
+            for the language of its name.
+    """
+
+    contrasts: tuple[Contrast, ...]
+    headline_test_set: str
+    reference_tier: str
+    tier_margin_pp: float
+    threshold_pp: float
+    exports: tuple[str, ...] = ()
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> "Settings":
+        """From JSON: the block `statistics`, with `contrasts`, `targets` and `exports` where the
+        study has them.
+
+        Raises:
+            UserError: no contrast, or something else is missing.
+        """
+        own = ("contrasts", "exports", "targets")
+        wanted = [name for name in cls.__dataclass_fields__ if name not in own]
+        if missing := [name for name in wanted if name not in block]:
+            raise UserError(f"statistics lacks {', '.join(missing)}; give it in the settings")
+        chosen = {name: block[name] for name in wanted}
+        return cls(
+            contrasts=contrasts_of(block),
+            exports=tuple(block.get("exports", ())),
+            targets={name: tuple(langs) for name, langs in block.get("targets", {}).items()},
+            **chosen,
+        )
+
+    def is_for(self, training_set: str, lang: str) -> bool:
+        """Whether a training set is for a language. If not, a test set in that language shows what
+        was forgotten, and enters no gap."""
+        return lang in self.targets.get(training_set, (training_set,))
+
+
+def contrasts_of(block: Mapping[str, Any]) -> tuple[Contrast, ...]:
+    """`contrasts`, or the one contrast `warm_start` of `baseline` and `challenger`.
+
+    Raises:
+        UserError: neither is there, or a contrast lacks an arm.
+    """
+    named = block.get("contrasts") or {
+        WARM_START: {key: block[key] for key in ("baseline", "challenger") if block.get(key)}
+    }
+    for name, arms in named.items():
+        for key in ("baseline", "challenger"):
+            if key not in arms:
+                raise UserError(
+                    f"contrast {name!r} has no {key}: give contrasts: {{{name}: {{baseline: ARM, "
+                    "challenger: ARM}}, or statistics.baseline and statistics.challenger"
+                )
+    return tuple(
+        Contrast(name, arms["baseline"], arms["challenger"], tuple(arms.get("may_differ", ())))
+        for name, arms in named.items()
+    )

@@ -1,0 +1,396 @@
+"""What the study asks of a family of models.
+
+A family implements `Family`, `Donor`, `Recogniser` and `Decoder` in a folder of its own. Training,
+adaptations, decoding and export see these classes and nothing behind them. A dry run imports this
+module and those of families, so torch and the like are imported inside functions only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warmstart.models.tier import Seconds, Tier
+from warmstart.run.errors import UserError
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    import numpy
+    import onnx
+    import torch
+
+    from warmstart.models.batches import Batch, SpeechDataset
+
+
+# ---- what a decoder gives
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What was heard in one utterance.
+
+    Attributes:
+        text: raw, as the model writes it.
+        pieces: its tokens as text.
+        times_s: when each piece could be shown, in seconds of audio; None where the family knows
+            no times.
+    """
+
+    text: str = ""
+    pieces: list[str] = field(default_factory=list)
+    times_s: list[Seconds] | None = field(default_factory=list)
+
+    @property
+    def emitted(self) -> list[dict[str, Any]]:
+        """Piece and time of every token, as hypothesis files hold them."""
+        times = self.times_s if self.times_s is not None else [None] * len(self.pieces)
+        return [
+            {"piece": piece, "time_s": time_s}
+            for piece, time_s in zip(self.pieces, times, strict=True)
+        ]
+
+
+@dataclass
+class Timing:
+    """Wall times of a decode, without loading model and audio."""
+
+    features_s: Seconds = 0.0
+    encode_decode_s: Seconds = 0.0
+
+    @property
+    def compute_s(self) -> Seconds:
+        """From waveforms in memory to tokens."""
+        return self.features_s + self.encode_decode_s
+
+
+class NotFinite(UserError):
+    """An encoder gave NaN or infinity, of which a search would take some token all the same.
+
+    Attributes:
+        index: of one waveform with such frames, as they were given.
+    """
+
+    def __init__(self, index: int):
+        super().__init__(f"waveform {index}: the encoder gives NaN or infinity")
+        self.index = index
+
+
+@dataclass(frozen=True)
+class EncoderFile:
+    """A quantised encoder to decode with.
+
+    Attributes:
+        path: `encoder.onnx` of `quantize.py`.
+        model_sha256: of the model it must have been made of.
+        threads: of ONNX Runtime.
+    """
+
+    path: Path
+    model_sha256: str | None = None
+    threads: int = 1
+
+
+class Decoder(ABC):
+    """Waveforms to hypotheses at one tier.
+
+    Attributes:
+        tier: with the left context that is in use, which a published model may choose itself.
+        sample_rate: of the waveforms, Hz.
+        frame_s: seconds of audio between two frames that may emit a token.
+    """
+
+    tier: Tier
+    sample_rate: int
+    frame_s: Seconds
+
+    @property
+    def engine(self) -> str:
+        """What computes the encoder."""
+        return "pytorch"
+
+    @abstractmethod
+    def decode(
+        self,
+        waveforms: "Sequence[numpy.ndarray]",
+        timing: Timing | None = None,
+        steps_ms: list[float] | None = None,
+    ) -> list[Hypothesis]:
+        """Decode a batch.
+
+        Args:
+            waveforms: float32 arrays (samples,) in any order.
+            timing: is added to.
+            steps_ms: gets the wall time of every step of a stream, in ms.
+
+        Returns:
+            One hypothesis a waveform, in the order given.
+
+        Raises:
+            NotFinite: of a damaged model, or of audio beyond float32's reach.
+        """
+
+    @abstractmethod
+    def logits(self, waveforms: "Sequence[numpy.ndarray]") -> "list[torch.Tensor]":
+        """(T, V) a waveform: the scores of every frame before any token is taken, to compare ways
+        of computing the same. Empty where there is nothing to compare."""
+
+    def chunk_by_chunk(self) -> "Decoder":
+        """The same decoder as a live stream runs it; the same object where nothing streams."""
+        return self
+
+
+# ---- donors
+
+
+class Donor(ABC):
+    """Where the weights of an arm come from, as its file says, without reading weights.
+
+    Attributes:
+        path: of the file or folder.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """What the record of a run says of its donor, JSON values."""
+
+    @abstractmethod
+    def refusal(self) -> str | None:
+        """Why the family cannot start from it, with the settings, their values and a remedy; None
+        if it can."""
+
+    @abstractmethod
+    def differences(self, other: "Donor", settings: Mapping[str, Any]) -> list[str]:
+        """One line per setting in which two donors differ and a fair comparison may not, with both
+        values.
+
+        Args:
+            other: of the same family.
+            settings: block `training` of the arm; what it replaces in both does not count.
+        """
+
+    def remedy(self, differences: list[str]) -> str:
+        """What a person does about such differences."""
+        return "use inits of one architecture"
+
+
+# ---- models
+
+
+@dataclass
+class EncoderGraph:
+    """One streaming step of an encoder as ONNX, float32 weights inside.
+
+    Attributes:
+        model: the graph; a product with a matrix is named by its module, `layers.0.linear/MatMul`.
+        constants: parameter of the encoder that is no weight of the graph -> why.
+    """
+
+    model: "onnx.ModelProto"
+    constants: dict[str, str] = field(default_factory=dict)
+
+
+class Recogniser(ABC):
+    """One model in memory.
+
+    Attributes:
+        lightning: what Lightning trains: `training_step(batch, index)` gives `{"loss": ...}`,
+            `configure_optimizers()` follows the settings it was built with (`optimizer.configure`
+            is there for families without an optimizer of their own).
+        sample_rate: of the audio it hears, Hz.
+        frame_s: seconds between two of its output frames.
+        loaded_tensors: how many tensors came from the donor.
+    """
+
+    lightning: "pl.LightningModule"
+    sample_rate: int
+    frame_s: Seconds
+    loaded_tensors: int = 0
+
+    # ---- its inside, by names that hold for all families
+
+    @abstractmethod
+    def parts(self) -> "dict[str, torch.nn.Module]":
+        """Its modules by name. `encoder` is what a donor gives; the others are new. Digests, sizes
+        and the fairness of a comparison are told a part."""
+
+    def blocks(self) -> "list[torch.nn.Module]":
+        """What can be frozen one by one, from the input on: the feature encoder, then each layer.
+
+        Of kinds that offer `blocks`.
+        """
+        raise NotImplementedError
+
+    def add_adapters(self, dim: int, seed: int) -> None:
+        """Put a bottleneck of width `dim` behind each layer of the encoder, drawn from `seed`
+        alone, that changes nothing at first; nothing else of the encoder learns from here on.
+
+        Of kinds that offer `adapters`, built with `adaptable`.
+        """
+        raise NotImplementedError
+
+    # ---- training
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Token ids of normalised text."""
+
+    def dataset(self) -> "SpeechDataset":
+        """What makes batches of cuts."""
+        from warmstart.models.batches import SpeechDataset
+
+        return SpeechDataset(self.encode)
+
+    def before_fit(self, trainer: "pl.Trainer", loader: "torch.utils.data.DataLoader") -> None:  # noqa: B027
+        """Called once, before Lightning takes over."""
+
+    @abstractmethod
+    def evaluate(self, batch: "Batch") -> tuple[float, list[str]]:
+        """Mean loss and greedy texts of a batch on the model's device, in eval mode, under
+        `no_grad`."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the model so that `Family.load` finds everything in it. The same model gives the
+        same bytes; nothing of this machine is in them."""
+
+    # ---- decoding
+
+    def as_published(self, tier: Tier) -> Tier:
+        """The tier with what a published model chose itself for the same latency."""
+        return tier
+
+    @abstractmethod
+    def decoder(
+        self, tier: Tier, encoder: EncoderFile | None = None, prompt: str | None = None
+    ) -> Decoder:
+        """Ready to decode at a tier.
+
+        Args:
+            encoder: quantised, in place of the model's own; of kinds that export.
+            prompt: language, as the model's own dictionary of prompts names it.
+
+        Raises:
+            UserError: the model was not made for this tier, the file not for both, or the prompt
+                not for the model.
+        """
+
+    # ---- export, of kinds that do
+
+    def export_encoder(self, tier: Tier) -> EncoderGraph:
+        """A streaming step of the encoder (on the CPU) as a graph."""
+        raise NotImplementedError
+
+    def export_parity(self, tier: Tier, path: Path, chunks: int = 4) -> float:
+        """Largest difference between an encoder file and PyTorch with its dequantised weights over
+        some chunks of noise. Changes the weights of the encoder to these."""
+        raise NotImplementedError
+
+    def write_networks(
+        self, tier: Tier, folder: Path, quantise: "Callable[[onnx.ModelProto], onnx.ModelProto]"
+    ) -> dict[str, Any]:
+        """Write the networks and tokens that sherpa-onnx loads; of kinds that bundle.
+
+        Returns:
+            What the README of a bundle says of them: `feature_dim`.
+        """
+        raise NotImplementedError
+
+
+class Family(ABC):
+    """A kind of model. A dry run asks all methods but `build` and `load`; they import nothing
+    heavy."""
+
+    @abstractmethod
+    def read_donor(self, path: str | Path) -> Donor:
+        """What a donor says of itself.
+
+        Raises:
+            UserError: no such file, or none of this family.
+        """
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:  # noqa: B027
+        """Refuse a block `training` from which this family cannot build.
+
+        Raises:
+            UserError: with the key, its value and what is allowed.
+        """
+
+    def check_tier(self, tier: Tier, settings: Mapping[str, Any]) -> None:  # noqa: B027
+        """Refuse a tier that models of these settings will not have.
+
+        Raises:
+            UserError: with the tier, its value and what is allowed.
+        """
+
+    def check_export(self, tier: Tier) -> None:  # noqa: B027
+        """Refuse a tier for which an encoder cannot be exported.
+
+        Raises:
+            UserError: with the tier, its value and what is allowed.
+        """
+
+    def require_same_kind(self, inits: Mapping[str, Path], settings: Mapping[str, Any]) -> None:
+        """Refuse inits that the family cannot start from, or whose comparison would not be fair.
+
+        Args:
+            inits: name -> donor.
+            settings: block `training`.
+
+        Raises:
+            UserError: naming the inits, the settings and their values.
+        """
+        donors = {name: self.read_donor(path) for name, path in inits.items()}
+        for name, donor in donors.items():
+            if (why := donor.refusal()) is not None:
+                raise UserError(f"init {name}: {why}")
+        if not donors:
+            return
+        first, *others = donors
+        for name in others:
+            if found := donors[first].differences(donors[name], settings):
+                raise UserError(
+                    f"inits {first} and {name} cannot be compared fairly, they differ in "
+                    f"{'; '.join(found)}; {donors[first].remedy(found)}"
+                )
+
+    @abstractmethod
+    def build(
+        self,
+        donor: Donor | None,
+        settings: Mapping[str, Any],
+        *,
+        tokenizer: Path | None,
+        seed: int,
+        steps: int,
+        take_weights: bool = True,
+        adaptable: bool = False,
+    ) -> Recogniser:
+        """A model to be trained.
+
+        Args:
+            donor: its architecture, and its weights if they are taken; None = an encoder of
+                `settings["model"]` with random weights, for pretraining.
+            settings: block `training`: model, optimizer, schedule and what the family knows
+                besides.
+            tokenizer: folder with `tokenizer.model` of the training set; None where the family
+                brings its own.
+            seed: of the run. Whatever is not the donor's is drawn from it alone, so that runs from
+                two donors begin with the same new parts, bit for bit.
+            steps: of the whole run.
+            take_weights: False = random weights in the donor's architecture.
+            adaptable: new modules will be put into the encoder (`Recogniser.add_adapters`).
+
+        Raises:
+            UserError: a tensor of the donor does not fit.
+        """
+
+    @abstractmethod
+    def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
+        """A model to decode with: in eval mode, float32, on a device.
+
+        Raises:
+            UserError: no such file, or no model that this family can decode.
+        """

@@ -1,0 +1,40 @@
+"""What a search finds, and what a decoder needs of one."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FRAME_S = 0.08  # of the encoder: 10 ms hop x 8-fold subsampling
+
+
+@dataclass
+class Found:
+    """Greedy tokens of one utterance and the encoder frames that emitted them."""
+
+    tokens: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    encoder_frames: int = 0
+
+
+class Search(Protocol):
+    """Encoder frames to tokens, step by step. Its state has `narrow(n)`: the first n utterances."""
+
+    def start(self, batch: int) -> Any:
+        """The state before the first frame."""
+        ...
+
+    def first_logits(self, encoded: "Tensor") -> "Tensor":
+        """(B, T, V) scores at every frame (B, T, D), given that nothing was emitted yet."""
+        ...
+
+    def extend(self, found: list[Found], encoded: "Tensor", lengths: "Tensor", state: Any) -> None:
+        """Search on, append to `found`, move `state` (in place).
+
+        Args:
+            found: one an utterance.
+            encoded: (B, T, D) encoder frames.
+            lengths: (B,) how many of them count.
+        """
+        ...

@@ -1,0 +1,29 @@
+"""How the numbers were made, in short lines."""
+
+from warmstart.evidence.display import Display
+
+
+def methods(display: Display) -> list[str]:
+    """One line for each choice that a reader would ask about."""
+    settings = display.settings
+    return [
+        "Text: one normaliser for training text, references and hypotheses, by language block; raw "
+        "hypotheses are stored.",
+        "Rates: jiwer counts per utterance, summed over the corpus; never a mean of per-utterance "
+        "rates.",
+        f"Intervals: paired block bootstrap, {settings.replicates} replicates, the same blocks for "
+        f"all systems of a language and test set; {settings.level} % percentiles widened by "
+        "Student's t.",
+        "Mean over languages: the languages of this study as they are. gap.csv also has the mean "
+        "with languages as a sample, for statements about other languages, when there are at least "
+        "three.",
+        "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, "
+        "so that zero and negative gaps count like any other; pooled = one exponent, an amplitude "
+        "per language. Families are compared by AIC with the variances known from the bootstrap; "
+        "the table shows Akaike weights.",
+        "Tiers: 'equivalent' means two one-sided tests put the change of the gap inside "
+        f"±{settings.tier_margin_pp:g} pp, 'different' that its interval excludes zero; each row "
+        "by itself. p (Holm) is after all rows of the test set.",
+        "Lookahead is the audio that a chunk waits for: an algorithmic figure, not the delay a "
+        "user feels.",
+    ]

@@ -1,0 +1,91 @@
+"""Which models of a study become deployable bundles."""
+
+from warmstart.run.errors import UserError
+from warmstart.study import paths
+from warmstart.study.grid import FULL, Run, Study
+
+
+def arm_of(study: Study) -> str | None:
+    """The arm whose models become bundles; `init` is its other spelling."""
+    wanted = study.config["bundle"]
+    return None if wanted is None else wanted.get("arm") or wanted.get("init")
+
+
+def page(run: Run, precision: str, tier: str) -> str:
+    """README of a bundle."""
+    return f"results/bundles/{run.path}/{precision}/{tier}/README.md"
+
+
+def wanted(study: Study) -> list[str]:
+    """README of every bundle of the study: one a training set, at its largest budget."""
+    chosen, name = study.config["bundle"], arm_of(study)
+    if chosen is None:
+        return []
+    return [
+        page(run, chosen["precision"], chosen["tier"])
+        for run in study.runs()
+        if run.arm == name
+        and run.hours == study.budgets(run.training_set, name)[-1]
+        and run.seed == study.config["seeds"][0]
+    ]
+
+
+def hypotheses(study: Study, run: Run, precision: str, tier: str) -> list[str]:
+    """Hypothesis files that a bundle's README has its rates from.
+
+    The run's own at this tier, those of its precision first, then those of `full`. A precision that
+    the study does not decode there has none.
+    """
+    decoded = [name for name, at in study.precisions(run) if at.name == tier]
+    one = study.training_set(run.training_set)
+    return [
+        paths.hypothesis(run.path, name, tier, test.slug(one))
+        for name in dict.fromkeys([precision, FULL])
+        if name in decoded
+        for test in study.test_sets(run.training_set)
+    ]
+
+
+def tiers(study: Study) -> list[str]:
+    """Tiers that a bundle can be made for: it streams, and its encoder is exported."""
+    return [tier.name for tier in study.tiers.values() if not tier.offline and tier.exportable]
+
+
+def find(
+    study: Study,
+    training_set: str | None = None,
+    arm: str | None = None,
+    hours: str | None = None,
+    precision: str | None = None,
+    tier: str | None = None,
+    seed: str | None = None,
+) -> str:
+    """README of the bundle of a run that somebody names; what is left open comes from `bundle:` of
+    the configuration.
+
+    Raises:
+        UserError: something is not named and has no default, or is not in the study.
+    """
+    defaults = study.config["bundle"] or {"precision": FULL}
+    sets, arms = list(study.training_sets), list(study.arms)
+    budgets = study.budgets(training_set, arm) if training_set in sets and arm in arms else []
+    seeds = [str(seed) for seed in study.config["seeds"]]
+    named = {
+        "LANG": (training_set, sets),
+        "INIT": (arm, arms),
+        "HOURS": (hours, budgets),
+        "PRECISION": (precision or defaults["precision"], list(study.config["precisions"])),
+        "TIER": (tier or defaults.get("tier"), tiers(study)),
+        "SEED": (seed or seeds[0], seeds),
+    }
+    for name, (value, allowed) in named.items():
+        if value is None:
+            raise UserError(
+                f"{name} is not given: make bundle LANG={sets[0]} INIT={arms[-1]}"
+                f" HOURS={study.budgets(sets[0], arms[-1])[-1]} [PRECISION=...] [TIER=...] "
+                "[SEED=...]"
+            )
+        if value not in allowed:
+            raise UserError(f"{name}={value} is not in this study; allowed: {', '.join(allowed)}")
+    run = Run(str(training_set), str(arm), str(hours), int(named["SEED"][0]))
+    return page(run, named["PRECISION"][0], named["TIER"][0])

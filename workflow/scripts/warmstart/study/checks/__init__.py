@@ -1,0 +1,43 @@
+"""Faults of a configuration that can be seen before anything is downloaded; a module an idea.
+
+They stop the dry run. The message names the key, its value and what is allowed.
+"""
+
+from pathlib import Path
+
+from warmstart.study import config as configuration
+from warmstart.study import consistency, recipe
+from warmstart.study.checks import arms, inits, languages, tiers, training_sets
+from warmstart.study.grid import Study
+
+
+def check(study: Study) -> None:
+    """Check a study whose configuration is valid key by key.
+
+    Raises:
+        UserError: the first fault, with key, value and remedy.
+    """
+    tiers.check(study)
+    recipe.check(study.config)
+    consistency.check(study.config)
+    languages.check(study)
+    training_sets.check(study)
+    inits.check(study)
+    arms.check(study)
+
+
+def open_study(source: str | Path, base: str | Path = ".") -> Study:
+    """The study of a configuration file (or of JSON): read, validated, checked.
+
+    Args:
+        source: path of a YAML file, or JSON as the rules pass it.
+        base: folder that holds the Snakefile; relative paths in the configuration start there.
+
+    Raises:
+        UserError: see `config.read_config`, `config.validate` and `check`.
+    """
+    config = configuration.read_config(str(source))
+    configuration.validate(config)
+    study = Study(config, base)
+    check(study)
+    return study

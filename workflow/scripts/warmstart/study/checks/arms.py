@@ -1,0 +1,169 @@
+"""Arms and contrasts: what an arm's family can do, and what two arms of a contrast share."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+from warmstart import adaptation, models
+from warmstart.evidence.keys import FULL, GAP
+from warmstart.run.errors import UserError
+from warmstart.study import bundles, recipe, slices
+from warmstart.study.checks import inits
+from warmstart.study.checks.allowed import require
+from warmstart.study.grid import Arm, Contrast, Study
+from warmstart.study.hours import format_hours
+
+
+def check(study: Study) -> None:
+    """Every arm can be trained and decoded as it says, and every contrast can be estimated."""
+    if GAP in study.config["arms"]:
+        raise UserError(f"arms.{GAP}: in tables this is a word of its own; give another name")
+    for arm in study.arms.values():
+        _check_arm(study, arm)
+    for one, other in itertools.combinations(study.arms.values(), 2):
+        if _definition(one) == _definition(other):
+            raise UserError(
+                f"arms.{one.name} and arms.{other.name} are equal: the same init {one.init!r}, "
+                "family, adaptation and recipe; remove one of them, or say what differs"
+            )
+    for contrast in study.contrasts.values():
+        _check_contrast(study, contrast)
+    if (bundle := study.config["bundle"]) is not None:
+        key = "arm" if "arm" in bundle else "init"
+        if "arm" in bundle and "init" in bundle:
+            raise UserError("bundle names arm and init, two spellings of one key: remove init")
+        if key not in bundle:
+            raise UserError("config: bundle lacks 'arm': whose models become bundles")
+        require(f"bundle.{key}", bundle[key], study.arms)
+        require("bundle.tier", bundle["tier"], bundles.tiers(study))
+        require("bundle.precision", bundle["precision"], study.config["precisions"])
+        try:
+            models.require_bundle(study.arms[bundle[key]].family)
+        except UserError as error:
+            raise UserError(f"bundle.{key} is {bundle[key]!r}: {error}") from None
+
+
+def check_donors(study: Study) -> None:
+    """Compare the encoders of arms that a contrast compares, as far as their files are here.
+
+    Raises:
+        UserError: they differ in what a contrast is not about.
+    """
+    here = inits.at_hand(study)
+    seen: set[tuple[str, ...]] = set()
+    for arm in study.arms.values():
+        names = tuple(
+            dict.fromkeys(study.donor(study.arms[peer].init) for peer in study.peers(arm.name))
+        )
+        found = {name: here[name] for name in names if name in here}
+        if len(found) > 1 and names not in seen:
+            models.open_family(arm.family).require_same_kind(
+                found, slices.recipe_of(study, arm.name)
+            )
+        seen.add(names)
+
+
+def _definition(arm: Arm) -> tuple:
+    return arm.init, arm.family, dict(arm.adaptation), dict(arm.training)
+
+
+def _check_arm(study: Study, arm: Arm) -> None:
+    here = f"arms.{arm.name}"
+    require(f"{here}.init", arm.init, study.inits)
+    with _said_of(study, arm):
+        family = models.open_family(arm.family)
+        adaptation.check(arm.adaptation["kind"], arm.family)
+    for tier in arm.tiers:
+        require(f"{here}.tiers", tier, study.tiers)
+    for precision in arm.precisions:
+        require(f"{here}.precisions", precision, study.config["precisions"])
+    for name in arm.training_sets or ():
+        require(f"{here}.training_sets", name, study.training_sets)
+    if FULL not in arm.precisions:
+        raise UserError(
+            f"{here}.precisions is {list(arm.precisions)}, without {FULL!r}, the models as "
+            "trained, on which all gaps are taken: add it"
+        )
+    if (
+        study.donor(arm.init) != arm.init
+        and adaptation.kind_of(arm.adaptation["kind"]).keeps_encoder
+    ):
+        raise UserError(
+            f"{here}: the adaptation {arm.adaptation['kind']!r} keeps the encoder as it was, and "
+            f"init {arm.init!r} is random: give it another adaptation, or another init"
+        )
+    settings = slices.recipe_of(study, arm.name)
+    with _said_of(study, arm):
+        family.check_settings(settings)
+        if arm.training:
+            recipe.check_recipe(settings)
+    _check_decodes(study, arm)
+    sets = arm.training_sets or tuple(study.training_sets)
+    if not any(study.budgets(name, arm.name) for name in sets):
+        wanted = ", ".join(map(format_hours, arm.budgets_hours or ()))
+        there = "; ".join(f"{name} {', '.join(study.budgets(name))}" for name in sets)
+        raise UserError(
+            f"{here}.budgets_hours is [{wanted}], which no training set has ({there}); take some "
+            "of those"
+        )
+
+
+def _check_decodes(study: Study, arm: Arm) -> None:
+    """The family has the tiers and the precisions at which the arm is decoded."""
+    settings = slices.recipe_of(study, arm.name)
+    for name in arm.tiers:
+        with _said_of(study, arm):
+            models.require_tier(arm.family, study.tiers[name], settings)
+    for name in arm.precisions:
+        listed = study.config["precisions"][name]["tiers"]
+        for tier in study.tiers if listed == "all" else listed:
+            if name != FULL and tier in arm.tiers:
+                with _said_of(study, arm, f"precisions.{name}.tiers: "):
+                    models.require_precision(arm.family, study.tiers[tier])
+
+
+@contextlib.contextmanager
+def _said_of(study: Study, arm: Arm, place: str = "") -> Iterator[None]:
+    """Name the arm in a refusal of its family, where arms are written down."""
+    try:
+        yield
+    except UserError as error:
+        named = f"arms.{arm.name}: " if study.config["arms"] else ""
+        raise UserError(f"{named}{place}{error}") from None
+
+
+def _check_contrast(study: Study, contrast: Contrast) -> None:
+    written = bool(study.config["contrasts"])
+    here = f"contrasts.{contrast.name}" if written else "statistics"
+    for key, name in (("baseline", contrast.baseline), ("challenger", contrast.challenger)):
+        require(f"{here}.{key}", name, study.arms)
+    if contrast.baseline == contrast.challenger:
+        raise UserError(
+            f"{here}.baseline and challenger are both {contrast.baseline!r}; name two of: "
+            f"{', '.join(study.arms)}"
+        )
+    common = {
+        (run.training_set, run.hours) for run in study.runs() if run.arm == contrast.baseline
+    } & {(run.training_set, run.hours) for run in study.runs() if run.arm == contrast.challenger}
+    if not common:
+        sides = "; ".join(
+            f"{name}: "
+            + ", ".join(
+                dict.fromkeys(
+                    f"{run.training_set} {run.hours} h" for run in study.runs() if run.arm == name
+                )
+            )
+            for name in contrast.arms
+        )
+        raise UserError(
+            f"{here} compares {contrast.baseline!r} with {contrast.challenger!r}, which have no "
+            f"training set and budget in common ({sides}); give both the same budgets_hours and "
+            "training_sets"
+        )
+    tiers = [set(study.arms[name].tiers) for name in contrast.arms]
+    if not tiers[0] & tiers[1]:
+        raise UserError(
+            f"{here} compares {contrast.baseline!r} with {contrast.challenger!r}, which have no "
+            f"tier in common ({', '.join(study.arms[contrast.baseline].tiers)}; "
+            f"{', '.join(study.arms[contrast.challenger].tiers)}); give both one"
+        )

@@ -1,0 +1,83 @@
+"""Inits: where their weights come from, whether they are what was pinned."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from warmstart.run.errors import UserError
+from warmstart.study import paths, slices
+from warmstart.study.checks.allowed import require
+from warmstart.study.grid import Study
+
+
+def check(study: Study) -> None:
+    """Every init has one source, and has not seen what it is a warm start for."""
+    for name, init in study.config["inits"].items():
+        given = [key for key in ("hf", "path", "scratch") if key in init]
+        if len(given) > 1 or not (given or "pretrain" in init):
+            raise UserError(
+                f"inits.{name} names {given or 'no source'}: give exactly one of hf, path, "
+                "scratch, or pretrain alone"
+            )
+        if "scratch" in init:
+            others = [other for other in study.inits if other != name]
+            require(f"inits.{name}.scratch", init["scratch"], others)
+        _check_zero_shot(study, name, init)
+        for lang in (init.get("pretrain") or {}).get("languages", []):
+            study.language(lang)
+            if lang in study.languages:
+                raise UserError(
+                    f"inits.{name}.pretrain.languages has {lang!r}, a target language of this "
+                    "study: the warm start would have seen it; take it out of one of the two"
+                )
+
+
+def check_digests(study: Study) -> None:
+    """Compare what is pinned with what was fetched.
+
+    Raises:
+        UserError: a file is here that is not the pinned one.
+    """
+    for name, init in study.config["inits"].items():
+        file = paths.init(study, name)
+        copy, given = Path(file).with_suffix(".json"), init.get("path")
+        digest = slices.init_digest(study, name)
+        if digest is None or not copy.exists():
+            continue
+        # A given file that is newer than its copy is about to be copied, and checked then.
+        if given and _newer(Path(study.source_path(given)), copy):
+            continue
+        found = json.loads(copy.read_text(encoding="utf-8"))["sha256"]
+        if found != digest:
+            raise UserError(
+                f"inits.{name}: sha256 is {digest}, but {file} has {found}; correct the digest, "
+                "or remove that file to fetch it again"
+            )
+
+
+def at_hand(study: Study) -> dict[str, Path]:
+    """Inits whose file is on this machine already, as fetched or where the configuration says."""
+    found = {}
+    for name, init in study.config["inits"].items():
+        places = [Path(study.source_path(init["path"]))] if "path" in init else []
+        places += [Path(paths.init(study, name))]
+        if (path := next((path for path in places if path.is_file()), None)) is not None:
+            found[name] = path
+    return found
+
+
+def _check_zero_shot(study: Study, name: str, init: dict[str, Any]) -> None:
+    if init["zero_shot"] is None:
+        return
+    if "scratch" in init or "pretrain" in init:
+        kind = "has random weights" if "scratch" in init else "was pretrained here with CTC"
+        raise UserError(
+            f"inits.{name}.zero_shot: this init {kind} and has no decoder of its own; only a "
+            "published transducer can be decoded without fine-tuning: take the key out"
+        )
+    for lang in init["zero_shot"]["prompts"] or {}:
+        require(f"inits.{name}.zero_shot.prompts", lang, study.languages)
+
+
+def _newer(path: Path, other: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > other.stat().st_mtime

@@ -1,0 +1,138 @@
+"""Training sets: their languages, budgets, and what is replayed."""
+
+from collections.abc import Mapping
+
+from warmstart.evidence.keys import MEAN, OWN, POOLED
+from warmstart.run.errors import UserError
+from warmstart.study.checks.allowed import require
+from warmstart.study.checks.languages import available
+from warmstart.study.grid import Study, TrainingSet
+from warmstart.study.hours import format_hours, replayed_hours
+
+
+def check(study: Study) -> None:
+    """Every training set has languages, budgets that there is speech for, and a test set."""
+    config = study.config
+    if config["training_sets"] and config["training"].get("replay"):
+        raise UserError(
+            "training.replay is for studies without training_sets, and this one has "
+            f"{', '.join(config['training_sets'])}: write it into those that replay "
+            "(training_sets.NAME.replay)"
+        )
+    for one in study.training_sets.values():
+        if one.name in (OWN, MEAN, POOLED):
+            raise UserError(
+                f"training_sets.{one.name}: in tables this is a word of its own; give another name"
+            )
+        _check(study, one)
+    for name, block in config["languages"].items():
+        trained = [one for one in study.training_sets.values() if name in one.languages]
+        if not trained:
+            raise UserError(
+                f"languages.{name} ({block['name']}) is in no training set, so nothing would be "
+                f"trained on it; add it to one of {', '.join(study.training_sets)}, or remove it"
+            )
+
+
+def _check(study: Study, one: TrainingSet) -> None:
+    here = f"training_sets.{one.name}"
+    for lang in one.languages:
+        require(f"{here}.languages", lang, study.languages)
+    known = {*study.languages, *study.config["support_languages"]}
+    if one.name in known and list(one.languages) != [one.name]:
+        raise UserError(
+            f"{here} has the name of a language and the languages {', '.join(one.languages)}; "
+            f"give it another name, e.g. {'+'.join(one.languages)}"
+        )
+    if max(one.languages.values()) != 1:
+        weights = ", ".join(f"{lang}: {weight:g}" for lang, weight in one.languages.items())
+        raise UserError(
+            f"{here}.languages is {{{weights}}}; a budget counts the hours of a language of "
+            "weight 1: give one of them weight 1"
+        )
+    if not one.budgets_hours:
+        budgets = "; ".join(
+            f"{lang} {', '.join(map(format_hours, study.language(lang)['budgets_hours']))}"
+            for lang in one.languages
+        )
+        raise UserError(
+            f"{here}: its languages have no budget in common ({budgets}); give it budgets_hours"
+        )
+    if "0" in one.budgets or len(set(one.budgets)) < len(one.budgets):
+        raise UserError(
+            f"{here}.budgets_hours is {list(one.budgets_hours)}: budgets must differ in their "
+            "first six decimals, and from 0"
+        )
+    if not any(study.language(lang).get("test_sets") for lang in one.languages):
+        raise UserError(
+            f"{here} has no test set: none of its languages ({', '.join(one.languages)}) lists "
+            "one under test_sets"
+        )
+    largest = max(one.budgets_hours)
+    for lang, weight in one.languages.items():
+        asked = largest * weight
+        found = available(study, lang)
+        # Budgets of the language itself are checked with the language.
+        if found and asked > found[0] and asked > max(study.language(lang)["budgets_hours"]):
+            raise UserError(
+                f"{here}.budgets_hours has {largest:g}, {asked:g} h of {lang}: {found[0]:.4g} h "
+                f"available ({found[1]}); lower it, or the weight of {lang}"
+            )
+    if one.replay:
+        _check_replay(study, one)
+    slugs: dict[str, str] = {}
+    for test in study.test_sets(one.name):
+        slug, said = test.slug(one), f"{test.name} of {test.lang}"
+        if slug in slugs:
+            raise UserError(
+                f"test_sets.{slug} has the name that test set {said} gets beside {slugs[slug]} "
+                f"in {here}; rename it"
+            )
+        slugs[slug] = said
+
+
+def _check_replay(study: Study, one: TrainingSet) -> None:
+    """What is replayed has a block, corpora, test sets, and enough speech."""
+    replay = one.replay
+    assert replay is not None
+    named = f"training_sets.{one.name}.replay"
+    place = named if study.config["training_sets"] else "training.replay"
+    lang = replay.lang
+    here = f"{place}.lang is {lang!r}"
+    support = study.config["support_languages"]
+    if lang not in support:
+        raise UserError(
+            f"{here}; give it a block under support_languages: with training_corpora and "
+            f"test_sets; blocks: {', '.join(support) or 'none'}"
+        )
+    block = support[lang]
+    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
+        raise UserError(
+            f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what is replayed, and "
+            "what is scored"
+        )
+    for corpus in block["training_corpora"]:
+        _need_code(lang, "training_corpora", corpus, block["corpora"])
+    for name in block["test_sets"]:
+        require(f"support_languages.{lang}.test_sets", name, study.config["test_sets"])
+        _need_code(lang, "test_sets", study.config["test_sets"][name]["corpus"], block["corpora"])
+    if (found := available(study, lang)) is None:
+        return
+    hours, source = found
+    largest = max(one.budgets_hours) * sum(one.languages.values())
+    needed = replayed_hours(largest, replay.fraction)
+    if needed > hours:
+        most = hours / (hours + largest)
+        raise UserError(
+            f"{place}.fraction is {replay.fraction:g}: {needed:.4g} h of {lang} beside "
+            f"{largest:g} h of {one.name}, {hours:.4g} h available ({source}); lower it (at most "
+            f"{most:.3g}), or give support_languages.{lang} more training_corpora"
+        )
+
+
+def _need_code(lang: str, key: str, corpus: str, codes: Mapping[str, object]) -> None:
+    if corpus not in codes:
+        raise UserError(
+            f"support_languages.{lang}.{key} needs {corpus!r}, but "
+            f"support_languages.{lang}.corpora has no code for it"
+        )

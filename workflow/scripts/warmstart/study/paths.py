@@ -1,0 +1,189 @@
+"""Where things lie: every path that more than one rule needs is made here, once.
+
+Paths are relative to the folder of the study; those of a run share the levels of `Run.path`.
+"""
+
+from warmstart import models
+from warmstart.study import slices
+from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
+
+# ---- data
+
+
+def manifest(corpus: str, lang: str, split: str) -> str:
+    """Lhotse CutSet of one split."""
+    return f"results/manifests/{corpus}/{lang}/{split}.jsonl.gz"
+
+
+def test_manifest(study: Study, test: TestSet) -> str:
+    """CutSet of a test set."""
+    source = study.config["test_sets"][test.name]
+    noise = f"+noise{source['noise_snr_db']}db" if "noise_snr_db" in source else ""
+    return manifest(source["corpus"], test.lang, source["split"] + noise)
+
+
+def test_manifests(study: Study, training_set: str) -> dict[str, str]:
+    """Slug -> CutSet, of the test sets that the runs of a training set are scored on."""
+    one = study.training_set(training_set)
+    return {test.slug(one): test_manifest(study, test) for test in study.test_sets(training_set)}
+
+
+def guard_manifests(study: Study, lang: str) -> dict[str, str]:
+    """Test sets whose sentences and speakers must stay out of the pool, with their CutSets.
+
+    All that the study defines and the language has data for, not only those it is scored on:
+    scoring one more of them later must not change the pool, or every model would be stale. A second
+    name for the same recordings guards nothing new.
+    """
+    corpora = study.language(lang)["corpora"]
+    names: dict[str, str] = {}
+    for name, source in study.config["test_sets"].items():
+        # Noise changes neither sentence nor speaker: the clean set guards for the noisy one.
+        if source["corpus"] in corpora and "noise_snr_db" not in source:
+            names.setdefault(test_manifest(study, TestSet(lang, name)), name)
+    return {name: path for path, name in names.items()}
+
+
+def training_manifests(study: Study, lang: str) -> dict[str, str]:
+    """corpus -> CutSet of the training split, for the corpora of a language's pool."""
+    return {
+        corpus: manifest(corpus, lang, slices.corpus_block(study, corpus, lang)["train_split"])
+        for corpus in study.language(lang)["training_corpora"]
+    }
+
+
+def validation_manifest(study: Study, lang: str) -> str:
+    """CutSet of a language on which training is watched; never a test split."""
+    source = study.config["validation"]
+    return manifest(source["corpus"], lang, source["split"])
+
+
+def validation_manifests(study: Study, training_set: str) -> dict[str, str]:
+    """Language -> CutSet on which the runs of a training set are watched."""
+    return {
+        lang: validation_manifest(study, lang)
+        for lang in study.training_set(training_set).languages
+    }
+
+
+def manifests(study: Study, lang: str) -> list[str]:
+    """All CutSets that a language's jobs read."""
+    watched = [validation_manifest(study, lang)] if lang in study.languages else []
+    training, guarded = training_manifests(study, lang), guard_manifests(study, lang)
+    return list(dict.fromkeys([*training.values(), *guarded.values(), *watched]))
+
+
+def pool(lang: str) -> str:
+    """Every usable training cut of a language, in budget order."""
+    return f"results/pools/{lang}.jsonl.gz"
+
+
+def budget(lang: str, hours: str) -> str:
+    """The first `hours` of a language's pool."""
+    return f"results/budgets/{lang}/{hours}h.jsonl.gz"
+
+
+def training_cuts(study: Study, training_set: str, hours: str) -> str:
+    """CutSet that a run is trained on: a language's budget, or a mixture."""
+    one = study.training_set(training_set)
+    if one.mixed:
+        return f"results/mixtures/{training_set}/{hours}h.jsonl.gz"
+    return budget(*next(iter(one.parts(hours).items())))
+
+
+def tokenizer_pools(study: Study, training_set: str) -> list[str]:
+    """Pools that a tokenizer is made of."""
+    return [pool(lang) for lang in study.training_set(training_set).heard()]
+
+
+def tokenizer_tests(study: Study, training_set: str) -> dict[str, str]:
+    """Test sets whose characters a tokenizer should be able to write."""
+    one = study.training_set(training_set)
+    found: dict[str, str] = {}
+    for lang in one.languages:
+        for name, path in guard_manifests(study, lang).items():
+            found[TestSet(lang, name).slug(one)] = path
+    if one.replay:
+        for test in study.test_sets(training_set):
+            if test.lang == one.replay.lang:
+                found[test.slug(one)] = test_manifest(study, test)
+    return found
+
+
+def training_noise(study: Study) -> str | None:
+    """Manifest of the recordings that are mixed into training."""
+    trained = (study.config["noise"] or {}).get("training")
+    return "results/noise/training.jsonl.gz" if trained else None
+
+
+# ---- models
+
+
+def init(study: Study, name: str) -> str:
+    """The file of a donor."""
+    return f"resources/inits/{name}{donor_suffix(study, name)}"
+
+
+def donor_suffix(study: Study, name: str) -> str:
+    """What the file of a donor ends with: its arms' family says so."""
+    users = [arm.kind for arm in study.arms.values() if study.donor(arm.init) == name]
+    kind = users[0] if users else models.kind_of(models.DEFAULT_FAMILY)
+    return kind.donor_suffix
+
+
+def donor(study: Study, arm: str) -> str:
+    """The file that an arm's runs start from."""
+    return init(study, study.donor(study.arms[arm].init))
+
+
+def model(study: Study, run: Run) -> str:
+    """The model behind hypotheses: a run's, or the init's own."""
+    if run.hours == ZERO_SHOT:
+        return init(study, study.arms[run.arm].init)
+    return f"results/runs/{run.path}/{study.arms[run.arm].kind.model_file}"
+
+
+def encoder(run: str, precision: str, tier: str) -> str:
+    """The quantised encoder of a run; `run` is its path, or the pattern of one."""
+    return f"results/runs/{run}/{precision}/{tier}/encoder.onnx"
+
+
+def quantize_reports(study: Study) -> list[str]:
+    """`quantize.json` of every quantised encoder."""
+    return [
+        f"results/runs/{run.path}/{precision}/{tier.name}/quantize.json"
+        for run in study.runs()
+        for precision, tier in study.precisions(run)
+        if precision != FULL
+    ]
+
+
+# ---- hypotheses
+
+
+def hypothesis(run: str, precision: str, tier: str, slug: str) -> str:
+    """Hypotheses of one decode of one test set; `run` is its path, or the pattern of one."""
+    return f"results/hypotheses/{run}/{precision}/{tier}/{slug}.jsonl"
+
+
+def header(hypotheses: str) -> str:
+    """The header beside a hypothesis file, `fleurs.json` of `fleurs.jsonl`."""
+    return hypotheses.removesuffix("l")
+
+
+def hypotheses(study: Study, lang: str | None = None) -> list[str]:
+    """All hypothesis files, or those of the test sets in one language."""
+    found = []
+    for name in study.decoded_sets:
+        one = study.training_set(name)
+        slugs = [
+            test.slug(one) for test in study.test_sets(name) if lang is None or test.lang == lang
+        ]
+        if slugs:
+            found += [
+                hypothesis(run.path, precision, tier.name, slug)
+                for run in study.decoded_runs(name)
+                for precision, tier in study.precisions(run)
+                for slug in slugs
+            ]
+    return found

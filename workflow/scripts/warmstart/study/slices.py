@@ -1,0 +1,297 @@
+"""What each stage needs of the configuration, and nothing else: a changed slice makes its stage
+stale, so a key that a stage does not use must not be in its slice."""
+
+from typing import Any
+
+from warmstart.data.corpora import Corpus, open_corpus
+from warmstart.study import consistency, recipe, stages
+from warmstart.study.config import merged, schema
+from warmstart.study.grid import Study
+
+# ---- data
+
+
+def corpus_block(study: Study, corpus: str, lang: str) -> dict[str, Any]:
+    """Block of a corpus with what the language says of its own in it."""
+    settings = consistency.corpus_block(
+        study.config, corpus, lang, study.language(lang)["corpora"][corpus]
+    )
+    if "directory" in settings:
+        settings["directory"] = study.source_path(
+            settings["directory"].replace("{lang}", lang).replace("{code}", settings["code"])
+        )
+    return settings
+
+
+def reader(study: Study, corpus: str, lang: str) -> Corpus:
+    """The reader of a corpus in a language: what it says of itself needs no data."""
+    return open_corpus(corpus, lang, corpus_block(study, corpus, lang))
+
+
+def corpus(study: Study, corpus: str, lang: str) -> dict[str, Any]:
+    """Block of a corpus plus the language's own code in it; without what changes neither download
+    nor manifests."""
+    return reader(study, corpus, lang).data_settings()
+
+
+def manifest_limit(study: Study, corpus: str, lang: str) -> float | None:
+    """Share of unusable recordings that stops a manifest; None = the program's own."""
+    return corpus_block(study, corpus, lang).get("max_drop_fraction")
+
+
+def pool(study: Study, lang: str) -> dict[str, Any]:
+    """What `build_pool.py` needs; without the share of dropped cuts that stops it, which changes
+    nothing in a pool."""
+    filters = {
+        key: value for key, value in study.config["filters"].items() if key != "max_drop_fraction"
+    }
+    settings = {"text": study.text(lang), "filters": filters}
+    if named := speakers_of(study, lang):
+        settings["speakers_of"] = named
+    return settings
+
+
+def speakers_of(study: Study, lang: str) -> dict[str, str]:
+    """corpus -> whose speaker ids a language's recordings of it have, for corpora that do not
+    number their own people.
+
+    Two releases of Common Voice, say: a client id is the publisher's, in all of them.
+    """
+    named = {
+        corpus: reader(study, corpus, lang).speakers for corpus in study.language(lang)["corpora"]
+    }
+    return {corpus: name for corpus, name in named.items() if name != corpus}
+
+
+def licences(study: Study, lang: str) -> dict[str, str | None]:
+    """Licences of the corpora that feed a language's pool."""
+    return {
+        corpus: reader(study, corpus, lang).licence()
+        for corpus in study.language(lang)["training_corpora"]
+    }
+
+
+# ---- models
+
+
+def tokenizer(study: Study, training_set: str) -> dict[str, Any]:
+    """What `train_tokenizer.py` needs; what is replayed must be writable too."""
+    one = study.training_set(training_set)
+    settings = {
+        "text": {lang: study.text(lang) for lang in one.heard()},
+        **study.config["tokenizer"],
+    }
+    if len(one.languages) > 1:
+        settings["languages"] = dict(one.languages)
+    if one.replay:
+        settings["replay"] = vars(one.replay)
+    return settings
+
+
+def recipe_of(study: Study, arm: str) -> dict[str, Any]:
+    """The block `training` as it holds for an arm, its adaptation resolved."""
+    training = {
+        key: value for key, value in study.config["training"].items() if key not in stages.RESOLVED
+    }
+    own = merged(training, study.arms[arm].training)
+    return {**own, "adaptation": dict(study.arms[arm].adaptation)}
+
+
+def training(study: Study, arm: str) -> dict[str, Any]:
+    """What `train.py` needs of the recipe, without its pace."""
+    settings = recipe.of_model(recipe_of(study, arm))
+    if (study.config["noise"] or {}).get("training") is None:
+        return settings
+    how = {key: study.config["noise"]["training"][key] for key in ("snr_db", "probability")}
+    return {**settings, "noise": {"manifest": "results/noise/training.jsonl.gz", **how}}
+
+
+def pace(study: Study, arm: str) -> dict[str, Any]:
+    """What `train.py` needs beside it; no model changes with it."""
+    return recipe.pace(recipe_of(study, arm))
+
+
+def texts(study: Study, training_set: str) -> dict[str, Any]:
+    """Language -> its normaliser, of a training set."""
+    return {lang: study.text(lang) for lang in study.training_set(training_set).languages}
+
+
+def pretraining(study: Study, init: str) -> dict[str, Any]:
+    """Recipe of one init's pretraining, with the architecture that all inits share."""
+    chosen = study.config["inits"][init]["pretrain"]
+    text = {lang: study.text(lang) for lang in chosen["languages"]}
+    return {**chosen, "model": study.config["training"]["model"], "text": text}
+
+
+def init_source(study: Study, init: str) -> dict[str, Any]:
+    """Where `download_init.py` finds an init on the hub.
+
+    Not its digest: who pins what is there must not train again.
+    """
+    hub = study.config["inits"][init].get("hf", {})
+    return {key: value for key, value in hub.items() if key != "sha256"}
+
+
+def init_digest(study: Study, init: str) -> str | None:
+    """The digest that an init's file must have, if one is pinned."""
+    settings = study.config["inits"][init]
+    return settings.get("hf", settings).get("sha256")
+
+
+# ---- decoding
+
+
+def quantization(study: Study, precision: str) -> dict[str, Any]:
+    """What `quantize.py` needs of a precision; where it is used is not part of what it makes."""
+    return {
+        key: value
+        for key, value in study.config["precisions"][precision].items()
+        if key not in ("tiers", "budgets")
+    }
+
+
+def only_in_onnxruntime(study: Study, precision: str) -> bool:
+    """Whether a precision is something that PyTorch does not compute: int8 activations, or the
+    export itself."""
+    settings = study.config["precisions"][precision]
+    return settings["scheme"] == "fp32" or settings["accuracy_level"] > 0
+
+
+def decoding(study: Study, precision: str) -> dict[str, Any]:
+    """What `decode.py` needs to know; what only ONNX Runtime computes is decoded on the CPU."""
+    on_cpu = {"device": "cpu"} if only_in_onnxruntime(study, precision) else {}
+    return {**study.config["decoding"], **on_cpu}
+
+
+def gpus(study: Study, stage: str) -> int:
+    """GPUs of a `train` or `decode` job."""
+    return study.config["resources"][f"{stage}_gpus"]
+
+
+def decode_gpus(study: Study, precision: str) -> int:
+    """GPUs of a decode job."""
+    return 0 if only_in_onnxruntime(study, precision) else gpus(study, "decode")
+
+
+def zero_shot_prompt(study: Study, lang: str, init: str) -> str | None:
+    """What tells a model with prompts which language it hears."""
+    chosen = study.config["inits"][init]["zero_shot"] or {}
+    return (chosen.get("prompts") or {}).get(lang)
+
+
+# ---- evidence
+
+
+def scoring(study: Study, lang: str) -> dict[str, Any]:
+    """What `score.py` counts with."""
+    return {"text": study.text(lang), **study.config["scoring"]}
+
+
+def statistics(study: Study) -> dict[str, Any]:
+    """What `aggregate.py` needs; the bare export is a second baseline of quantised encoders."""
+    settings = {
+        key: value
+        for key, value in study.config["statistics"].items()
+        if key not in ("baseline", "challenger")
+    }
+    settings["contrasts"] = {
+        name: {"baseline": one.baseline, "challenger": one.challenger}
+        for name, one in study.contrasts.items()
+    }
+    settings["targets"] = {
+        name: list(study.training_set(name).languages) for name in study.decoded_sets
+    }
+    exports = [
+        name
+        for name, wanted in study.config["precisions"].items()
+        if wanted.get("scheme") == "fp32"
+    ]
+    return {**settings, "exports": exports} if exports else settings
+
+
+def display(study: Study) -> dict[str, Any]:
+    """What figures and report say of the study without having computed it."""
+    inits = study.config["inits"]
+    return {
+        "study": study.config["study"],
+        "statistics": study.config["statistics"],
+        "contrasts": {
+            name: {
+                "baseline": one.baseline,
+                "challenger": one.challenger,
+                "may_differ": list(one.may_differ),
+            }
+            for name, one in study.contrasts.items()
+        },
+        # Of all that are read or scored; those that the study is about, as far as it asks them.
+        "languages": {
+            lang: study.language(lang)["name"]
+            for lang in dict.fromkeys([*study.pooled_languages, *study.scored_languages])
+        },
+        "targets": [lang for lang in study.languages if lang in study.scored_languages],
+        "training_sets": {
+            name: {
+                "name": study.training_set(name).label,
+                "languages": dict(study.training_set(name).languages),
+            }
+            for name in study.decoded_sets
+        },
+        "arms": {
+            name: {
+                "name": arm.label,
+                "init": arm.init,
+                "init_name": inits[arm.init]["name"],
+                "family": arm.family,
+                "adaptation": dict(arm.adaptation),
+                "training": dict(arm.training),
+                "licence": inits[arm.init].get("licence"),
+                "seen": inits[arm.init]["seen"],
+            }
+            for name, arm in study.arms.items()
+        },
+        "tiers": {
+            name: {**tier.as_json(), "lookahead_ms": tier.lookahead_ms}
+            for name, tier in study.tiers.items()
+        },
+        "test_sets": list(study.config["test_sets"]),
+    }
+
+
+def bundle(study: Study, training_set: str) -> dict[str, Any]:
+    """What `describe_bundle.py` scores with: normalisers, and how intervals are made."""
+    langs = {test.lang for test in study.test_sets(training_set)}
+    wanted = ("replicates", "confidence", "seed")
+    return {
+        "text": {lang: study.text(lang) for lang in sorted(langs)},
+        **{key: study.config["statistics"][key] for key in wanted},
+    }
+
+
+def bundle_origin(study: Study, training_set: str, arm: str) -> dict[str, Any]:
+    """The licence chain of a bundle."""
+    one, init = study.training_set(training_set), study.arms[arm].init
+    donor = study.config["inits"][study.donor(init)]
+    wanted = study.config["bundle"] or {}
+    # `make bundle` makes one of a study without a `bundle:` too, whose defaults nobody has filled.
+    properties = schema()["properties"]["bundle"]["properties"]
+    example = study.test_sets(training_set)[0]
+    first = study.config["test_sets"][example.name]["corpus"]
+    alone = len(one.heard()) == 1
+    return {
+        "licence": wanted.get("licence", properties["licence"]["default"]),
+        "init": {
+            "name": donor["name"],
+            "licence": donor.get("licence"),
+            "source": donor.get("hf", {}).get("repo", donor.get("path")),
+            "random": study.donor(init) != init,
+        },
+        "corpora": {
+            corpus if alone or lang == training_set else f"{corpus} ({lang})": licence
+            for lang in one.heard()
+            for corpus, licence in licences(study, lang).items()
+        },
+        "example": {
+            "corpus": first,
+            "licence": reader(study, first, example.lang).licence(),
+        },
+    }

@@ -1,0 +1,221 @@
+"""Fine-tune one model from one donor on one budget: build, adapt, train, write, record."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warmstart.adaptation import open_adaptation
+from warmstart.adaptation.base import Adaptation
+from warmstart.data import mixing
+from warmstart.models import kind_of, open_family
+from warmstart.models.base import Donor, Recogniser
+from warmstart.models.digests import tensors_digest
+from warmstart.run import files
+from warmstart.study import recipe, run_length
+from warmstart.training import loop, record
+from warmstart.training.distributed import Ranks
+from warmstart.training.job import Job
+from warmstart.training.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much a run hears.
+
+    Attributes:
+        heard: cuts and hours of the training set, those of a replayed language apart.
+        steps: of the optimizer.
+    """
+
+    heard: mixing.Totals
+    steps: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model as training begins.
+
+    Attributes:
+        donor: what was read of it.
+        recogniser: with the donor's weights and the modules of the adaptation.
+        adaptation: of the run.
+        encoder_tensors: of the encoder, without what the adaptation put in.
+        digests: part -> digest of its weights.
+    """
+
+    donor: Donor
+    recogniser: Recogniser
+    adaptation: Adaptation
+    encoder_tensors: int
+    digests: dict[str, str]
+
+
+def fine_tune(job: Job) -> None:
+    """Do the job: the model, train.csv and run.json are there at its end.
+
+    Of several processes of one run each calls this.
+
+    Raises:
+        UserError: bad settings, a donor that does not fit, or see `loop.fit`.
+        SystemExit: see `loop.fit`.
+    """
+    started = time.monotonic()
+    ranks = Ranks(job.settings["devices"], job.settings["num_nodes"])
+    if ranks.first:
+        write_settings(job)
+    length = run_length_of(job, ranks)
+    start = begin(job, length.steps)
+    logger.info(
+        "%d cuts, %.4f h, %d steps, %d encoder tensors from %s",
+        *(length.heard.cuts, length.heard.hours, length.steps),
+        *(start.recogniser.loaded_tensors, "nowhere" if job.from_scratch else job.donor),
+    )
+    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
+    digests = input_digests(job)
+    validate = None
+    if job.dev_cuts:
+        held_out = [(path, job.text.get(lang)) for lang, path in job.dev_cuts.items()]
+        validate = Validation(start.recogniser, held_out, job.settings["batch_duration_s"])
+    recorder = loop.fit(
+        start.recogniser,
+        job.train_cuts,
+        job.settings,
+        steps=length.steps,
+        seed=job.seed,
+        run_dir=job.run_dir,
+        total_hours=length.heard.hours,
+        validate=validate,
+        identity=identity(job, digests),
+        callbacks=start.adaptation.callbacks(start.recogniser),
+    )
+    if not ranks.first:
+        return
+    trained_parameters = record.trained_parameters(start.recogniser)
+    start.adaptation.finish(start.recogniser)
+    loop.save(start.recogniser, job.output)
+    recorder.starts.note(recorder.state["step"])
+    files.write_json(
+        job.run_dir / "run.json",
+        {
+            **vars(job.run),
+            "family": job.family,
+            "adaptation": job.adaptation,
+            "steps_planned": length.steps,
+            "cuts": length.heard.cuts,
+            "hours_budget": round(length.heard.hours, 6),
+            "language_hours": {
+                lang: round(hours, 6) for lang, hours in length.heard.language_hours.items()
+            },
+            "replay_hours": round(length.heard.replayed_hours, 6),
+            **recorder.totals,
+            "encoder_tensors_loaded": start.recogniser.loaded_tensors,
+            "encoder_tensors": start.encoder_tensors,
+            "trained_parameters": trained_parameters,
+            "parameters": record.parameters(start.recogniser),
+            "start_digests": start.digests,
+            "input_digests": digests,
+            "init_facts": start.donor.about(),
+            "model_sha256": files.digest(job.output),
+            "settings": job.settings,
+            # Says where the donor came from: repository, revision, digest (download_init.py).
+            "init_source": source_of(job.donor),
+            "devices": ranks.devices,
+            "num_nodes": ranks.nodes,
+            **record.of_process(),
+        },
+    )
+    logger.info(
+        "%s after %.0f s; dev WER %s",
+        job.output,
+        time.monotonic() - started,
+        recorder.last_row.get("dev_wer"),
+    )
+
+
+def run_length_of(job: Job, ranks: Ranks) -> Length:
+    """Count the cuts, resolve the steps.
+
+    Raises:
+        UserError: no cuts, or a run that ends before its learning rate has come up.
+    """
+    heard = mixing.totals(job.train_cuts)
+    # An epoch is a pass over all that is heard, as it is heard.
+    stretch = run_length.stretch(job.settings["speed_perturb"])
+    steps = run_length.resolve_steps(
+        job.settings["steps"],
+        (heard.hours + heard.replayed_hours) * stretch,
+        job.settings["batch_duration_s"] * ranks.world,
+    )
+    recipe.check_warmup(job.settings, steps)
+    return Length(heard, steps)
+
+
+def begin(job: Job, steps: int) -> Start:
+    """Read the donor, build the model around it, put in what the adaptation brings.
+
+    Raises:
+        UserError: a donor of another kind than the init it is compared with, one that does not fit,
+            or an adaptation that the model cannot have.
+    """
+    family = open_family(job.family)
+    donor = family.read_donor(job.donor)
+    if job.compared_with is not None:
+        other, path = job.compared_with
+        family.require_same_kind({other: path, job.init: job.donor}, job.settings)
+    adaptation = open_adaptation(job.adaptation)
+    recogniser = family.build(
+        donor,
+        job.settings,
+        tokenizer=job.tokenizer if kind_of(job.family).tokenizer == "trained" else None,
+        seed=job.seed,
+        steps=steps,
+        take_weights=not job.from_scratch,
+        adaptable=adaptation.adds_modules,
+    )
+    encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
+    adaptation.insert(recogniser, job.seed)
+    digests = {name: tensors_digest(part) for name, part in recogniser.parts().items()}
+    return Start(donor, recogniser, adaptation, encoder_tensors, digests)
+
+
+def write_settings(job: Job) -> None:
+    """Write the resolved settings into the run folder, in the form that `--settings` takes."""
+    text = yaml.safe_dump(job.settings, allow_unicode=True, sort_keys=True)
+    files.write_text(job.run_dir / "settings.yaml", text)
+
+
+def input_digests(job: Job) -> dict[str, Any]:
+    """SHA-256 of everything that a run reads; None for what it does not."""
+    paths = {
+        "train_cuts": job.train_cuts,
+        "tokenizer": job.tokenizer_model,
+        "init": None if job.from_scratch else job.donor,
+        "noise": job.noise,
+    }
+    found: dict[str, Any] = {
+        name: files.digest(path) if path else None for name, path in paths.items()
+    }
+    return found | {"dev_cuts": {lang: files.digest(path) for lang, path in job.dev_cuts.items()}}
+
+
+def identity(job: Job, digests: dict[str, Any]) -> dict[str, Any]:
+    """What decides the weights beside the settings: checkpoints of anything else are not continued.
+
+    Held-out cuts do only where they decide when a run ends.
+    """
+    inputs: dict[str, Any] = {**digests, "dev_cuts": None}
+    if recipe.stops_early(job.settings):
+        inputs |= {"dev_cuts": digests["dev_cuts"], "dev_text": job.text}
+    return {"version": job.version, "family": job.family, **vars(job.run), "inputs": inputs}
+
+
+def source_of(donor: Path) -> dict[str, Any] | None:
+    """What `download_init.py` wrote beside a donor; None if nothing."""
+    path = donor.with_suffix(".json")
+    return files.read_json(path) if path.exists() else None

@@ -1,0 +1,96 @@
+"""What one fine-tuning is made of, and whether it is all there. Nothing heavy is imported: a
+mistake is found before ten seconds of imports."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from warmstart import adaptation
+from warmstart.models import DEFAULT_FAMILY
+from warmstart.run.errors import UserError
+from warmstart.study import recipe
+from warmstart.study.grid import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        run: training set, arm, hours and seed.
+        train_cuts: budget, a manifest with normalised text.
+        donor: file or folder of the init.
+        run_dir: gets train.csv, run.json and checkpoints/.
+        output: the trained model.
+        settings: recipe of the arm, its defaults filled in, `noise` with the manifest in it.
+        family: of models.
+        tokenizer: folder with tokenizer.model; None where the family brings its own.
+        from_scratch: random weights in the donor's architecture.
+        compared_with: name and donor of another init that must be of one kind with this one.
+        dev_cuts: language -> held-out cuts with raw text.
+        text: language -> its normaliser.
+        version: of the stage; checkpoints of another one are not continued.
+    """
+
+    run: Run
+    train_cuts: Path
+    donor: Path
+    run_dir: Path
+    output: Path
+    settings: dict[str, Any]
+    family: str = DEFAULT_FAMILY
+    tokenizer: Path | None = None
+    from_scratch: bool = False
+    compared_with: tuple[str, Path] | None = None
+    dev_cuts: dict[str, Path] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
+    adaptation: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        block = adaptation.of_settings(self.settings)
+        adaptation.check(block["kind"], self.family)
+        object.__setattr__(self, "adaptation", block)
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.run.seed
+
+    @property
+    def init(self) -> str:
+        """Name of the donor, for messages."""
+        return self.donor.stem
+
+    @property
+    def noise(self) -> Path | None:
+        """Manifest of the noise under the training cuts."""
+        manifest = (self.settings.get("noise") or {}).get("manifest")
+        return Path(manifest) if manifest else None
+
+    @property
+    def tokenizer_model(self) -> Path | None:
+        """The file of the tokenizer."""
+        return self.tokenizer / "tokenizer.model" if self.tokenizer is not None else None
+
+    def require_inputs(self) -> None:
+        """Check that everything is there that the run reads.
+
+        Raises:
+            UserError: naming the first that is not, or a control without what it needs.
+        """
+        for path in (
+            self.train_cuts,
+            *self.dev_cuts.values(),
+            self.noise,
+            self.tokenizer_model,
+            self.donor,
+        ):
+            if path is not None and not path.exists():
+                raise UserError(
+                    f"{path}: no such file; run the rule that makes it, or correct the path"
+                )
+        if not self.dev_cuts and recipe.stops_early(self.settings):
+            raise UserError(
+                "training.early_stop needs --dev-cuts: without a validation no run ends early"
+            )
