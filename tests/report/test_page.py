@@ -11,7 +11,7 @@ from made.planted import CONTRASTS, SEVERAL, TARGETS, Truth, score_table, severa
 from made.report import DISPLAY, build, run_record
 from made.tables import make_tables
 
-from warmstart.evidence import analyses
+from warmstart.evidence import analyses, cells
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.report import page
@@ -275,3 +275,11 @@ def test_in_a_browser_a_page_of_several_contrasts_fits(several_page, tmp_path, w
         assert browser.run("document.querySelectorAll('figure svg').length") == 8
         assert browser.complaints == []
         assert browser.asked == [(several_page[0] / "report.html").as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(0.004, "0.004"), (0.02, "0.02"), (2.5, "2.5"), (100.0, "100"), (2500.0, "2,500")],
+)
+def test_a_budget_is_shown_with_all_its_decimals(hours, text):
+    assert cells.hours_cell(hours).text == text

@@ -46,13 +46,13 @@ def within_reach(hours: float) -> float:
 
 
 def hours_cell(hours: float) -> Shown:
-    """A budget: whole hours, or hundredths below one hour; 0 is a donor as it is, infinity stands
-    for all budgets."""
+    """A budget with all its decimals, six at most; 0 is a donor as it is, infinity stands for all
+    budgets."""
     if hours == 0:
         return replace(number_cell(0.0, 0), text="0 (as it is)")
     if math.isinf(hours):
         return Shown("all", 1e12, "n")
-    return number_cell(hours, 2 if hours < 1 else 0)
+    return Shown(f"{hours:,.6f}".rstrip("0").rstrip("."), hours, "n")
 
 
 def p_cell(p: float) -> Shown:
