@@ -138,3 +138,32 @@ def test_nothing_in_the_package_knows_the_order_of_a_runs_keys_but_the_run():
     ]
     assert found == []
     assert paths.hypothesis("RUN", "full", "560ms", "x").startswith("results/hypotheses/RUN/")
+
+
+def keys_of(node: dict) -> set[str]:
+    """Keys of a mapping in the schema, a reference followed."""
+    root = config.schema()
+    if "$ref" in node:
+        node = root["$defs"][node["$ref"].rpartition("/")[2]]
+    return set(node["properties"])
+
+
+def test_the_types_of_settings_have_the_keys_of_the_schema():
+    from warmstart.data.text import TextSettings
+    from warmstart.models import recipe
+
+    definitions = config.schema()["$defs"]
+    training = definitions["training"]["properties"]
+    # `noise` is a block beside the recipe, of which a training is told.
+    stated = set(recipe.Recipe.__annotations__) - {"noise"}
+    assert stated == set(training) - set(stages.RESOLVED)
+    for made, key in [
+        (recipe.Architecture, "model"),
+        (recipe.Optimizer, "optimizer"),
+        (recipe.Schedule, "schedule"),
+        (recipe.Steps, "steps"),
+        (recipe.SpecAugment, "spec_augment"),
+        (recipe.EarlyStop, "early_stop"),
+    ]:
+        assert set(made.__annotations__) == keys_of(training[key]), key
+    assert set(TextSettings.__annotations__) == set(definitions["text"]["properties"])

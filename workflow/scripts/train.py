@@ -1,7 +1,8 @@
 """Fine-tune one model from one donor on one budget.
 
 Reads the cuts of a budget, held-out cuts, the tokenizer of the training set and an init. Writes the
-model, and into the run folder `train.csv` (progress), `run.json` (provenance) and `checkpoints/`.
+model, and into the run folder `settings.yaml` (before the first step), `train.csv` (progress),
+`run.json` (provenance) and `checkpoints/`.
 Killed at any moment, the same command continues.
 
 Example, with the settings that a finished or broken-off run was made with:

@@ -127,7 +127,7 @@ class TestSets:
 
 
 def read_tests(
-    paths: list[tuple[str, Path]], text_settings: dict[str, Any], speakers_of: dict[str, str]
+    paths: list[tuple[str, Path]], text_settings: text.TextSettings, speakers_of: dict[str, str]
 ) -> TestSets:
     """Read the test manifests of the language; `speakers_of` as in `build`."""
     made = TestSets()
@@ -159,7 +159,7 @@ def _speaker_key(cut: dict[str, Any], speaker: str, speakers_of: dict[str, str])
 class _Checker:
     """Looks at one cut by itself; sent to every worker process once."""
 
-    text_settings: dict[str, Any]
+    text_settings: text.TextSettings
     filters: Filters
     alphabet: frozenset[str]
     tests: TestSets
@@ -437,7 +437,7 @@ def build(
     return result
 
 
-def _alphabet(settings: dict[str, Any]) -> frozenset[str]:
+def _alphabet(settings: text.TextSettings) -> frozenset[str]:
     """Characters that a normalised text may have."""
     letters = settings["alphabet"]
     # Texts are composed here; an editor may have written the configuration's accents as marks of

@@ -30,7 +30,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Literal, Required, TypedDict
 
 from warmstart.run.errors import UserError
 
@@ -55,6 +55,19 @@ _MAX_SPOKEN_DIGITS = (
 )
 
 
+class TextSettings(TypedDict, total=False):
+    """Block `text` of a language; the schema says what each key means."""
+
+    alphabet: Required[str]
+    keep: str
+    hyphen: Literal["space", "keep", "join"]
+    case: Literal["lower", "keep"]
+    numbers: str | None
+    decimal: Literal[",", "."]
+    replace: dict[str, str]
+    examples: list[tuple[str, str]]
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(settings_json: str) -> "_Rules":
     return _Rules(json.loads(settings_json))
@@ -63,7 +76,7 @@ def _compiled(settings_json: str) -> "_Rules":
 class _Rules:
     """The regular expressions that follow from one language's settings."""
 
-    def __init__(self, settings: dict[str, Any]):
+    def __init__(self, settings: TextSettings):
         self.lower = settings.get("case", "lower") == "lower"
         self.keep = settings.get("keep") or ""
         self.replace = str.maketrans(settings.get("replace") or {})
@@ -101,7 +114,7 @@ def _spoken(number: str, lang: str) -> str:
         return digits(number)
 
 
-def normalize(text: str, settings: dict[str, Any]) -> str:
+def normalize(text: str, settings: TextSettings) -> str:
     """Normalise one transcript.
 
     Args:
@@ -114,7 +127,7 @@ def normalize(text: str, settings: dict[str, Any]) -> str:
     return _normalize(text, _compiled(json.dumps(settings, sort_keys=True)))
 
 
-def normaliser(settings: dict[str, Any]) -> Callable[[str], str]:
+def normaliser(settings: TextSettings) -> Callable[[str], str]:
     """`normalize` with the settings read once: over a million texts, reading them each time is a
     quarter of the work."""
     return functools.partial(_normalize, rules=_compiled(json.dumps(settings, sort_keys=True)))
@@ -170,7 +183,7 @@ def _in_word(char: str) -> bool:
     return unicodedata.category(char)[0] in "LMN"
 
 
-def check_examples(lang: str, settings: dict[str, Any]) -> None:
+def check_examples(lang: str, settings: TextSettings) -> None:
     """Check the example pairs that stand beside a language's block.
 
     Raises:
@@ -216,7 +229,7 @@ def _number_words(settings_json: str) -> frozenset[str]:
     return frozenset((single | {part for part in parts if len(part) > 3}) - {one})
 
 
-def number_words(settings: dict[str, Any]) -> frozenset[str]:
+def number_words(settings: TextSettings) -> frozenset[str]:
     """Normalised words that say a number in the language: the vocabulary of num2words, without the
     word for one.
 

@@ -7,10 +7,10 @@ named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md
 
 import difflib
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 
@@ -134,7 +134,7 @@ def named_object(target: str, what: str) -> Any:
         ) from error
 
 
-def require_tier(family: str, tier: Tier, settings: Mapping[str, Any]) -> None:
+def require_tier(family: str, tier: Tier, settings: Recipe) -> None:
     """Refuse a tier at which models of a family cannot be decoded.
 
     Args:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Seconds, Tier
 from warmstart.run.errors import UserError
 
@@ -162,7 +163,7 @@ class Donor(ABC):
         if it can."""
 
     @abstractmethod
-    def differences(self, other: "Donor", settings: Mapping[str, Any]) -> list[str]:
+    def differences(self, other: "Donor", settings: Recipe) -> list[str]:
         """One line per setting in which two donors differ and a fair comparison may not, with both
         values.
 
@@ -311,14 +312,14 @@ class Family(ABC):
             UserError: no such file, or none of this family.
         """
 
-    def check_settings(self, settings: Mapping[str, Any]) -> None:  # noqa: B027
+    def check_settings(self, settings: Recipe) -> None:  # noqa: B027
         """Refuse a block `training` from which this family cannot build.
 
         Raises:
             UserError: with the key, its value and what is allowed.
         """
 
-    def check_tier(self, tier: Tier, settings: Mapping[str, Any]) -> None:  # noqa: B027
+    def check_tier(self, tier: Tier, settings: Recipe) -> None:  # noqa: B027
         """Refuse a tier that models of these settings will not have.
 
         Raises:
@@ -332,7 +333,7 @@ class Family(ABC):
             UserError: with the tier, its value and what is allowed.
         """
 
-    def require_same_kind(self, inits: Mapping[str, Path], settings: Mapping[str, Any]) -> None:
+    def require_same_kind(self, inits: Mapping[str, Path], settings: Recipe) -> None:
         """Refuse inits that the family cannot start from, or whose comparison would not be fair.
 
         Args:
@@ -360,7 +361,7 @@ class Family(ABC):
     def build(
         self,
         donor: Donor | None,
-        settings: Mapping[str, Any],
+        settings: Recipe,
         *,
         tokenizer: Path | None,
         seed: int,

@@ -5,20 +5,20 @@ follow one recipe.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from warmstart.models.base import Recogniser
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 def configure(
-    recogniser: Recogniser, settings: Mapping[str, Any], steps: int, width: int
+    recogniser: Recogniser, settings: Recipe, steps: int, width: int
 ) -> OptimizerLRScheduler:
     """What `configure_optimizers` of a LightningModule returns.
 

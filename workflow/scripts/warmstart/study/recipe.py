@@ -1,19 +1,21 @@
 """Faults of a training recipe that the configuration alone shows: they stop the dry run. Standard
 library only."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 
 
-def stops_early(training: dict[str, Any]) -> bool:
+def stops_early(training: Recipe) -> bool:
     """Whether validation decides at which step a run ends."""
     return bool(training["early_stop"])
 
 
-def pace(training: dict[str, Any]) -> dict[str, Any]:
+def pace(training: Recipe) -> dict[str, Any]:
     """Of the block `training`: how often a run is looked at and written down, how its audio is
     read. It changes no model."""
     names = {"log_every_steps", "num_workers"}
@@ -22,12 +24,12 @@ def pace(training: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in training.items() if name in names}
 
 
-def of_model(training: dict[str, Any]) -> dict[str, Any]:
+def of_model(training: Recipe) -> dict[str, Any]:
     """Of the block `training`: what a model follows from."""
     return {name: value for name, value in training.items() if name not in pace(training)}
 
 
-def of_steps(training: dict[str, Any]) -> dict[str, Any]:
+def of_steps(training: Recipe) -> dict[str, Any]:
     """Of the block `training`: what the weights after each step follow from, and which step is the
     last.
 
@@ -61,7 +63,7 @@ def check(config: dict[str, Any]) -> None:
             )
 
 
-def check_recipe(training: dict[str, Any]) -> None:
+def check_recipe(training: Recipe) -> None:
     """Check a recipe, the study's or an arm's; what its model may be is for the family to say.
 
     Args:
@@ -80,25 +82,23 @@ def _share_files(one: str, other: str) -> bool:
     return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
 
 
-def _check_steps(training: dict[str, Any]) -> None:
+def _check_steps(training: Recipe) -> None:
     steps, bins = training["steps"], training["bucket_bins_s"]
     if ("fixed" in steps) == ("epochs" in steps):
         raise UserError(
             f"training.steps is {steps}; give either `fixed` or `epochs` (with optional `min`, "
             "`max`)"
         )
-    if steps.get("min", 1) > steps.get("max", steps.get("min", 1)):
-        raise UserError(
-            f"training.steps.min is {steps['min']}, above training.steps.max {steps['max']}; lower "
-            "it"
-        )
+    least, most = steps.get("min", 1), steps.get("max", math.inf)
+    if least > most:
+        raise UserError(f"training.steps.min is {least}, above training.steps.max {most}; lower it")
     if bins != sorted(set(bins)):
         raise UserError(
             f"training.bucket_bins_s is {bins}; give rising bounds: {sorted(set(bins))}"
         )
 
 
-def _check_rates(training: dict[str, Any]) -> None:
+def _check_rates(training: Recipe) -> None:
     optimizer, schedule = training["optimizer"], training["schedule"]
     lowest = float(optimizer["lr"]) * optimizer["encoder_lr_scale"]
     if float(schedule["min_lr"]) > lowest:
@@ -117,7 +117,7 @@ def _check_rates(training: dict[str, Any]) -> None:
         check_warmup(training, steps)
 
 
-def check_warmup(training: dict[str, Any], steps: int) -> None:
+def check_warmup(training: Recipe, steps: int) -> None:
     """Refuse a run that ends before its learning rate has come up.
 
     Args:
@@ -136,7 +136,7 @@ def check_warmup(training: dict[str, Any], steps: int) -> None:
         )
 
 
-def check_averaging(training: dict[str, Any], steps: int) -> None:
+def check_averaging(training: Recipe, steps: int) -> None:
     """Refuse to average more checkpoints than a run leaves.
 
     Args:

@@ -2,8 +2,8 @@
 library only."""
 
 import math
-from typing import Any
 
+from warmstart.models.recipe import Steps
 from warmstart.run.errors import UserError
 
 
@@ -24,7 +24,7 @@ def stretch(speeds: list[float] | None) -> float:
     return sum(1 / speed for speed in speeds) / len(speeds) if speeds else 1.0
 
 
-def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: float) -> int:
+def resolve_steps(settings: Steps, hours: float, batch_duration_s: float) -> int:
     """Optimizer steps for a budget.
 
     Args:
@@ -33,12 +33,14 @@ def resolve_steps(settings: dict[str, Any], hours: float, batch_duration_s: floa
         hours: audio in the budget.
         batch_duration_s: audio in a batch.
     """
-    if ("fixed" in settings) == ("epochs" in settings):
+    fixed, epochs = settings.get("fixed"), settings.get("epochs")
+    if (fixed is None) == (epochs is None):
         raise UserError(
             f"training.steps is {settings}; give either `fixed` or `epochs` (with optional `min`, "
             "`max`)"
         )
-    if "fixed" in settings:
-        return int(settings["fixed"])
-    steps = math.ceil(settings["epochs"] * hours * 3600 / batch_duration_s)
+    if fixed is not None:
+        return int(fixed)
+    assert epochs is not None
+    steps = math.ceil(epochs * hours * 3600 / batch_duration_s)
     return int(min(max(steps, settings.get("min", 1)), settings.get("max", steps)))

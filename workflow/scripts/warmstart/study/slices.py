@@ -1,9 +1,10 @@
 """What each stage needs of the configuration, and nothing else: a changed slice makes its stage
 stale, so a key that a stage does not use must not be in its slice."""
 
-from typing import Any
+from typing import Any, cast
 
 from warmstart.data.corpora import Corpus, open_corpus
+from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
 from warmstart.study.grid import Study
@@ -88,13 +89,13 @@ def tokenizer(study: Study, training_set: str) -> dict[str, Any]:
     return settings
 
 
-def recipe_of(study: Study, arm: str) -> dict[str, Any]:
+def recipe_of(study: Study, arm: str) -> Recipe:
     """The block `training` as it holds for an arm, its adaptation resolved."""
     training = {
         key: value for key, value in study.config["training"].items() if key not in stages.RESOLVED
     }
     own = merged(training, study.arms[arm].training)
-    return {**own, "adaptation": dict(study.arms[arm].adaptation)}
+    return cast(Recipe, {**own, "adaptation": dict(study.arms[arm].adaptation)})
 
 
 def training(study: Study, arm: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from warmstart.models.recipe import Recipe
+
 logger = logging.getLogger(__name__)
 
 
@@ -97,7 +99,7 @@ class EarlyStop(pl.Callback):
             )
 
 
-def callbacks(settings: dict[str, Any], recorder: Any) -> list[pl.Callback]:
+def callbacks(settings: Recipe, recorder: Any) -> list[pl.Callback]:
     """An `EarlyStop` where the settings ask for one."""
     if not settings["early_stop"]:
         return []

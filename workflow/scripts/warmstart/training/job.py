@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from warmstart import adaptation
+from warmstart.data.text import TextSettings
 from warmstart.models import DEFAULT_FAMILY
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.study import recipe
 from warmstart.study.grid import Run
@@ -37,13 +39,13 @@ class Job:
     donor: Path
     run_dir: Path
     output: Path
-    settings: dict[str, Any]
+    settings: Recipe
     family: str = DEFAULT_FAMILY
     tokenizer: Path | None = None
     from_scratch: bool = False
     compared_with: tuple[str, Path] | None = None
     dev_cuts: dict[str, Path] = field(default_factory=dict)
-    text: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, TextSettings] = field(default_factory=dict)
     version: int = 0
     adaptation: dict[str, Any] = field(init=False)
 

@@ -21,6 +21,7 @@ import lightning.pytorch as pl
 import torch
 
 from warmstart.models.base import Recogniser
+from warmstart.models.recipe import Recipe
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import recipe, stages
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 def fit(
     recogniser: Recogniser,
     cuts_path: str | Path,
-    settings: dict[str, Any],
+    settings: Recipe,
     *,
     steps: int,
     seed: int,
@@ -149,7 +150,7 @@ def fit(
     return recorder
 
 
-def _precision(settings: dict[str, Any]) -> Any:
+def _precision(settings: Recipe) -> Any:
     """Of the arithmetic on a GPU, as Lightning calls it."""
     asked = str(settings["precision"])
     return {"32": "32-true"}.get(asked, asked)

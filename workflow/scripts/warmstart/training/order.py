@@ -17,6 +17,7 @@ from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 
 from warmstart.data import mixing
 from warmstart.models.base import Recogniser
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.training.augment import Augmentation
 from warmstart.training.distributed import Ranks
@@ -147,7 +148,7 @@ class EndlessSampler(torch.utils.data.Sampler):
 
 
 def batch_sampler(
-    cuts_path: str | Path, settings: dict[str, Any], seed: int, sample_rate: int
+    cuts_path: str | Path, settings: Recipe, seed: int, sample_rate: int
 ) -> CutSampler:
     """Lhotse's sampler over a manifest: batches of an epoch, in an order that follows from the
     seed.
@@ -183,7 +184,7 @@ def batch_sampler(
 def dataloader(
     recogniser: Recogniser,
     cuts_path: str | Path,
-    settings: dict[str, Any],
+    settings: Recipe,
     seed: int,
     ranks: Ranks | None = None,
 ) -> tuple[torch.utils.data.DataLoader, EndlessSampler]:

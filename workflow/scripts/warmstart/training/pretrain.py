@@ -37,7 +37,7 @@ class Pretraining:
 
     cuts: dict[str, Path]
     dev_cuts: dict[str, Path]
-    settings: dict[str, Any]
+    settings: Any
     work_dir: Path
     output: Path
 

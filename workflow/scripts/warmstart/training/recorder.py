@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.training import checkpoints
 from warmstart.training.distributed import Ranks
@@ -33,7 +34,7 @@ class Recorder(pl.Callback):
         total_hours: float,
         steps: int,
         seed: int,
-        settings: dict[str, Any],
+        settings: Recipe,
         validate: Validation | None,
         ranks: Ranks,
         sample_rate: int,

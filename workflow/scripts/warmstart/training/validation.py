@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from warmstart.data import cut_lines
-from warmstart.data.text import normalize
+from warmstart.data.text import TextSettings, normalize
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch
 from warmstart.run.errors import UserError
@@ -29,7 +29,7 @@ class Validation:
     def __init__(
         self,
         recogniser: Recogniser,
-        held_out: Sequence[tuple[Path, dict[str, Any] | None]],
+        held_out: Sequence[tuple[Path, TextSettings | None]],
         batch_duration_s: float,
     ):
         self._recogniser, self._held_out = recogniser, held_out

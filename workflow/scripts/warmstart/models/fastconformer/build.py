@@ -13,13 +13,14 @@ import logging
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from warmstart.models.fastconformer import donor as donor_module
+from warmstart.models.recipe import Architecture
 from warmstart.run.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         return {name: value.clone() for name, value in found.items()}
 
 
-def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
+def fresh_encoder(model: Mapping[str, Any]) -> dict[str, Any]:
     """Encoder and preprocessor settings of a cache-aware FastConformer of the full study's kind, at
     any size.
 
@@ -139,7 +140,7 @@ def fresh_encoder(model: dict[str, Any]) -> dict[str, Any]:
     return {"encoder": with_contexts(encoder, model), "preprocessor": preprocessor}
 
 
-def with_contexts(encoder: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+def with_contexts(encoder: dict[str, Any], model: Architecture) -> dict[str, Any]:
     """Encoder settings with the study's contexts, and its dropout if it has one, instead of the
     donor's.
 
@@ -175,7 +176,7 @@ def without_augmentation(preprocessor: dict[str, Any]) -> dict[str, Any]:
 
 
 def transducer_config(
-    donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path
+    donor: dict[str, Any], model: Architecture, tokenizer: str | Path
 ) -> dict[str, Any]:
     """Settings of an `EncDecRNNTBPEModel` around a donor's encoder: nothing but encoder and
     preprocessor is taken over.
@@ -234,9 +235,7 @@ def transducer_config(
     }
 
 
-def ctc_config(
-    donor: dict[str, Any], model: dict[str, Any], tokenizer: str | Path
-) -> dict[str, Any]:
+def ctc_config(donor: dict[str, Any], model: Architecture, tokenizer: str | Path) -> dict[str, Any]:
     """Settings of an `EncDecCTCModelBPE` around a donor's encoder, like `transducer_config`.
 
     Args:

@@ -7,13 +7,13 @@ gigabytes.
 
 import math
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from warmstart.models.base import Donor
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 
 # A difference in any of these makes the same weights compute something else, or learn otherwise,
@@ -215,7 +215,7 @@ class NemoDonor(Donor):
         found = not_causal(self.config)
         return f"{'; '.join(found)}; use a cache-aware streaming encoder" if found else None
 
-    def differences(self, other: Donor, settings: Mapping[str, Any]) -> list[str]:
+    def differences(self, other: Donor, settings: Recipe) -> list[str]:
         """Of encoder and features. With `model.encoder_dropout` the donors' own dropout does not
         count."""
         if not isinstance(other, NemoDonor):

@@ -2,12 +2,12 @@
 imported inside functions."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warmstart.models.base import Donor, Family, Recogniser
 from warmstart.models.fastconformer.donor import NemoDonor, read_config
+from warmstart.models.recipe import Architecture, Recipe
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 
@@ -22,7 +22,7 @@ class _FastConformer(Family):
         """Of the configuration in a `.nemo`; see `donor.read_config`."""
         return NemoDonor(path, read_config(path))
 
-    def check_settings(self, settings: Mapping[str, Any]) -> None:
+    def check_settings(self, settings: Recipe) -> None:
         """Contexts and their probabilities."""
         model = settings["model"]
         contexts, probabilities = model["contexts"], model["context_probs"]
@@ -39,7 +39,7 @@ class _FastConformer(Family):
                 "point must be exactly 1: use halves, quarters, eighths"
             )
 
-    def check_tier(self, tier: Tier, settings: Mapping[str, Any]) -> None:
+    def check_tier(self, tier: Tier, settings: Recipe) -> None:
         """Its context must be whole chunks, and one that the models are trained with."""
         here = f"tiers.{tier.name}.context is [{tier.left}, {tier.right}]"
         if tier.left % (tier.right + 1):
@@ -65,7 +65,7 @@ class _FastConformer(Family):
     def build(
         self,
         donor: Donor | None,
-        settings: Mapping[str, Any],
+        settings: Recipe,
         *,
         tokenizer: Path | None,
         seed: int,
@@ -102,7 +102,7 @@ class _FastConformer(Family):
 
     @abstractmethod
     def _config(
-        self, donor: dict[str, Any], model: dict[str, Any], tokenizer: Path
+        self, donor: dict[str, Any], model: Architecture, tokenizer: Path
     ) -> dict[str, Any]:
         """NeMo's settings of a model around an encoder."""
 
@@ -118,7 +118,7 @@ class Transducer(_FastConformer):
     """With an LSTM predictor and a joint."""
 
     def _config(
-        self, donor: dict[str, Any], model: dict[str, Any], tokenizer: Path
+        self, donor: dict[str, Any], model: Architecture, tokenizer: Path
     ) -> dict[str, Any]:
         from warmstart.models.fastconformer import build
 
@@ -149,7 +149,7 @@ class Ctc(_FastConformer):
     """With a CTC head."""
 
     def _config(
-        self, donor: dict[str, Any], model: dict[str, Any], tokenizer: Path
+        self, donor: dict[str, Any], model: Architecture, tokenizer: Path
     ) -> dict[str, Any]:
         from warmstart.models.fastconformer import build
 

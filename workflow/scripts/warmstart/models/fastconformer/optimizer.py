@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from warmstart.models.recipe import SpecAugment
+
 
 def optimizer_config(settings: Mapping[str, Any], steps: int, d_model: int) -> dict[str, Any]:
     """NeMo's `optim` and `optim_param_groups` from the study's `optimizer` and `schedule`.
@@ -43,7 +45,7 @@ def optimizer_config(settings: Mapping[str, Any], steps: int, d_model: int) -> d
     }
 
 
-def spec_augment_config(settings: dict[str, Any] | None) -> dict[str, Any]:
+def spec_augment_config(settings: SpecAugment | None) -> dict[str, Any]:
     """NeMo's `spec_augment`, or nothing where the study has none."""
     if not settings:
         return {}
