@@ -13,7 +13,7 @@ import logging
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         return {name: value.clone() for name, value in found.items()}
 
 
-def fresh_encoder(model: Mapping[str, Any]) -> dict[str, Any]:
+def fresh_encoder(model: Any) -> dict[str, Any]:
     """Encoder and preprocessor settings of a cache-aware FastConformer of the full study's kind, at
     any size.
 
