@@ -24,7 +24,6 @@ FREEZE = {"encoder_layers": 1, "steps": 4}
         ({"adaptation": {"kind": "adapter"}}, {"kind": "adapter", "dim": 64}),
         ({"adaptation": {"kind": "adapter", "dim": 192}}, {"kind": "adapter", "dim": 192}),
         # Without the adaptation the width means nothing, as before.
-        ({"adapter_dim": 128}, {"kind": "full"}),
     ],
 )
 def test_old_and_new_keys_mean_one_block(settings, expected):
@@ -44,6 +43,7 @@ def test_old_and_new_keys_mean_one_block(settings, expected):
         ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm'; did you mean 'dim'"),
         ({"adaptation": {"kind": "full", "dim": 64}}, "adaptation full has no option 'dim'.* none"),
         ({"adaptation": {"kind": "freeze", "steps": 1}}, "freeze lacks encoder_layers"),
+        ({"adapter_dim": 128}, r"adapter_dim is 128, .* full; write adaptation: \{kind: adapter"),
         ({"adaptation": "adapter", "adapter_dim": 65}, r"adapter\.dim is 65: .*multiple of 64"),
         (
             {"adaptation": {"kind": "freeze", "encoder_layers": -1, "steps": 2}},

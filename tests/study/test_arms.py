@@ -168,12 +168,12 @@ def test_an_arm_trains_by_the_recipe_but_for_what_it_says():
     assert slices.recipe_of(study, "ml_adapter")["adaptation"] == {"kind": "adapter", "dim": 64}
 
 
-def test_peers_are_what_contrasts_connect_within_a_family():
+def test_peers_are_what_contrasts_connect_over_one_kind_of_encoder():
     made = demo()
     made["contrasts"]["head"] = {"baseline": "ml", "challenger": "ml_ctc"}
     study = make(made)
-    assert study.peers("ml_adapter") == ["en", "ml", "ml_adapter"]
-    assert study.peers("ml_ctc") == ["ml_ctc"]
+    assert study.peers("ml_adapter") == ["en", "ml", "ml_adapter", "ml_ctc"]
+    assert study.peers("ml_ctc") == ["en", "ml", "ml_adapter", "ml_ctc"]
     assert study.peers("scratch") == ["scratch"]
     made["contrasts"]["adapter"]["may_differ"] = ["architecture"]
     assert make(made).peers("ml_adapter") == ["ml_adapter"]
@@ -219,7 +219,55 @@ FAULTS = {
     ),
     "arm whose budgets nobody has": (
         {"arms__ml__budgets_hours": [7]},
-        ["arms.ml.budgets_hours is [7]", "it 0.02, 0.08, 0.32"],
+        ["arms.ml.budgets_hours has '7'", "allowed: 0.02, 0.08, 0.32"],
+    ),
+    "arm with one budget that nobody has": (
+        {"arms__ml__budgets_hours": [0.02, 7]},
+        ["arms.ml.budgets_hours has '7'", "allowed: 0.02, 0.08, 0.32"],
+    ),
+    "arm that differs on paper only": (
+        {"arms__other": {"init": "ml", "name": "O", "training": {"optimizer": {"lr": 2.0e-3}}}},
+        ["arms.ml and arms.other are equal", "'ml'"],
+    ),
+    "arm that differs in its pace": (
+        {"arms__other": {"init": "ml", "name": "O", "training": {"validate_every_steps": 10}}},
+        ["arms.ml and arms.other are equal", "'ml'"],
+    ),
+    "arms of one legend": (
+        {"arms__ml_adapter__name": "Multilingual"},
+        ["arms.ml and arms.ml_adapter", "'Multilingual'", "another name"],
+    ),
+    "what an init brings in an arm": (
+        {"arms__ml__training": {"model": {"n_layers": 5}}},
+        ["arms.ml.training.model has n_layers", "another init"],
+    ),
+    "freezing that never ends": (
+        {"arms__ml__adaptation": {"kind": "freeze", "encoder_layers": 1, "steps": 480}},
+        ["arms.ml", "adaptation.steps is 480", "480 steps", "lower it"],
+    ),
+    "headline without its tier": (
+        {"arms__ml__tiers": ["560ms"]},
+        ["contrasts.warm_start is the headline", "1120ms", "arms.ml.tiers", "add it"],
+    ),
+    "random copy of a random init": (
+        {"inits__other": {"name": "O", "scratch": "scratch"}},
+        ["inits.other.scratch has 'scratch'", "allowed: en, ml"],
+    ),
+    "training sets of one name in rules": (
+        {"training_sets__it_fr": {"languages": {"it": 1, "fr": 0.5}}},
+        ["training_sets.it+fr and training_sets.it_fr", "rename"],
+    ),
+    "training sets that are equal": (
+        {"training_sets__italian": {"languages": {"it": 1}}},
+        ["training_sets.it and training_sets.italian are equal"],
+    ),
+    "weight of nothing": (
+        {"training_sets__it+fr": {"languages": {"it": 1, "fr": 1.0e-9}}},
+        ["training_sets.it+fr.languages gives fr the weight 1e-09", "raise it"],
+    ),
+    "replay of a target language": (
+        {"training_sets__it__replay": {"lang": "fr", "fraction": 0.1}},
+        ["training_sets.it.replay.lang is 'fr'", "a target language", "weights"],
     ),
     "key of the study in an arm": (
         {"arms__ml__training": {"devices": 2}},

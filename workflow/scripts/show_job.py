@@ -44,7 +44,7 @@ def command_of(path: str, config: list[str]) -> list[str]:
     # What was asked for is job 0; a rule says so in its message, or in a list without one.
     jobs = [said for said in done.stdout.split("\n\n") if _ASKED.search(said)]
     found = _COMMAND.search(jobs[0]) if jobs else None
-    if found is None:
+    if found is None or found[1] == "None":
         raise UserError(f"{path} is made by Snakemake itself: no program, so no command")
     arguments = shlex.split(found[1])
     return arguments[1:] if arguments[0] == "exec" else arguments

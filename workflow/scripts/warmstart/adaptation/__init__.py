@@ -189,8 +189,13 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         )
     if freeze:
         kind, given = "freeze", dict(freeze)
-    if kind == "adapter" and settings.get("adapter_dim") is not None:
-        given.setdefault("dim", settings["adapter_dim"])
+    if (width := settings.get("adapter_dim")) is not None:
+        if kind != "adapter":
+            raise UserError(
+                f"training.adapter_dim is {width}, and training.adaptation is {kind}; write "
+                f"adaptation: {{kind: adapter, dim: {width}}}, or remove it"
+            )
+        given.setdefault("dim", width)
     return kind_of(kind).filled(kind, given)
 
 

@@ -36,6 +36,8 @@ class Kind:
         donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository.
         donor_suffix: what the name of a donor ends with in resources/inits/.
         model_file: name of the file that a trained model is.
+        encoder: name of the encoder that several families share. Arms of such families that are
+            compared are held to one architecture; '' = it is this family's alone.
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
             frozen), `adapters` (its encoder takes new modules). See `adaptation.Kind.needs`.
     """
@@ -50,6 +52,7 @@ class Kind:
     donor: Literal["file", "snapshot"] = "file"
     donor_suffix: str = ""
     model_file: str = "model.pt"
+    encoder: str = ""
     offers: frozenset[str] = frozenset()
 
 
@@ -63,6 +66,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         donor_suffix=".nemo",
         model_file="model.nemo",
+        encoder="fastconformer",
         offers=frozenset({"blocks", "adapters"}),
     ),
     "fastconformer_ctc": Kind(
@@ -73,6 +77,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         donor_suffix=".nemo",
         model_file="model.nemo",
+        encoder="fastconformer",
         offers=frozenset({"blocks", "adapters"}),
     ),
 }

@@ -87,6 +87,11 @@ class Arm:
         """What models of this arm's family can do."""
         return models.kind_of(self.family)
 
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder that its family shares with others, or the family's own name."""
+        return self.kind.encoder or self.family
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -316,8 +321,8 @@ class Study:
         ]
 
     def peers(self, arm: str) -> list[str]:
-        """Arms of this arm's family that contrasts compare with it, directly or through others, in
-        the order of the configuration."""
+        """Arms with this arm's encoder that contrasts compare with it, directly or through others,
+        in the order of the configuration."""
         found, waiting = {arm}, [arm]
         while waiting:
             one = waiting.pop()
@@ -328,7 +333,7 @@ class Study:
                         for other in contrast.arms
                         if other not in found
                         and other in self.arms
-                        and self.arms[other].family == self.arms[arm].family
+                        and self.arms[other].encoder == self.arms[arm].encoder
                     ]
                     found |= set(new)
                     waiting += new
@@ -375,7 +380,6 @@ def _arms(config: dict[str, Any]) -> dict[str, Arm]:
     blocks = config["arms"] or {name: {"init": name} for name in config["inits"]}
     made = {}
     for name, block in blocks.items():
-        init = config["inits"].get(block["init"], {})
         tiers, precisions = (block.get(key) or "all" for key in ("tiers", "precisions"))
         sets, budgets = block.get("training_sets"), block.get("budgets_hours")
         training = block.get("training") or {}
@@ -389,9 +393,16 @@ def _arms(config: dict[str, Any]) -> dict[str, Arm]:
             precisions=tuple(config["precisions"] if precisions == "all" else precisions),
             budgets_hours=tuple(budgets) if budgets else None,
             training_sets=tuple(sets) if sets else None,
-            label=block.get("name") or init.get("name", name),
+            label=block.get("name") or _label(config, name, block["init"]),
         )
     return made
+
+
+def _label(config: dict[str, Any], arm: str, init: str) -> str:
+    """Legend of an arm without a name: its init's, and the arm's own where others share it."""
+    shared = [one for one in config["arms"].values() if one["init"] == init]
+    name = config["inits"].get(init, {}).get("name", init)
+    return name if arm == init or len(shared) < 2 else f"{name}, {arm}"
 
 
 def _adaptation(config: dict[str, Any], arm: str, own: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 from warmstart import adaptation, models
 from warmstart.evidence.keys import FULL, GAP
+from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
-from warmstart.study import bundles, recipe, slices
+from warmstart.study import bundles, recipe, slices, stages
 from warmstart.study.checks import inits
 from warmstart.study.checks.allowed import require
 from warmstart.study.grid import Arm, Contrast, Study
 from warmstart.study.hours import format_hours
+
+# Keys of `training.model` for a pretraining here: an encoder comes with its init.
+_OF_PRETRAINING = {
+    *("features", "n_layers", "n_heads", "d_model", "subsampling_channels", "conv_kernel_size"),
+}
 
 
 def check(study: Study) -> None:
@@ -21,18 +27,27 @@ def check(study: Study) -> None:
     for arm in study.arms.values():
         _check_arm(study, arm)
     for one, other in itertools.combinations(study.arms.values(), 2):
-        if _definition(one) == _definition(other):
+        if _definition(study, one) == _definition(study, other):
             raise UserError(
                 f"arms.{one.name} and arms.{other.name} are equal: the same init {one.init!r}, "
                 "family, adaptation and recipe; remove one of them, or say what differs"
             )
+        if study.config["arms"] and one.label == other.label:
+            raise UserError(
+                f"arms.{one.name} and arms.{other.name} are both called {one.label!r} in plots and "
+                "tables; give one of them another name"
+            )
     for contrast in study.contrasts.values():
         _check_contrast(study, contrast)
     if (bundle := study.config["bundle"]) is not None:
-        key = "arm" if "arm" in bundle else "init"
-        if "arm" in bundle and "init" in bundle:
-            raise UserError("bundle names arm and init, two spellings of one key: remove init")
-        if key not in bundle:
+        given = [key for key in ("arm", "init") if bundle.get(key) is not None]
+        if len(given) > 1:
+            raise UserError(
+                "bundle names arm and init, two spellings of one key: remove init, or write "
+                "init: null"
+            )
+        key = next(iter(given), "")
+        if not given:
             raise UserError("config: bundle lacks 'arm': whose models become bundles")
         require(f"bundle.{key}", bundle[key], study.arms)
         require("bundle.tier", bundle["tier"], bundles.tiers(study))
@@ -57,14 +72,22 @@ def check_donors(study: Study) -> None:
         )
         found = {name: here[name] for name in names if name in here}
         if len(found) > 1 and names not in seen:
-            models.open_family(arm.family).require_same_kind(
-                found, slices.recipe_of(study, arm.name)
-            )
+            try:
+                models.open_family(arm.family).require_same_kind(
+                    found, slices.recipe_of(study, arm.name)
+                )
+            except UserError as error:
+                if not study.config["contrasts"]:
+                    raise
+                raise UserError(
+                    f"{error}; or give the contrast of their arms may_differ: [architecture]"
+                ) from None
         seen.add(names)
 
 
-def _definition(arm: Arm) -> tuple:
-    return arm.init, arm.family, dict(arm.adaptation), dict(arm.training)
+def _definition(study: Study, arm: Arm) -> tuple:
+    """What its models follow from: the recipe as it holds for it, not as it is written."""
+    return arm.init, arm.family, stages.canonical("train", slices.training(study, arm.name))
 
 
 def _check_arm(study: Study, arm: Arm) -> None:
@@ -92,19 +115,31 @@ def _check_arm(study: Study, arm: Arm) -> None:
             f"{here}: the adaptation {arm.adaptation['kind']!r} keeps the encoder as it was, and "
             f"init {arm.init!r} is random: give it another adaptation, or another init"
         )
+    if idle := sorted(set(arm.training.get("model", ())) & _OF_PRETRAINING):
+        raise UserError(
+            f"{here}.training.model has {', '.join(idle)}, which an init brings itself; remove it, "
+            "or take another init"
+        )
     settings = slices.recipe_of(study, arm.name)
     with _said_of(study, arm):
         family.check_settings(settings)
+        _check_length(arm, settings)
         if arm.training:
             recipe.check_recipe(settings)
     _check_decodes(study, arm)
     sets = arm.training_sets or tuple(study.training_sets)
-    if not any(study.budgets(name, arm.name) for name in sets):
-        wanted = ", ".join(map(format_hours, arm.budgets_hours or ()))
-        there = "; ".join(f"{name} {', '.join(study.budgets(name))}" for name in sets)
+    known = {hours for name in sets for hours in study.training_set(name).budgets}
+    for hours in map(format_hours, arm.budgets_hours or ()):
+        require(f"{here}.budgets_hours", hours, sorted(known, key=float))
+
+
+def _check_length(arm: Arm, settings: Recipe) -> None:
+    """What an adaptation does until a step ends before the run does."""
+    until, steps = arm.adaptation.get("steps"), settings["steps"].get("fixed")
+    if until is not None and steps is not None and until >= steps:
         raise UserError(
-            f"{here}.budgets_hours is [{wanted}], which no training set has ({there}); take some "
-            "of those"
+            f"adaptation.steps is {until}, and a run has {steps} steps, so it would never end; "
+            "lower it, or raise training.steps"
         )
 
 
@@ -167,3 +202,13 @@ def _check_contrast(study: Study, contrast: Contrast) -> None:
             f"tier in common ({', '.join(study.arms[contrast.baseline].tiers)}; "
             f"{', '.join(study.arms[contrast.challenger].tiers)}); give both one"
         )
+    reference = study.config["statistics"]["reference_tier"]
+    for name in contrast.arms:
+        if contrast is next(iter(study.contrasts.values())) and (
+            reference not in study.arms[name].tiers
+        ):
+            raise UserError(
+                f"{here} is the headline, taken at statistics.reference_tier {reference}, and "
+                f"arms.{name}.tiers is {list(study.arms[name].tiers)}: add it, or take another "
+                "reference tier"
+            )

@@ -20,7 +20,11 @@ def check(study: Study) -> None:
                 "scratch, or pretrain alone"
             )
         if "scratch" in init:
-            others = [other for other in study.inits if other != name]
+            others = [
+                other
+                for other, block in study.config["inits"].items()
+                if other != name and "scratch" not in block
+            ]
             require(f"inits.{name}.scratch", init["scratch"], others)
         _check_zero_shot(study, name, init)
         for lang in (init.get("pretrain") or {}).get("languages", []):

@@ -1,5 +1,6 @@
 """Training sets: their languages, budgets, and what is replayed."""
 
+import itertools
 from collections.abc import Mapping
 
 from warmstart.evidence.keys import MEAN, OWN, POOLED
@@ -25,12 +26,29 @@ def check(study: Study) -> None:
                 f"training_sets.{one.name}: in tables this is a word of its own; give another name"
             )
         _check(study, one)
+    _check_apart(study)
     for name, block in config["languages"].items():
         trained = [one for one in study.training_sets.values() if name in one.languages]
         if not trained:
             raise UserError(
                 f"languages.{name} ({block['name']}) is in no training set, so nothing would be "
                 f"trained on it; add it to one of {', '.join(study.training_sets)}, or remove it"
+            )
+
+
+def _check_apart(study: Study) -> None:
+    """Two training sets are told apart by their names and by what is heard."""
+    for one, other in itertools.combinations(study.training_sets.values(), 2):
+        if one.name.replace("+", "_") == other.name.replace("+", "_"):
+            raise UserError(
+                f"training_sets.{one.name} and training_sets.{other.name} are one name in rules, "
+                "where + is written _; rename one of them"
+            )
+        heard = [(dict(each.languages), each.replay) for each in (one, other)]
+        if heard[0] == heard[1] and set(one.budgets) & set(other.budgets):
+            raise UserError(
+                f"training_sets.{one.name} and training_sets.{other.name} are equal: the same "
+                "languages, weights and replay; remove one of them, or say what differs"
             )
 
 
@@ -63,6 +81,13 @@ def _check(study: Study, one: TrainingSet) -> None:
             f"{here}.budgets_hours is {list(one.budgets_hours)}: budgets must differ in their "
             "first six decimals, and from 0"
         )
+    for hours in one.budgets:
+        for lang, part in one.parts(hours).items():
+            if float(part) == 0:
+                raise UserError(
+                    f"{here}.languages gives {lang} the weight {one.languages[lang]:g}, which is 0 "
+                    f"of {hours} h in the first six decimals; raise it, or leave {lang} out"
+                )
     if not any(study.language(lang).get("test_sets") for lang in one.languages):
         raise UserError(
             f"{here} has no test set: none of its languages ({', '.join(one.languages)}) lists "
@@ -100,6 +125,12 @@ def _check_replay(study: Study, one: TrainingSet) -> None:
     lang = replay.lang
     here = f"{place}.lang is {lang!r}"
     support = study.config["support_languages"]
+    if lang in study.languages:
+        raise UserError(
+            f"{here}, a target language of this study; replay is of a support language "
+            f"({', '.join(support) or 'none'}): mix target languages by their weights "
+            "(training_sets.NAME.languages)"
+        )
     if lang not in support:
         raise UserError(
             f"{here}; give it a block under support_languages: with training_corpora and "
