@@ -142,22 +142,7 @@ def kind_of(name: str) -> Kind:
     Raises:
         UserError: no such adaptation, or no `Kind` under that name.
     """
-    if name in KINDS:
-        return KINDS[name]
-    if ":" not in name:
-        near = difflib.get_close_matches(name, KINDS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(
-            f"adaptation {name!r} is unknown; {hint}allowed: {', '.join(KINDS)}, or module:OBJECT "
-            "of one of your own"
-        )
-    found = models.named_object(name, "adaptation")
-    if not isinstance(found, Kind):
-        raise UserError(
-            f"adaptation {name!r} is a {type(found).__name__}; the object must be a "
-            "warmstart.adaptation.Kind"
-        )
-    return found
+    return models.declared(name, KINDS, "adaptation", "one of your own")
 
 
 def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md
 
 import difflib
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
@@ -16,6 +17,8 @@ from warmstart.run.errors import UserError
 
 if TYPE_CHECKING:
     from warmstart.models.base import Family
+
+_Kind = TypeVar("_Kind")
 
 # What an arm is that names no family.
 DEFAULT_FAMILY = "fastconformer_rnnt"
@@ -92,22 +95,7 @@ def kind_of(name: str) -> Kind:
     Raises:
         UserError: no such family, or no `Kind` under that name.
     """
-    if name in KINDS:
-        return KINDS[name]
-    if ":" not in name:
-        near = difflib.get_close_matches(name, KINDS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(
-            f"family {name!r} is unknown; {hint}allowed: {', '.join(KINDS)}, or module:OBJECT of a "
-            "family of your own"
-        )
-    found = named_object(name, "family")
-    if not isinstance(found, Kind):
-        raise UserError(
-            f"family {name!r} is a {type(found).__name__}; the object must be a "
-            "warmstart.models.Kind"
-        )
-    return found
+    return declared(name, KINDS, "family", "a family of your own")
 
 
 def open_family(name: str) -> "Family":
@@ -117,6 +105,37 @@ def open_family(name: str) -> "Family":
         UserError: see `kind_of`.
     """
     return named_object(kind_of(name).target, f"target of family {name!r}:")()
+
+
+def declared(name: str, kinds: Mapping[str, _Kind], what: str, own: str) -> _Kind:
+    """What stands under a name: one of `kinds`, or of their type under `module:OBJECT`.
+
+    Args:
+        name: of the one that is wanted.
+        kinds: those of this package.
+        what: the thing that is named, for messages.
+        own: the same as somebody else's, for messages.
+
+    Raises:
+        UserError: no such name, or an object of another type.
+    """
+    if name in kinds:
+        return kinds[name]
+    if ":" not in name:
+        near = difflib.get_close_matches(name, kinds, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(
+            f"{what} {name!r} is unknown; {hint}allowed: {', '.join(kinds)}, or module:OBJECT of "
+            f"{own}"
+        )
+    kind = type(next(iter(kinds.values())))
+    found = named_object(name, what)
+    if not isinstance(found, kind):
+        raise UserError(
+            f"{what} {name!r} is a {type(found).__name__}; the object must be a "
+            f"{kind.__module__}.{kind.__name__}"
+        )
+    return found
 
 
 def named_object(target: str, what: str) -> Any:

@@ -126,7 +126,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
         _check_length(arm, settings)
         if arm.training:
             recipe.check_recipe(settings)
-    _check_decodes(study, arm)
+    _check_decodes(study, arm, settings)
     sets = arm.training_sets or tuple(study.training_sets)
     known = {hours for name in sets for hours in study.training_set(name).budgets}
     for hours in map(format_hours, arm.budgets_hours or ()):
@@ -143,9 +143,8 @@ def _check_length(arm: Arm, settings: Recipe) -> None:
         )
 
 
-def _check_decodes(study: Study, arm: Arm) -> None:
+def _check_decodes(study: Study, arm: Arm, settings: Recipe) -> None:
     """The family has the tiers and the precisions at which the arm is decoded."""
-    settings = slices.recipe_of(study, arm.name)
     for name in arm.tiers:
         with _said_of(study, arm):
             models.require_tier(arm.family, study.tiers[name], settings)
