@@ -236,9 +236,14 @@ def corpus_index(wildcards):
 
 
 def manifest_limit(wildcards):
-    """Argument for the share of unusable recordings that stops a manifest."""
+    """Arguments that only stop a manifest or are told: the share of unusable recordings, and the
+    splits that the study uses."""
     limit = slices.manifest_limit(STUDY, wildcards.corpus, wildcards.lang)
-    return [] if limit is None else ["--max-drop-fraction", str(limit)]
+    used = paths.used_splits(STUDY, wildcards.corpus, wildcards.lang)
+    return [
+        *([] if limit is None else ["--max-drop-fraction", str(limit)]),
+        *(["--used-splits", *used] if used else []),
+    ]
 
 
 def mixture_parts(wildcards):

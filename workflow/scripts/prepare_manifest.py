@@ -38,6 +38,9 @@ def main(argv: list[str] | None = None) -> None:
         type=float,
         help="more unusable recordings stop it; over that of the settings",
     )
+    parser.add_argument(
+        "--used-splits", nargs="*", default=[], help="splits of a study; rows of others are told"
+    )
     parser.add_argument("--threads", type=int, default=1, help="audio files checked at a time")
     arguments = parser.parse_args(argv)
     cli.start(arguments)
@@ -52,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.output,
         arguments.report,
         arguments.threads,
+        tuple(arguments.used_splits),
     )
 
 

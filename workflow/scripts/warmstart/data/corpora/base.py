@@ -7,9 +7,11 @@ Read while the DAG is built: standard library only, here and at the top of every
 import copy
 import difflib
 import logging
+import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,6 +99,53 @@ class Utterance:
     intervals: tuple[tuple[Seconds, Seconds], ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of a table that is no utterance; it is dropped, counted and named.
+
+    Attributes:
+        id: what names it: file and line, or the publisher's id.
+        reason: one word for the counts, e.g. broken_row, long_row, short_row, bad_row.
+        detail: what is wrong, and what to do.
+        of_split: whether the row is known to belong to the split that is read. The other rows count
+            against all rows of the table, because ten damaged lines of a large table say nothing
+            about a small split.
+        cells: what can be read of it, where the columns are known to fit.
+    """
+
+    id: str
+    reason: str
+    detail: str
+    of_split: bool = True
+    cells: dict[str, str] | None = None
+
+
+_OTHER_NAMES = "(other names)"
+_MOST_NAMES = 1000
+
+
+@dataclass
+class Rows:
+    """What a reader says of the rows of its tables while it reads a split.
+
+    Attributes:
+        read: records of the tables, headers and blank lines left out.
+        elsewhere: split -> rows that belong to it and not to the one that is read.
+        tables: the tables that were read.
+    """
+
+    read: int = 0
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    tables: list[Path] = field(default_factory=list)
+
+    def of(self, split: str) -> None:
+        """Count a row of another split. Names beyond a thousand are counted together: a column of
+        texts under the head `split` must not fill the memory."""
+        if split not in self.elsewhere and len(self.elsewhere) >= _MOST_NAMES:
+            split = _OTHER_NAMES
+        self.elsewhere[split] += 1
+
+
 @dataclass(frozen=True)
 class Licence:
     """What a publisher allows, and what it asks for.
@@ -132,6 +181,7 @@ class Corpus(ABC):
         code: the corpus's own code for that language.
         settings: the corpus's block of the config, as it was given.
         options: the same with the defaults of `COMMON` and `SCHEMA` filled in.
+        rows: what became of the rows of its tables in the last `read`.
 
     Raises:
         UserError: on construction, for a key that this kind does not have, or a value that is not
@@ -145,6 +195,9 @@ class Corpus(ABC):
     #: Whose the speaker ids are: the same people in every release and under every name in the
     #: config. None: the corpus numbers its own people.
     SPEAKERS: ClassVar[str | None] = None
+    #: Whose the utterance ids are: one id is one recording in every release and split, and under
+    #: every name in the config. None: an id means something inside the corpus only.
+    CLIPS: ClassVar[str | None] = None
     #: Whether `fetch` brings or makes files. False: the recordings are somebody's own and used in
     #: place, and their tables (`tables`) are inputs of what is made of them.
     DOWNLOADS: ClassVar[bool] = True
@@ -162,6 +215,7 @@ class Corpus(ABC):
         properties = self.properties()
         _check_values(f"corpus {name}", settings, properties)
         self.options = _filled(settings, properties)
+        self.rows = Rows()
 
     @classmethod
     def properties(cls) -> Schema:
@@ -242,12 +296,16 @@ class Corpus(ABC):
         """
 
     @abstractmethod
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         """The utterances of one split, in a fixed order, those of one audio file in a row.
 
+        A row that is none is given as a `BadRow`, where it can be told from the others. A reader
+        that counts in `rows` what it reads and what belongs to other splits has its sum checked:
+        every row is kept, dropped, or of another split.
+
         Raises:
-            UserError: a file that should be there is missing or malformed, or the corpus has no
-                such split.
+            UserError: a file that should be there is missing or in another encoding, or the corpus
+                has no such split.
         """
 
     def fail(self, problem: str, remedy: str) -> UserError:
@@ -280,72 +338,191 @@ def _filled(settings: dict[str, Any], properties: Schema) -> dict[str, Any]:
     return made
 
 
-def read_table(
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table: where it stands, and its cells by column."""
+
+    where: str
+    cells: dict[str, str]
+
+
+def table_rows(
     path: Path,
+    rows: Rows,
     *,
-    delimiter: str = "\t",
     columns: list[str] | None = None,
     required: tuple[str, ...] = (),
-    skip_long: bool = False,
-) -> Iterator[dict[str, str]]:
-    """Rows of a table with one record a line, as dicts.
+    text: str,
+    audio: Callable[[dict[str, str]], Path | None],
+) -> Iterator[Row | BadRow]:
+    """Rows of a tab-separated table with one record a line, each of them once.
 
-    Quotes are ordinary characters: Common Voice's sentences hold unbalanced ones. A byte-order mark
-    and CRLF line ends are taken off. A short row (an editor dropped trailing tabs) is filled with
-    empty strings; a long one is an error, because its text would be cut silently.
+    Quotes are ordinary characters: Common Voice's sentences hold unbalanced ones. A line break
+    inside a cell therefore breaks a record in two or more lines. They are found because they are
+    shorter than the table is wide, and name no recording. All of them are given as bad rows, and so
+    is the line before or after that holds the rest of the transcript: half a transcript must never
+    become a pair.
+
+    A short line that does name a recording is a row of its own, whose last cells an editor left
+    out; empty strings fill it where no required column is among them.
+
+    Args:
+        rows: where they are counted.
+        columns: the names, where the file has no header line.
+        required: names that must be among the columns.
+        text: the column of the transcript.
+        audio: cells -> the recording that they name; None where they name none.
+
+    Raises:
+        UserError: no such file, not UTF-8, no header, or a required column is missing.
+    """
+    rows.tables.append(path)
+    lines = text_lines(path)
+    number_of_first, columns = _header(path, lines, columns, required)
+    needed = max((columns.index(name) for name in required), default=0)
+    text_is_first, text_is_last = columns[0] == text, columns[-1] == text
+    held: Row | None = None  # not given yet: the next line may be the rest of it
+    held_is_short = False
+    pending: BadRow | None = None  # a fragment whose record may go on in the next whole line
+    broken = "a line break inside a cell? write the record in one line"
+    for number, line in enumerate(lines, start=number_of_first):
+        if not line.strip():
+            continue  # an empty line, or empty cells below the end of a sheet
+        rows.read += 1
+        where = f"{path.name}:{number}"
+        fields = line.split("\t")
+        size = f"{len(fields)} field{'s' * (len(fields) > 1)}, {len(columns)} columns"
+        cells = dict(zip(columns, fields, strict=False))
+        if len(fields) < len(columns) and not _is_file(audio(cells)):
+            if held is not None and (held_is_short or (text_is_last and len(fields) == 1)):
+                yield BadRow(
+                    held.where,
+                    "broken_row",
+                    f"the next line, {number}, is a piece of it: {broken}",
+                    cells=None if held_is_short else held.cells,
+                )
+            elif held is not None:
+                yield held
+            held = None
+            pending = BadRow(where, "broken_row", f"{size}, and no recording: {broken}")
+            yield pending
+            pending = pending if len(fields) == 1 else None
+            continue
+        if held is not None:
+            yield held
+            held = None
+        if len(fields) > len(columns):
+            yield BadRow(where, "long_row", f"{size}; take the surplus tab out")
+        elif len(fields) <= needed:
+            yield BadRow(where, "short_row", f"{size}; no {columns[needed]}: {broken}")
+        elif pending is not None and text_is_first:
+            yield BadRow(
+                where, "broken_row", f"the line before is a piece of it: {broken}", cells=cells
+            )
+        else:
+            held = Row(where, {name: cells.get(name, "") for name in columns})
+            held_is_short = len(fields) < len(columns)
+        pending = None
+    if held is not None and held_is_short and not _ends_a_line(path):
+        yield BadRow(
+            held.where, "broken_row", "the table ends inside it; is all of the file there?"
+        )
+    elif held is not None:
+        yield held
+
+
+def _ends_a_line(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        stream.seek(-1, 2)
+        return stream.read() in b"\r\n"
+
+
+def _is_file(path: Path | None) -> bool:
+    try:
+        return path is not None and stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def read_table(
+    path: Path, *, columns: list[str] | None = None, required: tuple[str, ...] = ()
+) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table with one record a line, as dicts, without the care for broken
+    records of `table_rows`.
+
+    Quotes are ordinary characters. A byte-order mark and CRLF line ends are taken off. A short row
+    is filled with empty strings; the surplus of a long one is left out.
 
     Args:
         columns: the names, where the file has no header line.
         required: names that must be among the columns.
-        skip_long: leave long rows out and warn with their number: one line of a million must not
-            stop a release of others.
 
     Raises:
-        UserError: no such file, not UTF-8, no header, a required column is missing, or a row has
-            too many fields.
+        UserError: no such file, not UTF-8, no header, or a required column is missing.
     """
+    lines = text_lines(path)
+    _, columns = _header(path, lines, columns, required)
+    for line in lines:
+        if line:
+            fields = line.split("\t")[: len(columns)]
+            fields += [""] * (len(columns) - len(fields))
+            yield dict(zip(columns, fields, strict=True))
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file without their ends; a byte-order mark is taken off.
+
+    Raises:
+        UserError: no such file, or another encoding: with the byte where it shows.
+    """
+    place = 0
     try:
-        # newline="\n" leaves U+2028 and friends inside a cell alone.
-        with open(path, encoding="utf-8-sig", newline="\n") as stream:
-            yield from _rows(path, stream, delimiter, columns, required, skip_long)
+        with open(path, "rb") as stream:
+            for raw in stream:
+                try:
+                    line = raw.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path}: not UTF-8 ({error.reason} at byte {place + error.start}); "
+                        "convert the file to UTF-8, e.g. iconv -f LATIN1 -t UTF-8"
+                    ) from error
+                yield (line.removeprefix("\ufeff") if place == 0 else line).rstrip("\r\n")
+                place += len(raw)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is the download complete?") from None
-    except UnicodeDecodeError as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _header(
+    path: Path, lines: Iterator[str], columns: list[str] | None, required: tuple[str, ...]
+) -> tuple[int, list[str]]:
+    """Number of the first record's line, and the columns."""
+    if columns is not None:
+        return 1, columns
+    columns = next(lines, "").split("\t")
+    if columns == [""]:
         raise UserError(
-            f"{path}: not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8"
-        ) from error
-
-
-def _rows(path, stream, delimiter, columns, required, skip_long) -> Iterator[dict[str, str]]:
-    lines = (line.rstrip("\r\n") for line in stream)
-    first = 1 if columns else 2  # the number of the first record's line
-    if columns is None:
-        columns = next(lines, "").split(delimiter)
-        if columns == [""]:
-            raise UserError(
-                f"{path}: empty; a header line with {', '.join(required) or 'column names'} is "
-                "needed"
-            )
+            f"{path}: empty; a header line with {', '.join(required) or 'column names'} is needed"
+        )
     missing = [name for name in required if name not in columns]
     if missing:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; its columns are {', '.join(columns)}"
+            + _hint(missing, columns)
         )
-    long_rows = 0
-    for number, line in enumerate(lines, start=first):
-        if not line:
-            continue
-        fields = line.split(delimiter)
-        if len(fields) > len(columns):
-            long_rows += 1
-            if not skip_long:
-                surplus = (
-                    f"{len(fields)} fields, {len(columns)} columns; take the surplus {delimiter!r} "
-                    "out"
-                )
-                raise UserError(f"{path}:{number}: {surplus}")
-            continue
-        fields += [""] * (len(columns) - len(fields))
-        yield dict(zip(columns, fields, strict=True))
-    if long_rows:
-        log.warning("%s: %d rows with more fields than columns left out", path, long_rows)
+    if twice := [name for name, times in Counter(columns).items() if name and times > 1]:
+        raise UserError(
+            f"{path}: the column {twice[0]} stands twice in its header; take one of them out"
+        )
+    return 2, columns
+
+
+def _hint(missing: list[str], columns: list[str]) -> str:
+    if len(columns) == 1 and (found := [mark for mark in ";,|" if mark in columns[0]]):
+        return f"; separate them with tabs, not with {found[0]!r}"
+    plain = {column.strip().strip('"').lower(): column for column in columns}
+    for name in missing:
+        if name in plain:
+            return f"; write {name!r} for {plain[name]!r}: lower case, no blanks, no quotes"
+    return ""

@@ -25,7 +25,14 @@ from typing import Any, ClassVar
 
 from warmstart.data import download
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Licence, Utterance, read_table
+from warmstart.data.corpora.base import (
+    BadRow,
+    Corpus,
+    Licence,
+    Utterance,
+    read_table,
+    table_rows,
+)
 from warmstart.data.download import Digest
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -63,6 +70,7 @@ class Reader(Corpus):
     }
     SPLITS = SPLITS
     SPEAKERS = "commonvoice"
+    CLIPS = "commonvoice"
     LICENCE = Licence(
         "CC0",
         to_do=(
@@ -219,27 +227,48 @@ class Reader(Corpus):
             )
         return fitting[0].id
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         if split not in SPLITS:
             raise self.fail(f"no split {split!r}", f"splits: {', '.join(SPLITS)}")
         root = self._root(directory)
-        held_out: set[str] = set()
+        held_out: dict[str, str] = {}
         if split == "validated":
             for name in ("dev", "test"):
-                held_out.update(
-                    row["path"] for row in read_table(root / f"{name}.tsv", required=("path",))
-                )
+                for row in read_table(root / f"{name}.tsv", required=("path",)):
+                    held_out[row["path"]] = name
+
+        def clip(cells: dict[str, str]) -> Path | None:
+            name = cells.get("path")
+            return (
+                root / "clips" / (name if name.endswith(".mp3") else f"{name}.mp3")
+                if name
+                else None
+            )
+
         # `variant` and others come and go with the releases: only these are needed.
-        for row in read_table(
-            root / f"{split}.tsv", required=("client_id", "path", "sentence"), skip_long=True
+        for line in table_rows(
+            root / f"{split}.tsv",
+            self.rows,
+            required=("client_id", "path", "sentence"),
+            text="sentence",
+            audio=clip,
         ):
-            if row["path"] in held_out:
+            if isinstance(line, BadRow):
+                yield line
                 continue
-            name = row["path"] if row["path"].endswith(".mp3") else row["path"] + ".mp3"
+            row = line.cells
+            if row["path"] in held_out:
+                self.rows.of(held_out[row["path"]])
+                continue
+            audio = clip(row)
+            if audio is None:
+                yield BadRow(line.where, "no_path", "the column path is empty")
+                continue
+            name = audio.name
             speaker = row["client_id"][:_SPEAKER_DIGITS] or None
             yield Utterance(
                 id=name.removesuffix(".mp3"),
-                audio=root / "clips" / name,
+                audio=audio,
                 text=row["sentence"],
                 speaker=speaker,
                 block=speaker or name,

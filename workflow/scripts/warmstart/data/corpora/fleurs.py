@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from warmstart.data import download
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Licence, Utterance, read_table
+from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, table_rows
 from warmstart.data.download import Digest
 from warmstart.run import files
 
@@ -52,6 +52,7 @@ class Reader(Corpus):
         }
     }
     SPLITS = SPLITS
+    CLIPS = "fleurs"
     LICENCE = Licence("CC BY 4.0", source="FLEURS, google/fleurs")
 
     def gigabytes(self) -> pinned.Size | None:
@@ -158,13 +159,31 @@ class Reader(Corpus):
             path.unlink(missing_ok=True)
             raise
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         if split not in SPLITS:
             raise self.fail(f"no split {split!r}", f"splits: {', '.join(SPLITS)}")
         audio = directory / f"audio-{split}"
         # The archives hold one folder, named like the split.
         folder = audio / split if (audio / split).is_dir() else audio
-        for row in read_table(directory / f"{split}.tsv", columns=_COLUMNS):
+
+        def file(cells: dict[str, str]) -> Path | None:
+            return folder / cells["file_name"] if cells.get("file_name") else None
+
+        for line in table_rows(
+            directory / f"{split}.tsv",
+            self.rows,
+            columns=_COLUMNS,
+            required=("id", "file_name", "raw_transcription", "transcription"),
+            text="raw_transcription",
+            audio=file,
+        ):
+            if isinstance(line, BadRow):
+                yield line
+                continue
+            row = line.cells
+            if not row["file_name"]:
+                yield BadRow(line.where, "no_path", "no name of a file")
+                continue
             yield Utterance(
                 id=Path(row["file_name"]).stem,
                 audio=folder / row["file_name"],

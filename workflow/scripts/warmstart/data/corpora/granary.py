@@ -13,12 +13,13 @@ offset is a part of a recording. The block is the recording, where no speaker is
 
 import glob
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Licence, Utterance
+from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, text_lines
 from warmstart.run import files
 
 
@@ -63,9 +64,17 @@ class Reader(Corpus):
         patterns = self.settings.get("manifests") or [
             f"{self._folder()}/{{lang}}/*/{{lang}}_asr*.jsonl"
         ]
-        return {
-            pattern: glob.glob(pattern, recursive=True) for pattern in map(self._filled, patterns)
-        }
+        return {pattern: self._matches(pattern) for pattern in map(self._filled, patterns)}
+
+    def _matches(self, pattern: str) -> list[str]:
+        """Files that a pattern fits. Brackets in a file's own name, or in that of the corpus's
+        folder, are no pattern."""
+        if Path(pattern).is_file():
+            return [pattern]
+        folder = str(self.settings.get("directory") and self._folder())
+        inside = pattern.removeprefix(f"{folder}/")
+        escaped = pattern if inside == pattern else f"{glob.escape(folder)}/{inside}"
+        return glob.glob(escaped, recursive=True) or glob.glob(pattern, recursive=True)
 
     def tables(self) -> list[Path]:
         """The manifests there are, by name."""
@@ -91,40 +100,69 @@ class Reader(Corpus):
             "files": {str(path): f"sha256:{files.digest(path)}" for path in self._manifests()},
         }
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         if split != "train":
             raise self.fail(f"no split {split!r}", "these manifests are training data: split train")
         folder = self._folder()
         for path in self._manifests():
-            with open(path, encoding="utf-8") as stream:
-                for number, line in enumerate(stream, start=1):
-                    if line.strip():
-                        yield self._utterance(folder, path, number, line)
+            self.rows.tables.append(path)
+            for number, line in enumerate(text_lines(path), start=1):
+                if line.strip():
+                    self.rows.read += 1
+                    try:
+                        yield self._utterance(folder, line)
+                    except (ValueError, RecursionError) as error:
+                        yield BadRow(
+                            f"{path}:{number}",
+                            "bad_row",
+                            f"{error}; each line is JSON with audio_filepath and text",
+                        )
 
-    def _utterance(self, folder: Path, path: Path, number: int, line: str) -> Utterance:
-        try:
-            entry = json.loads(line)
-            audio, text = entry["audio_filepath"], entry["text"]
-            offset, duration = _seconds(entry.get("offset")), _seconds(entry.get("duration"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise self.fail(
-                f"{path}:{number}: {error!r}", "each line is JSON with audio_filepath and text"
-            ) from error
+    def _utterance(self, folder: Path, line: str) -> Utterance:
+        """Raises:
+        ValueError: the line is no utterance.
+        """
+        entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError(f"{line[:40]!r} is no object")
+        for key in ("audio_filepath", "text"):
+            if key not in entry:
+                raise ValueError(f"no {key!r}")
+            if not isinstance(entry[key], str) and not (key == "text" and entry[key] is None):
+                raise ValueError(f"{key} is {json.dumps(entry[key])[:40]}, not a text")
+        audio = entry["audio_filepath"]
+        if not Path(audio).name:
+            raise ValueError(f"audio_filepath is {audio!r}")
+        offset, duration = (_seconds(key, entry.get(key)) for key in ("offset", "duration"))
         if offset is not None and duration is None:
-            raise self.fail(f"{path}:{number}: an offset without a duration", "add the duration")
-        whole = offset is None
+            raise ValueError("an offset without a duration; add the duration")
         name = Path(audio).with_suffix("").as_posix().lstrip("/")
         speaker = entry.get("speaker")
+        # Tables that went through pandas have these for nobody; they must not become one person.
+        if speaker in (None, "", "None", "nan") or speaker != speaker:
+            speaker = None
         return Utterance(
-            id=name if whole else f"{name}-{offset:.3f}",
+            id=name if offset is None else f"{name}-{offset:.3f}",
             audio=folder / audio,
-            text=text or "",
+            text=entry["text"] or "",
             speaker=None if speaker is None else str(speaker),
-            block=str(speaker) if speaker is not None else name,
-            intervals=None if whole else ((offset, offset + duration),),
+            block=name if speaker is None else str(speaker),
+            intervals=None if offset is None else ((offset, offset + (duration or 0.0)),),
         )
 
 
-def _seconds(value: Any) -> float | None:
-    """A number of seconds; Granary writes the string 'None' where it has none."""
-    return None if value in (None, "None", "") else float(value)
+def _seconds(key: str, value: Any) -> float | None:
+    """A number of seconds; Granary writes the string 'None' where it has none.
+
+    Raises:
+        ValueError: anything else, NaN and infinity too.
+    """
+    if value in (None, "None", ""):
+        return None
+    try:
+        number = float("no" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{key} is {json.dumps(value)[:40]}, not a number of seconds")
+    return number

@@ -14,11 +14,12 @@ Config: {kind: local, directory: demo/speech/{lang}, block: speaker}; `{lang}` a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Utterance, read_table
+from warmstart.data.corpora.base import BadRow, Corpus, Utterance, table_rows
 from warmstart.run import files
 
 
@@ -81,7 +82,7 @@ class Reader(Corpus):
             "files": {table.name: {"sha256": files.digest(table)} for table in tables},
         }
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         folder = self.folder(directory)
         table = next(
             (
@@ -94,29 +95,51 @@ class Reader(Corpus):
         by_column = table is None
         if table is None:
             table = folder / "metadata.tsv"
+            if not table.exists():
+                there = ", ".join(found.name for found in self.tables()) or "no table at all"
+                raise self.fail(
+                    f"no {split}.tsv, metadata-{split}.tsv or metadata.tsv in {folder}, which has "
+                    f"{there}",
+                    "name the table after the split, or give metadata.tsv a column split",
+                )
         required = [
             "path",
             "text",
             *(["speaker"] if self.block == "speaker" else []),
             *(["split"] if by_column else []),
         ]
-        for row in read_table(table, required=tuple(required)):
-            if by_column and row["split"] != split:
-                continue
-            block = {
-                "speaker": row.get("speaker"),
-                "sentence": row.get("sentence_id", row["text"]),
-                "utterance": row["path"],
-            }[self.block]
-            if not block:
-                raise self.fail(
-                    f"{table}: {row['path']} has no {self.block}",
-                    "fill it in, or set `block: utterance`",
-                )
-            yield Utterance(
-                id=Path(row["path"]).with_suffix("").as_posix(),
-                audio=folder / row["path"],
-                text=row["text"],
-                speaker=row.get("speaker") or None,
-                block=block,
+
+        def file(cells: dict[str, str]) -> Path | None:
+            return folder / cells["path"] if cells.get("path") else None
+
+        for line in table_rows(table, self.rows, required=tuple(required), text="text", audio=file):
+            its_split = (line.cells or {}).get("split") if by_column else split
+            if its_split is not None and its_split != split:
+                self.rows.of(its_split)
+            elif isinstance(line, BadRow):
+                yield replace(line, of_split=its_split is not None)
+            else:
+                yield self._utterance(folder, line.where, line.cells)
+
+    def _utterance(self, folder: Path, where: str, row: dict[str, str]) -> Utterance | BadRow:
+        block = {
+            "speaker": row.get("speaker"),
+            "sentence": row.get("sentence_id", row["text"]),
+            "utterance": row["path"],
+        }[self.block]
+        path = Path(row["path"])
+        if not path.name:
+            return BadRow(where, "no_path", f"path is {row['path']!r}; name a file")
+        if not block and row["text"].strip():
+            return BadRow(
+                f"{where}, {row['path']}",
+                f"no_{self.block}",
+                f"{row['path']} has no {self.block}; fill it in, or set `block: utterance`",
             )
+        return Utterance(
+            id=path.with_suffix("").as_posix(),
+            audio=folder / row["path"],
+            text=row["text"],
+            speaker=row.get("speaker") or None,
+            block=block or row["path"],
+        )

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from warmstart.data import download
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Licence, Utterance
+from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, text_lines
 from warmstart.data.download import Digest
 
 BASE = "https://dl.fbaipublicfiles.com/mls"
@@ -34,6 +34,7 @@ class Reader(Corpus):
     }
     SPLITS = ("train", "dev", "test")
     SPEAKERS = "mls"
+    CLIPS = "mls"
     LICENCE = Licence("CC BY 4.0", source="Multilingual LibriSpeech, OpenSLR 94")
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
@@ -83,25 +84,40 @@ class Reader(Corpus):
             "files": {archive: digest if ":" in digest else f"md5:{digest}"},
         }
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         root = self._root(directory)
         table = root / split / "transcripts.txt"
         if not table.is_file():
             raise self.fail(
                 f"no {table}", "MLS has the splits train, dev and test; is the download complete?"
             )
-        with open(table, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, start=1):
-                key, tab, text = line.rstrip("\r\n").partition("\t")
-                parts = key.split("_")
-                if not tab or len(parts) != 3:
-                    raise self.fail(
-                        f"{table}:{number}: not SPEAKER_BOOK_NUMBER, tab, text",
-                        "fetch the release again",
-                    )
-                speaker, book, _ = parts
-                audio = root / split / "audio" / speaker / book / f"{key}.{self.suffix}"
-                yield Utterance(id=key, audio=audio, text=text, speaker=speaker, block=speaker)
+        self.rows.tables.append(table)
+        held: Utterance | None = None  # not given yet: the next line may be the rest of it
+        for number, line in enumerate(text_lines(table), start=1):
+            if not line.strip():
+                continue
+            self.rows.read += 1
+            key, tab, text = line.partition("\t")
+            parts = key.split("_")
+            if not tab or len(parts) != 3 or not all(part.isalnum() for part in parts):
+                if held is not None and not tab:
+                    yield BadRow(held.id, "broken_row", f"line {number} is a piece of it")
+                elif held is not None:
+                    yield held
+                held = None
+                yield BadRow(
+                    f"{table.name}:{number}",
+                    "bad_row",
+                    "not SPEAKER_BOOK_NUMBER, tab, text; fetch the release again",
+                )
+                continue
+            if held is not None:
+                yield held
+            speaker, book, _ = parts
+            audio = root / split / "audio" / speaker / book / f"{key}.{self.suffix}"
+            held = Utterance(id=key, audio=audio, text=text, speaker=speaker, block=speaker)
+        if held is not None:
+            yield held
 
 
 def _md5_list(path: Path) -> dict[str, str]:

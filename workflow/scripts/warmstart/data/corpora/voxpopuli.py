@@ -18,6 +18,7 @@ for each (recipes/voxpopuli.py).
 import ast
 import csv
 import gzip
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from typing import Any, ClassVar
 
 from warmstart.data import download
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import Corpus, Licence, Utterance
+from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance
 from warmstart.run import files
 
 BASE = "https://dl.fbaipublicfiles.com/voxpopuli"
@@ -62,6 +63,7 @@ class Reader(Corpus):
     }
     SPLITS = SPLITS
     SPEAKERS = "voxpopuli"
+    CLIPS = "voxpopuli"
     LICENCE = Licence(
         "CC0, and the European Parliament's legal notice", source="European Parliament, VoxPopuli"
     )
@@ -90,12 +92,13 @@ class Reader(Corpus):
         audio_root = self._audio_root(directory)
         if audio_root.name == "_shared":
             for year in sorted(
-                {row["session_id"][:4] for row in self._rows(directory) if row["split"] in SPLITS}
+                {row["session_id"][:4] for _, row in self._rows(directory) if _split(row) in SPLITS}
             ):
                 facts[f"original_{year}.tar"] = _fetch_year(base, year, audio_root)
         return {"source": download.shown(str(base)), "files": facts}
 
-    def _rows(self, directory: Path) -> Iterator[dict[str, str]]:
+    def _rows(self, directory: Path) -> Iterator[tuple[int, dict[str, str]]]:
+        """Records with the number of their last line, some of them short or long."""
         path = self._annotations(directory)
         try:
             # Written with Python's csv module and read so by the official script: here quotes do
@@ -107,24 +110,45 @@ class Reader(Corpus):
                     raise self.fail(
                         f"{path}: no column {', '.join(missing)}", "fetch the annotations again"
                     )
-                yield from table
+                for row in table:
+                    yield table.line_num, row
         except FileNotFoundError:
             raise self.fail(f"no {path}", "is the download complete?") from None
-        except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError, csv.Error) as error:
             raise self.fail(
                 f"{path}: damaged ({error})", "delete it and run the workflow again"
             ) from error
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance]:
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
         if split not in SPLITS:
             raise self.fail(f"no split {split!r}", f"splits: {', '.join(SPLITS)}")
         audio_root = self._audio_root(directory)
         sessions = _sessions(audio_root)
-        rows = [row for row in self._rows(directory) if row["split"] == split]
+        table = self._annotations(directory)
+        self.rows.tables.append(table)
+        rows = []
+        for number, row in self._rows(directory):
+            self.rows.read += 1
+            if problem := _problem(row):
+                its_split = _split(row)
+                if its_split in (None, split):
+                    where = f"{table.name}:{number}"
+                    yield BadRow(where, "bad_row", problem, of_split=its_split is not None)
+                else:
+                    self.rows.of(str(its_split))
+            elif row["split"] != split:
+                self.rows.of(row["split"])
+            else:
+                rows.append(row)
         # Sessions last hours: all segments of one in a row, so that its file is checked once.
         rows.sort(key=lambda row: (row["session_id"], float(row["start_time"]), row["id_"]))
         for row in rows:
             session = row["session_id"]
+            try:
+                intervals = self._intervals(row)
+            except ValueError as error:
+                yield BadRow(f"{session}-{row['id_']}", "bad_interval", str(error))
+                continue
             # The tables were written by pandas: an unknown speaker is the word None, and must not
             # become one person.
             speaker = None if row["speaker_id"] in ("", "None", "nan") else row["speaker_id"]
@@ -134,25 +158,46 @@ class Reader(Corpus):
                 text=row["normed_text"] or row["original_text"],
                 speaker=speaker,
                 block=speaker or f"{session}-{row['id_']}",
-                intervals=self._intervals(row),
+                intervals=intervals,
             )
 
     def _intervals(self, row: dict[str, str]) -> tuple[tuple[float, float], ...]:
+        """Raises:
+        ValueError: `vad` is no list of intervals.
+        """
         if self.options["segments"] == "contiguous":
             return ((float(row["start_time"]), float(row["end_time"])),)
         try:
             intervals = tuple(
                 (float(start), float(end)) for start, end, *_ in ast.literal_eval(row["vad"])
             )
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise self.fail(
-                f"{row['session_id']}-{row['id_']}: vad is {row['vad'][:60]!r}",
-                "use `segments: contiguous`",
-            ) from error
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            raise ValueError(f"vad is {row['vad'][:60]!r}; use `segments: contiguous`") from error
         # The official script cuts nothing out of an empty or reversed interval, and keeps the rest
         # of the segment.
         intervals = tuple((start, end) for start, end in intervals if start < end) or intervals
         return intervals or ((float(row["start_time"]), float(row["end_time"])),)
+
+
+def _split(row: dict[str, str]) -> str | None:
+    """The split of a record; None where the record ends before it."""
+    return row.get("split") or None
+
+
+def _problem(row: dict[str, str]) -> str:
+    """What is wrong with the fields of a record, or an empty string."""
+    if None in row:  # where csv puts the surplus
+        return "more fields than columns"
+    if missing := [name for name in _COLUMNS if row[name] is None]:
+        return f"no field {missing[0]}"
+    for name in ("start_time", "end_time"):
+        try:
+            finite = math.isfinite(float(row[name]))
+        except ValueError:
+            finite = False
+        if not finite:
+            return f"{name} is {row[name]!r}"
+    return ""
 
 
 def _sessions(root: Path) -> dict[str, Path]:
