@@ -2,13 +2,14 @@
 
 import json
 import unicodedata
+from array import array
 
 import pytest
 from lhotse import CutSet
 from made.pool_material import TEXT, cut, write
 
 import build_pool
-from warmstart.data import cut_lines, pool
+from warmstart.data import cut_lines, digests, pool
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
@@ -279,3 +280,74 @@ def test_what_the_settings_leave_out_is_the_schemas_default(tmp_path):
     assert found["corpora"]["mls"]["dropped"]["too_short"]["cuts"] == 1
     assert found["filters"]["min_duration_s"] == 0.3
     assert found["text"] == {"case": "lower", "hyphen": "space", **TEXT}
+
+
+def told_apart(tmp_path, training, tests=None, filters=None, threads=1):
+    """`build` of {corpus: [(cut id, publisher's clip, samples)]}; None where there are none."""
+
+    def cuts(corpora):
+        return {
+            name: [cut(f"{name}-{one[0]}", corpus=name, speaker=None) for one in made]
+            for name, made in corpora.items()
+        }
+
+    for kind, corpora in (("train", training), ("test", tests or {})):
+        for name, made in cuts(corpora).items():
+            path = write(tmp_path / f"{kind}-{name}.jsonl.gz", made)
+            clips = [digests.of_clip(clip and "publisher", clip) for _, clip, _ in corpora[name]]
+            audio = [digests.of_cut(audio, None) for _, _, audio in corpora[name]]
+            digests.write(path, path, array("Q", clips), array("Q", audio))
+    filters = {"guard": []} | (filters or {})
+    made, report = build(tmp_path, cuts(training), cuts(tests or {}), filters, threads)
+    return sorted(one["id"] for one in made), report
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_recording_is_in_a_pool_once_whichever_corpora_have_it(tmp_path, threads):
+    training = {
+        "cv25": [("a", "clip1", b""), ("b", "clip2", b""), ("c", "clip3", b"x")],
+        # One more release, with a clip decoded by another version of a codec, and a new one.
+        "cv24": [("a", "clip1", b""), ("c", "clip3", b"y"), ("d", "clip4", b"")],
+        # The same samples under a name of one's own, twice.
+        "own": [("e", "", b"x"), ("f", "", b"z"), ("g", "", b"z"), ("h", "", b"")],
+    }
+    kept, report = told_apart(tmp_path, training, threads=threads)
+    assert kept[:4] == ["cv24-a", "cv24-c", "cv24-d", "cv25-b"]
+    # own-e has the samples of cv25-c, which is clip 3 of cv24: one recording by way of another.
+    assert kept[4:] in (["own-f", "own-h"], ["own-g", "own-h"])
+    assert dropped(report, "cv24") == {}
+    assert dropped(report, "cv25") == {"same_recording": 2}
+    assert dropped(report, "own") == {"same_recording": 2}
+    assert report["total"]["cuts"] == 6
+    for entry in report["corpora"].values():
+        gone = sum(tally["cuts"] for tally in entry["dropped"].values())
+        assert entry["read"]["cuts"] == entry["kept"]["cuts"] + gone
+    assert report["recordings"] == {
+        "usable": 10,
+        "known_by_clip": 6,
+        "known_by_audio": 5,
+        "corpora_without_digests": [],
+    }
+
+
+def test_a_recording_of_a_test_set_is_in_no_pool_whatever_its_words_and_the_guard(tmp_path):
+    tests = {"fleurs": [("t", "clip1", b""), ("u", "", b"x")]}
+    training = {
+        "mls": [("a", "clip1", b"z"), ("b", "", b"x"), ("c", "clip2", b"y"), ("d", "", b"z")]
+    }
+    kept, report = told_apart(tmp_path, training, tests)
+    assert kept == ["mls-c"]
+    # d has the samples of a, which is a clip of the test set.
+    assert dropped(report) == {"recording_in_test": 3}
+    assert report["guard"]["removed"]["fleurs"]["recording_in_test"]["cuts"] == 3
+
+
+def test_manifests_without_digests_or_with_those_of_others_are_told(tmp_path, caplog):
+    told_apart(tmp_path, {"mls": [("a", "clip", b"x")]})
+    made, report = build(tmp_path, {"mls": [cut("a"), cut("b")], "cv": [cut("c", corpus="cv")]})
+    assert len(made) == 3
+    assert report["recordings"]["corpora_without_digests"] == ["cv", "mls"]
+    assert "train-mls.digests.npz is of another manifest" in caplog.text
+    assert "recordings of cv, mls are not compared with others" in caplog.text
+    digests.path(tmp_path / "train-mls.jsonl.gz").write_bytes(b"PK damaged")
+    assert digests.read(tmp_path / "train-mls.jsonl.gz") is None

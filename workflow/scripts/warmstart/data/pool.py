@@ -6,7 +6,10 @@ their id, and corpora are interleaved so that each has given the same fraction o
 point. A hash depends on the cut alone: two machines agree, and a corpus that grows moves few other
 cuts.
 
-Memory does not grow with the lines: they are spooled to disk, and only 37 bytes a cut (hashes,
+A recording is in a pool once, and no recording of a test set is in it, by whatever corpus, release
+or split it came: `data.digests` tells.
+
+Memory does not grow with the lines: they are spooled to disk, and only 57 bytes a cut (hashes,
 length, size, corpus) are kept.
 """
 
@@ -28,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from warmstart.data import cut_lines, text
+from warmstart.data import cut_lines, digests, text
 from warmstart.data.corpora.base import Seconds
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -117,11 +120,13 @@ class Filters:
 
 @dataclass
 class TestSets:
-    """What the test sets hold that training must not: fingerprints of sentences and speakers ->
-    name of the test set."""
+    """What the test sets hold that training must not: fingerprints of sentences, speakers and
+    recordings -> name of the test set."""
 
     sentences: dict[int, str] = field(default_factory=dict)
     speakers: dict[int, str] = field(default_factory=dict)
+    clips: dict[int, str] = field(default_factory=dict)
+    audio: dict[int, str] = field(default_factory=dict)
     characters: dict[str, Counter[str]] = field(default_factory=dict)
     sizes: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -143,6 +148,9 @@ def read_tests(
             made.sentences.setdefault(_fingerprint(normalised), name)
             if speaker := supervision.get("speaker"):
                 made.speakers.setdefault(_speaker_key(cut, speaker, speakers_of), name)
+        if known := digests.read(path):
+            made.clips |= dict.fromkeys(known.clips[known.clips != 0].tolist(), name) | made.clips
+            made.audio |= dict.fromkeys(known.audio[known.audio != 0].tolist(), name) | made.audio
         made.characters[name] = characters
         made.sizes[name] = {"cuts": count, "hours": length / 3600}
     return made
@@ -219,7 +227,10 @@ class _Checker:
         """`check` for some lines."""
         chunk = _Chunk()
         for number, line in enumerate(lines.lines, start=lines.first):
+            kept = len(chunk.keys)
             self.check(cut_lines.parse(line, lines.path, number), chunk)
+            if len(chunk.keys) > kept:
+                chunk.places.append(number - 1)
         return chunk
 
 
@@ -257,8 +268,11 @@ class _Chunk:
     """Some lines, judged: the kept ones as text with one number each in five arrays, and what was
     dropped.
 
-    Arrays and one block of bytes, because they cross from the worker processes quickly and take 36
+    Arrays and one block of bytes, because they cross from the worker processes quickly and take 56
     bytes a cut.
+
+    `places` are the kept lines' own in their manifest, from 0; `clips` and `audio` are filled in
+    from the file beside it.
     """
 
     body: list[bytes] = field(default_factory=list)
@@ -267,6 +281,9 @@ class _Chunk:
     speakers: array = field(default_factory=lambda: array("Q"))
     texts: array = field(default_factory=lambda: array("Q"))
     sizes: array = field(default_factory=lambda: array("I"))
+    places: array = field(default_factory=lambda: array("I"))
+    clips: array = field(default_factory=lambda: array("Q"))
+    audio: array = field(default_factory=lambda: array("Q"))
     characters: Counter[str] = field(default_factory=Counter)
     dropped: list[tuple[str, Seconds, str, str]] = field(default_factory=list)
 
@@ -278,9 +295,16 @@ class _Chunk:
         self.texts.append(fingerprint)
         self.sizes.append(len(line))
 
+    def tell_apart(self, known: digests.Digests | None) -> None:
+        """Fill in `clips` and `audio`; zeros where nothing is known of the manifest's cuts."""
+        places = np.frombuffer(self.places, dtype=np.uint32)
+        for name in ("clips", "audio"):
+            column = np.zeros(len(places)) if known is None else getattr(known, name)[places]
+            setattr(self, name, array("Q", column.astype(np.uint64).tobytes()))
+
     def extend(self, other: "_Chunk") -> None:
         """Take over the numbers and characters of `other`; its lines and drops are the caller's."""
-        for name in ("keys", "lengths", "speakers", "texts", "sizes"):
+        for name in ("keys", "lengths", "speakers", "texts", "sizes", "clips", "audio"):
             getattr(self, name).extend(getattr(other, name))
         self.characters.update(other.characters)
 
@@ -362,7 +386,7 @@ def build(
 
     Returns:
         The report: per corpus cuts and hours read, kept and dropped by reason; per test set what
-            the guard took; characters.
+            the guard took; how many recordings could be told from others; characters.
 
     Raises:
         UserError: unknown setting, nothing left, an id that occurs twice, or a corpus that lost
@@ -380,11 +404,24 @@ def build(
     )
     names = list(dict.fromkeys(name for name, _ in manifests))
     counts = _Counts(names, [name for name, _ in tests])
+    known = [digests.read(path) for _, path in manifests]
+    unknown = sorted(
+        {name for (name, _), found in zip(manifests, known, strict=True) if found is None}
+    )
+    if unknown:
+        log.warning(
+            "%s: recordings of %s are not compared with others, because no digests lie beside the "
+            "manifests; make these again to find recordings that are in twice",
+            lang,
+            ", ".join(unknown),
+        )
     rows, corpus_of_row, ticker = _Chunk(), array("B"), MinuteTicker()
     output.parent.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryFile(dir=output.parent, buffering=1 << 20) as spool:
-        for number, chunk in _checked(names, manifests, checker, threads):
+        for place, chunk in _checked(manifests, checker, threads):
+            number = names.index(manifests[place][0])
+            chunk.tell_apart(known[place])
             rows.extend(chunk)
             corpus_of_row.extend(array("B", [number]) * len(chunk.keys))
             spool.write(b"".join(chunk.body))
@@ -394,7 +431,8 @@ def build(
         spool.flush()
 
         usable = _Usable.of(rows, corpus_of_row)
-        alive = _under_caps(usable, filters, names, counts)
+        alive = _once(usable, found_tests, names, counts)
+        alive = _under_caps(usable, alive, filters, names, counts)
         kept = {name: _kept(usable, alive, corpus) for corpus, name in enumerate(names)}
         total = {"cuts": len(alive), "hours": sum(entry["hours"] for entry in kept.values())}
         result = {
@@ -413,6 +451,12 @@ def build(
                 for name in names
             },
             "guard": {"on": list(filters.guard), "removed": counts.leaks},
+            "recordings": {
+                "usable": len(usable.keys),
+                "known_by_clip": int(np.count_nonzero(usable.clips)),
+                "known_by_audio": int(np.count_nonzero(usable.audio)),
+                "corpora_without_digests": unknown,
+            },
             "characters": dict(
                 sorted(rows.characters.items(), key=lambda item: (-item[1], item[0]))
             ),
@@ -469,9 +513,13 @@ class _Counts:
             _add(self.read[name], length)
             self.drop(name, reason, length)
             if test_set:
-                _add(self.leaks[test_set].setdefault(reason, _tally()), length)
+                self.leak(test_set, reason, length)
             for character in characters:
                 _add(self.foreign.setdefault(character, _tally()), length)
+
+    def leak(self, test_set: str, reason: str, length_s: Seconds) -> None:
+        """Count a cut that the guard took for a test set."""
+        _add(self.leaks[test_set].setdefault(reason, _tally()), length_s)
 
     def drop(self, name: str, reason: str, length_s: float, cuts: int = 1) -> None:
         """Count cuts of a corpus that were read before."""
@@ -487,6 +535,8 @@ class _Usable:
     corpora: np.ndarray  # index of the corpus
     texts: np.ndarray  # fingerprints
     speakers: np.ndarray  # fingerprints; 0 where unknown
+    clips: np.ndarray  # as `digests.Digests` has them
+    audio: np.ndarray
 
     @classmethod
     def of(cls, rows: "_Chunk", corpora: array) -> "_Usable":
@@ -496,12 +546,66 @@ class _Usable:
             np.frombuffer(corpora, dtype=np.uint8),
             np.frombuffer(rows.texts, dtype=np.uint64),
             np.frombuffer(rows.speakers, dtype=np.uint64),
+            np.frombuffer(rows.clips, dtype=np.uint64),
+            np.frombuffer(rows.audio, dtype=np.uint64),
         )
 
 
-def _under_caps(usable: _Usable, filters: Filters, names: list[str], counts: _Counts) -> np.ndarray:
-    """Rows that are left under the caps of equal texts and of speakers, ascending."""
-    alive = np.arange(len(usable.keys))
+def same_recordings(clips: np.ndarray, audio: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Which rows are one recording: those with one clip or one audio, also by way of others.
+
+    Args:
+        clips, audio: (N,) as `digests.Digests` has them; 0 is unknown, and joins nothing.
+        ranks: (N,) a permutation of 0 ... N - 1.
+
+    Returns:
+        (N,) the least rank among the rows that are one recording with each.
+    """
+    least = ranks.copy()
+    groups = []
+    for column in (clips, audio):
+        known = np.flatnonzero(column)
+        groups.append((known, np.unique(column[known], return_inverse=True)[1]))
+    while True:
+        before = least.copy()
+        for known, group in groups:
+            lowest = np.full(len(known), len(ranks), dtype=least.dtype)
+            np.minimum.at(lowest, group, least[known])
+            least[known] = lowest[group]
+        if np.array_equal(before, least):
+            return least
+
+
+def _once(usable: _Usable, tests: TestSets, names: list[str], counts: _Counts) -> np.ndarray:
+    """Rows that are left, ascending, when each recording is in once, and none of a test set. No
+    guard's setting switches this off: who trains on a test set's recordings measures nothing."""
+    # The first corpus by name keeps a recording, not the cut that comes first in budget order: a
+    # release that is added brings its new recordings and moves no others, and the order of the
+    # manifests changes nothing.
+    by_name = np.argsort(np.argsort(names))
+    ranks = np.empty(len(usable.keys), dtype=np.int64)
+    ranks[np.lexsort((usable.keys, by_name[usable.corpora]))] = np.arange(len(ranks))
+    recordings = same_recordings(usable.clips, usable.audio, ranks)
+    of_test: dict[int, str] = {}  # recording -> test set
+    for column, of_tests in ((usable.clips, tests.clips), (usable.audio, tests.audio)):
+        held = np.fromiter(of_tests, dtype=np.uint64, count=len(of_tests))
+        for row in np.flatnonzero(np.isin(column, held)):
+            of_test.setdefault(int(recordings[row]), of_tests[int(column[row])])
+    leaked = np.isin(recordings, np.fromiter(of_test, dtype=np.int64, count=len(of_test)))
+    again = ~leaked & (recordings != ranks)
+    for reason, rows in (("recording_in_test", leaked), ("same_recording", again)):
+        for row in np.flatnonzero(rows):
+            length = float(usable.lengths[row])
+            counts.drop(names[usable.corpora[row]], reason, length)
+            if leaked[row]:
+                counts.leak(of_test[int(recordings[row])], reason, length)
+    return np.flatnonzero(~leaked & ~again)
+
+
+def _under_caps(
+    usable: _Usable, alive: np.ndarray, filters: Filters, names: list[str], counts: _Counts
+) -> np.ndarray:
+    """Rows of `alive` that are left under the caps of equal texts and of speakers, ascending."""
 
     def cap(reason: str, groups: np.ndarray, amounts: np.ndarray, limit: float) -> None:
         nonlocal alive
@@ -546,18 +650,18 @@ def _write(
 
 
 def _checked(
-    names: list[str], manifests: list[tuple[str, Path]], checker: _Checker, threads: int
+    manifests: list[tuple[str, Path]], checker: _Checker, threads: int
 ) -> Iterator[tuple[int, _Chunk]]:
-    """(number of the corpus, its next lines, judged), in the order of the manifests."""
+    """(number of the manifest, its next lines, judged), in the order of the manifests."""
     if threads == 1:
-        for name, path in manifests:
+        for number, (_, path) in enumerate(manifests):
             for lines in _lines_of(path):
-                yield names.index(name), checker.check_all(lines)
+                yield number, checker.check_all(lines)
         return
     with multiprocessing.get_context("spawn").Pool(threads, _set_checker, (checker,)) as workers:
-        for name, path in manifests:
+        for number, (_, path) in enumerate(manifests):
             for results in workers.imap(_check_chunk, _lines_of(path)):
-                yield names.index(name), results
+                yield number, results
 
 
 def _unseen(test: Counter[str], pool: Counter[str]) -> dict[str, int]:
