@@ -174,6 +174,7 @@ def test_damage_elsewhere_in_a_table_does_not_stop_a_small_split(tmp_path):
     ("header", "said"),
     [
         ("path;text", "separate them with tabs, not with ';'"),
+        ("path\ttext\rb.wav\tdue", "its lines end in CR alone"),
         ("path,text", "separate them with tabs, not with ','"),
         ("Path\ttext", "write 'path' for 'Path': lower case"),
         ("path\ttext ", "write 'text' for 'text '"),
@@ -385,3 +386,15 @@ def test_broken_rows_of_published_tables_are_dropped_with_both_halves(tmp_path):
     assert texts == {"c0": "frase 0", "c2": "frase 2"}
     assert reasons(report) == {"broken_row": 2}
     assert report["rows"]["other_splits"] == {"test": 1}
+
+
+def test_a_quotation_mark_that_nothing_closes_is_told_with_the_lines_it_takes(tmp_path):
+    def change(lines):
+        first = next(n for n, line in enumerate(lines) if line.split("|")[5] == "train")
+        cells = lines[first].split("|")
+        cells[3] = f'"{cells[3]}'
+        lines[first] = "|".join(cells)
+        return lines
+
+    with pytest.raises(UserError, match=r"asr_it\.tsv\.gz: a quotation mark takes \d+ lines up to"):
+        rows_of_voxpopuli(tmp_path, change)

@@ -613,7 +613,7 @@ def _fault(utterance: Utterance, audio: Audio, seen: set[str]) -> tuple[str, str
     if audio.problem:
         return audio.problem, audio.detail
     if utterance.id in seen:
-        return "duplicate_id", "the first one was kept"
+        return "duplicate_id", "an id is a name without its ending; the first one was kept"
     if not isinstance(utterance.text, str):
         return "not_text", repr(utterance.text)[:60]
     if not utterance.text.strip():

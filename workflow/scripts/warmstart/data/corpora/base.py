@@ -521,6 +521,8 @@ def _header(
 def _hint(missing: list[str], columns: list[str]) -> str:
     if len(columns) == 1 and (found := [mark for mark in ";,|" if mark in columns[0]]):
         return f"; separate them with tabs, not with {found[0]!r}"
+    if any("\r" in column for column in columns):
+        return "; its lines end in CR alone: save it with line ends LF or CRLF"
     plain = {column.strip().strip('"').lower(): column for column in columns}
     for name in missing:
         if name in plain:

@@ -129,6 +129,11 @@ class Reader(Corpus):
         rows = []
         for number, row in self._rows(directory):
             self.rows.read += 1
+            if taken := _lines_taken(row):
+                raise self.fail(
+                    f"{table}: a quotation mark takes {taken} lines up to line {number} in",
+                    "fetch the annotations again",
+                )
             if problem := _problem(row):
                 its_split = _split(row)
                 if its_split in (None, split):
@@ -182,6 +187,14 @@ class Reader(Corpus):
 def _split(row: dict[str, str]) -> str | None:
     """The split of a record; None where the record ends before it."""
     return row.get("split") or None
+
+
+def _lines_taken(row: dict[str, str]) -> int:
+    """Lines behind it that a quotation mark took into its cell, because nothing closes it."""
+    for cell in row.values():
+        if isinstance(cell, str) and "\n" in cell and cell.count("|") >= len(_COLUMNS) - 1:
+            return cell.count("\n")
+    return 0
 
 
 def _problem(row: dict[str, str]) -> str:
