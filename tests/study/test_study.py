@@ -506,6 +506,7 @@ def test_a_noisy_test_set_is_a_manifest_of_its_own_and_guards_nothing(full):
         == "results/manifests/fleurs/de/test+noise10db.jsonl.gz"
     )
     assert "fleurs+noise10db" not in paths.guard_manifests(study, "de")
+    assert paths.used_splits(study, "fleurs", "de") == ["test", "dev"]
 
 
 def test_a_digest_pinned_later_is_compared_with_the_file_that_is_here(full, tmp_path, monkeypatch):

@@ -533,7 +533,7 @@ def _refuse(
     stray = tally.of_no_split > share * rows["read"]
     if not tally.dropped or (tally.kept and tally.fraction <= share and not stray):
         return
-    if tally.kept and tally.dropped == tally.bad_rows == 1:
+    if share and tally.kept and tally.dropped == tally.bad_rows == 1:
         return  # one stray tab stops no small table; it is told
     listed = tally.listed[:3]
     folder = _common_folder([entry["audio"] for entry in listed])

@@ -77,10 +77,7 @@ def used_splits(study: Study, corpus: str, lang: str) -> list[str]:
     """Splits of a corpus that a language's jobs read."""
     folder = manifest(corpus, lang, "").removesuffix(".jsonl.gz")
     read = [path for path in manifests(study, lang) if path.startswith(folder)]
-    named = [path.removeprefix(folder).removesuffix(".jsonl.gz") for path in read]
-    # Those of noisy test sets too, which guard nothing.
-    tests = [one["split"] for one in study.config["test_sets"].values() if one["corpus"] == corpus]
-    return list(dict.fromkeys([*named, *tests]))
+    return [path.removeprefix(folder).removesuffix(".jsonl.gz") for path in read]
 
 
 def pool(lang: str) -> str:
