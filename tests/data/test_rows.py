@@ -192,6 +192,12 @@ def test_a_table_in_another_encoding_is_one_line_with_file_and_byte(tmp_path):
         prepare(tmp_path, settings)
 
 
+def test_a_table_in_utf_16_is_named_as_such(tmp_path):
+    settings = own(tmp_path, "path\ttext\na.wav\tuno\n".encode("utf-16"))
+    with pytest.raises(UserError, match=r"at byte 0\); convert .* iconv -f UTF-16 -t UTF-8"):
+        prepare(tmp_path, settings)
+
+
 def test_a_reader_that_loses_rows_is_refused(tmp_path, monkeypatch):
     whole = local.Reader.read
     monkeypatch.setattr(

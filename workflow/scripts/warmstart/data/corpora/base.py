@@ -482,9 +482,10 @@ def text_lines(path: Path) -> Iterator[str]:
                 try:
                     line = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
+                    guess = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
                     raise UserError(
                         f"{path}: not UTF-8 ({error.reason} at byte {place + error.start}); "
-                        "convert the file to UTF-8, e.g. iconv -f LATIN1 -t UTF-8"
+                        f"convert the file to UTF-8, e.g. iconv -f {guess} -t UTF-8"
                     ) from error
                 yield (line.removeprefix("\ufeff") if place == 0 else line).rstrip("\r\n")
                 place += len(raw)
