@@ -80,6 +80,82 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
 
 
 @pytest.mark.parametrize(
+    ("raw", "settings", "wanted"),
+    [
+        # Raised digits, fractions, digits in circles: numbers of their own.
+        ("10²", DE, "zehn zwei"),
+        ("5¹⁰⁰", DE, "fünf einhundert"),
+        ("3½ Stunden", DE, "drei eins zwei stunden"),
+        ("7⁄8", IT, "sette otto"),
+        ("20 m² H₂O", DE, "zwanzig m zwei h zwei o"),
+        ("① ❷ ⑫", DE, "eins zwei zwölf"),
+        ("10² 3½", {**DE, "numbers": None}, "10 2 3 1 2"),
+        # Signs that NFKC spells out.
+        ("1º, la 2.ª", {**IT, "numbers": "es"}, "uno la dos"),
+        ("le 1ᵉʳ mai, n\u1d52 5, XIXᵉ", FR, "le un mai n cinq xix"),
+        ("№ 5, Windows™ 10", DE, "fünf windows zehn"),
+        # Endings of the language belong to the number; units are words.
+        (
+            "21st of the 1990s, 5kg",
+            EN,
+            "twenty one of the one thousand nine hundred and ninety five kg",
+        ),
+        ("5-й", {"numbers": "ru"}, "пять"),
+        ("1:a", {"numbers": "sv"}, "ett"),
+        ("2024'te", TR, "iki bin yirmi dört'te"),
+        # Digits and marks of other scripts.
+        ("١٬٢٣٤٫٥", {"numbers": "ar"}, "ألف ومئتان وأربعة وثلاثون فاصلة خمسة"),
+        ("۱٬۰۰۰٬۰۰۰", {"numbers": "fa"}, "یک میلیون"),
+        ("１，０００円", {"numbers": "ja", "decimal": "."}, "千円"),
+        ("১২,৩৪,৫৬৭", {"numbers": "bn"}, "বারো লাখ চৌত্রিশ হাজার পাঁচশত সাতষট্টি"),
+        ("1’000’000", DE, "eine million"),
+        (
+            "1,234,567 Leute",
+            DE,
+            "eine million zweihundertvierunddreißigtausendfünfhundertsiebenundsechzig leute",
+        ),
+        ("1,2,3 am 1.12.2024", DE, "eins zwei drei am eins zwölf zweitausendvierundzwanzig"),
+        # No spaces in scripts that have none; none lost beside those that have.
+        ("第②次、2024年", {"numbers": "ja"}, "第二次 二千二十四年"),
+        ("ปี๒๕๖๗ครับ", {"numbers": "th"}, "ปีสองพันห้าร้อยหกสิบเจ็ดครับ"),
+        ("10²年 iPhone15", {"numbers": "ja"}, "十 二年 iphone 十五"),
+        ("2024년", {"numbers": "ko"}, "이천이십사 년"),
+        # What shows nothing is no word, nor is a mark without a letter.
+        ("hej \u2764\ufe0f d\u00e5 1\ufe0f\u20e3", {}, "hej då 1"),
+        ("\u3164 \uffa0 \u17b4 \U000e0067 \u2066ja\u2069", {}, "ja"),
+        ("a\u034fb\u061cc\u180ed", {}, "abcd"),
+        ("¨ \u0301 ja ¸", {}, "ja"),
+        ("हिन्दी में", {}, "हिन्दी में"),
+        # Look-alikes of the apostrophe, unless they are letters of the language.
+        ("l’a l‘a lʼa lʻa l′a l＇a l`a l´a lꞌa l‛a", IT, " ".join(["l'a"] * 10)),
+        ("Oʻzbek", {"alphabet": "ozbekʻ"}, "oʻzbek"),
+    ],
+)
+def test_what_stands_against_a_number_and_what_shows_nothing(raw, settings, wanted):
+    assert text.normalize(raw, settings) == wanted
+    assert text.normalize(wanted, settings) == wanted, "a second pass changes nothing"
+
+
+def test_single_words_are_corrected_after_numbers():
+    settings = {"numbers": "sv", "words": {"fyrtio": "fyra tio", "öh": ""}}
+    assert text.normalize("40 och öh fyrtioett", settings) == "fyra tio och fyrtioett"
+
+
+def test_a_script_decides_whether_words_are_separated():
+    assert text.written_without_spaces({"alphabet": "あいうえおかきくけこ"})
+    assert text.written_without_spaces({"alphabet": "กขคงจฉชซabc"})
+    assert not text.written_without_spaces({"alphabet": "가나다라마바사아자차"})
+    assert not text.written_without_spaces({"alphabet": "abcdefghij"})
+
+
+def test_each_letter_of_such_a_script_is_a_word_where_it_is_asked_for():
+    characters = {"segment": "characters"}
+    assert text.segmented("これは iphone です", characters) == "こ れ は iphone で す"
+    assert text.segmented("ที่นี่", characters) == "ที่ นี่"
+    assert text.segmented("これは", {}) == "これは"
+
+
+@pytest.mark.parametrize(
     ("hyphen", "wanted"), [("space", "e mail"), ("keep", "e-mail"), ("join", "email")]
 )
 def test_hyphens_follow_the_language_block(hyphen, wanted):

@@ -313,6 +313,10 @@ def other_study():
 if other := other_study():
     logger.warning(other)
 
+if workflow.is_main_process:
+    for note in checks.languages.notes(STUDY):
+        logger.warning(note)
+
 
 onstart:
     # A folder holds one study: the demo must not overwrite the pools of a study that has trained

@@ -9,7 +9,12 @@ spaces, digits to words, diacritics kept. Where this module differs, and why:
   `[...]`, which mark noise, go;
 - apostrophes and hyphens inside a word follow the language block: a tokenizer for French or Italian
   should see `l'uomo`;
-- combining marks stay: they are vowels in some scripts.
+- combining marks stay: they are vowels in some scripts;
+- NFKC glues nothing to a number: `10²` is not 102, `3½` is not 31 and 2, `1º` is not "1o"
+  (`characters.apart`);
+- what shows nothing is no word (`characters.invisible`), nor is a mark without a letter.
+
+docs/corpora.md, "What the normaliser does", has the rules for what stands against a number.
 
 The settings of a language (block `text:`) are:
 
@@ -20,9 +25,12 @@ The settings of a language (block `text:`) are:
 - `replace`: characters that become others before case is taken away: `{I: ı, İ: i}` for Turkish,
   whose capitals Unicode's general rule gets wrong, `{ş: ș, ţ: ț}` for Romanian written in two ways;
   an empty one deletes, as vowel signs that only some corpora write;
+- `words`: words that become others when all else is done: `{förtio: fyrtio}`;
 - `decimal`: decimal mark of the language, `,` unless given; the other of `.` and `,` groups
   thousands;
-- `alphabet`, `examples`: not used by `normalize`; examples are checked by `check_examples`.
+- `alphabet`: look-alikes of the apostrophe and hyphens that it lists are letters and stay;
+- `segment`: not used by `normalize` (see `segmented`), nor are `examples`, which `check_examples`
+  checks.
 """
 
 import functools
@@ -32,27 +40,18 @@ import unicodedata
 from collections.abc import Callable
 from typing import Literal, Required, TypedDict
 
+from warmstart.data import characters, numbers
 from warmstart.run.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Raised whenever `normalize` can give another result for the same input; scores carry it."""
 
 _ANNOTATION = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
-_APOSTROPHES = dict.fromkeys(map(ord, "’ʼ‘ʹ´`＇′‛"), "'")
-_HYPHENS = dict.fromkeys(
-    map(ord, "‐‑⁃"), "-"
-)  # dashes (– —) separate phrases and are left to the punctuation rule
-_INVISIBLE = dict.fromkeys(
-    map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff")
-)  # would split a word if they became spaces
-# A million training texts go through `normalize`: str.translate costs 60 ns a character, a search
-# that finds nothing 5.
-_TO_FOLD = re.compile("[" + "".join(map(chr, [*_APOSTROPHES, *_HYPHENS, *_INVISIBLE])) + "]")
-_TO_CLEAN = re.compile(r"[^\w ]|_")  # \w is what isalnum() accepts, and the underscore
 _DIGIT = re.compile(r"\d")
-_MAX_SPOKEN_DIGITS = (
-    15  # longer strings are identifiers: read digit by digit, and num2words knows no words for them
-)
+_FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
+_GROUPS = re.compile(r"[0-9][ ',.\u066c][0-9]{2}")
+_LETTER = re.compile(r"[^\W\d_]")
+_TO_CLEAN = re.compile(r"[^\w ]|_")  # \w is what isalnum() accepts, and the underscore
 
 
 class TextSettings(TypedDict, total=False):
@@ -65,6 +64,8 @@ class TextSettings(TypedDict, total=False):
     numbers: str | None
     decimal: Literal[",", "."]
     replace: dict[str, str]
+    words: dict[str, str]
+    segment: Literal["characters"] | None
     examples: list[tuple[str, str]]
 
 
@@ -79,39 +80,43 @@ class _Rules:
     def __init__(self, settings: TextSettings):
         self.lower = settings.get("case", "lower") == "lower"
         self.keep = settings.get("keep") or ""
+        self.fold = characters.folding(self.keep + (settings.get("alphabet") or ""))
         self.replace = str.maketrans(settings.get("replace") or {})
+        self.words = settings.get("words") or {}
         self.hyphen = settings.get("hyphen", "space")
         self.numbers = settings.get("numbers")
+        self.marked = characters.probe(characters.marks())
+        marks = characters.inside(characters.marks())
+        self.bare_mark = re.compile(rf"(?<![\w{marks}])[{marks}]+")
+        self.clean_marked = re.compile(rf"[^\w {marks}]|_")
+        self.in_word = re.compile(rf"[^\W_]|[{marks}]")
         decimal = settings.get("decimal", ",")
-        group = re.escape("." if decimal == "," else ",")
-        # 10 000, 10.000 and 10'000; every group has three digits, and neither side touches another
-        # digit.
+        point, group = re.escape(decimal), re.escape("." if decimal == "," else ",")
+        self.marks = f"{decimal}\u066b"
+        # 10 000, 10.000 and 10'000, and what can be nothing else whatever the decimal mark is:
+        # 1,234,567, the Indian 12,34,567 and the Arabic mark. Every group has three digits, and
+        # neither side touches another digit. Patterns begin with a digit, which `re` seeks fast.
         self.thousands = re.compile(
-            rf"(?<![\d.,])\d{{1,3}}(?:(?:[ '][0-9]{{3}})+|(?:{group}[0-9]{{3}})+)(?![\d])"
+            r"[0-9](?<![0-9.,\u066b\u066c][0-9])(?:"
+            rf"[0-9]{{,2}}(?:(?:[ '][0-9]{{3}})+|(?:{group}[0-9]{{3}})+|(?:\u066c[0-9]{{3}})+)"
+            rf"|[0-9]{{,2}}(?:{point}[0-9]{{3}}){{2,}}(?!{point}[0-9])"
+            r"|[0-9]?(?:[,\u066c][0-9]{2})+[,\u066c][0-9]{3}"
+            r")(?![0-9])"
         )
-        self.number = re.compile(rf"\d+(?:{re.escape(decimal)}\d+)?(?![\d])")
-        self.decimal = decimal
+        self.number = re.compile(
+            rf"(?P<whole>[0-9]+)(?:(?P<mark>[{self.marks}])(?P<fraction>[0-9]+)"
+            rf"(?![0-9]|[{self.marks}][0-9])|{_ending(self.numbers, marks)})?"
+        )
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _spoken(number: str, lang: str) -> str:
-    from num2words import num2words
-
-    def digits(text: str) -> str:
-        return " ".join(num2words(int(digit), lang=lang) for digit in text if digit.isdigit())
-
-    whole, _, fraction = number.partition(".")
-    if (
-        len(whole) > _MAX_SPOKEN_DIGITS
-        or len(fraction) > _MAX_SPOKEN_DIGITS
-        or (len(whole) > 2 and whole.startswith("0"))
-    ):
-        return digits(number)
-    try:
-        # A float, not a Decimal: num2words 0.5.14 drops the fraction of a Decimal in Italian.
-        return num2words(float(number) if fraction else int(whole), lang=lang)
-    except (NotImplementedError, OverflowError, ValueError, IndexError):
-        return digits(number)
+def _ending(lang: str | None, marks: str) -> str:
+    """Pattern of what may stand against a number and belongs to it: the endings of the language
+    (21st, 1er, 5-й), as they are or in capitals, and one behind a colon (1:a, 5:n)."""
+    endings = numbers.language(lang).endings if lang else ()
+    capitals = [ending.upper() for ending in endings if len(ending) > 1]
+    listed = "|".join(sorted(map(re.escape, [*endings, *capitals]), key=len, reverse=True))
+    own = rf"[-:.']?(?:{listed})|" if listed else ""
+    return rf"(?:{own}:[^\W\d_]{{1,4}})(?![\w{marks}])"
 
 
 def normalize(text: str, settings: TextSettings) -> str:
@@ -135,12 +140,12 @@ def normaliser(settings: TextSettings) -> Callable[[str], str]:
 
 def _normalize(text: str, rules: _Rules) -> str:
     text = _ANNOTATION.sub(" ", text)
-    if _TO_FOLD.search(text):
-        text = text.translate(_APOSTROPHES).translate(_HYPHENS)
-    text = unicodedata.normalize("NFKC", text)
-    if _TO_FOLD.search(text):
-        # NFKC makes an apostrophe and a letter of the Afrikaans ŉ.
-        text = text.translate(_INVISIBLE).translate(_HYPHENS).translate(_APOSTROPHES)
+    if not text.isascii():
+        text = characters.apart(rules.fold(text))
+        # NFKC makes an apostrophe and a letter of the Afrikaans ŉ, a filler of one in half width.
+        text = rules.fold(unicodedata.normalize("NFKC", text))
+    elif "`" in text:
+        text = rules.fold(text)
     if rules.numbers and _DIGIT.search(text):
         text = _numbers_to_words(text, rules)
     if rules.replace:
@@ -148,39 +153,101 @@ def _normalize(text: str, rules: _Rules) -> str:
     if rules.lower:
         # lower() can leave a combining dot behind ("İ"), which NFKC then composes where it can.
         text = unicodedata.normalize("NFKC", text.lower())
-    return " ".join(_clean(text, rules).split())
+    words = _clean(text, rules).split()
+    if rules.words:
+        words = [rules.words.get(word, word) for word in words]
+        words = [word for word in words if word]
+    return " ".join(words)
 
 
 def _numbers_to_words(text: str, rules: _Rules) -> str:
-    text = re.sub(r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\d)", " ", text)
-    text = rules.thousands.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+    if not text.isascii():
+        text = _FOREIGN_DIGIT.sub(lambda match: str(int(match[0])), text)
+    if _GROUPS.search(text):
+        text = rules.thousands.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+    return rules.number.sub(functools.partial(_number_in_words, rules), text)
 
-    def words(match: re.Match) -> str:
-        ascii_digits = "".join(str(int(char)) if char.isdigit() else char for char in match[0])
-        return f" {_spoken(ascii_digits.replace(rules.decimal, '.'), rules.numbers)} "
 
-    return rules.number.sub(words, text)
+def _number_in_words(rules: _Rules, match: re.Match[str]) -> str:
+    text, start, end, lang = match.string, match.start(), match.end(), rules.numbers
+    whole, mark, fraction = match["whole"], match["mark"], match["fraction"]
+    assert lang
+    if not mark:
+        spoken = numbers.spoken(lang, whole)
+    elif start > 1 and text[start - 1] in rules.marks and text[start - 2].isdigit():
+        # 1,2,3 is a list, 1.12.2024 a date.
+        spoken = f"{numbers.spoken(lang, whole)} {numbers.spoken(lang, fraction)}"
+    else:
+        spoken = numbers.spoken(lang, whole, mark, fraction)
+    before = "" if start and _stand_together(text[start - 1], spoken[0]) else " "
+    # A Turkish suffix stays with its number where the language keeps the apostrophe.
+    suffix = text[end : end + 1] in rules.keep and _LETTER.match(text, end + 1)
+    after = suffix or (end < len(text) and _stand_together(text[end], spoken[-1]))
+    return f"{before}{spoken}{'' if after else ' '}"
+
+
+def _stand_together(neighbour: str, spoken: str) -> bool:
+    """Whether two characters are of scripts that put no spaces between words."""
+    return (
+        not neighbour.isascii()
+        and characters.is_unspaced(neighbour)
+        and characters.is_unspaced(spoken)
+    )
 
 
 def _clean(text: str, rules: _Rules) -> str:
     """Turn every character that is no letter, mark or number into a space, except kept ones between
-    word characters."""
+    word characters; and every mark that has no letter to stand on."""
+    to_clean = _TO_CLEAN
+    if not text.isascii() and rules.marked.search(text):
+        text, to_clean = rules.bare_mark.sub(" ", text), rules.clean_marked
     last = len(text) - 1
 
-    def cleaned(match: re.Match) -> str:
+    def cleaned(match: re.Match[str]) -> str:
         char, place = match[0], match.start()
-        if _in_word(char):
-            return char
-        inside = 0 < place < last and _in_word(text[place - 1]) and _in_word(text[place + 1])
-        if inside and char == "-" and rules.hyphen != "space":
-            return "-" if rules.hyphen == "keep" else ""
-        return char if inside and char in rules.keep and char != "-" else " "
+        if char != "-" and char not in rules.keep:
+            return " "
+        inside = (
+            0 < place < last
+            and rules.in_word.match(text, place - 1)
+            and rules.in_word.match(text, place + 1)
+        )
+        if not inside:
+            return " "
+        if char == "-":
+            return {"space": " ", "keep": "-", "join": ""}[rules.hyphen]
+        return char
 
-    return _TO_CLEAN.sub(cleaned, text)
+    return to_clean.sub(cleaned, text)
 
 
-def _in_word(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMN"
+def written_without_spaces(settings: TextSettings) -> bool:
+    """Whether most letters of the alphabet are of scripts that put no spaces between words.
+
+    The words between spaces of such a language are whole sentences, so its errors are counted in
+    characters (CER), unless `segment` says what a word is.
+    """
+    letters = [char for char in settings["alphabet"] if char.isalpha()]
+    return 2 * sum(map(characters.is_unspaced, letters)) > len(letters)
+
+
+def segmented(text: str, settings: TextSettings) -> str:
+    """A normalised text with spaces between what counts as a word.
+
+    With `segment: characters` each letter of a script without spaces is a word, with the marks on
+    it; words of other scripts stay whole. Without it the text stays as it is.
+    """
+    if settings.get("segment") != "characters":
+        return text
+    found = _letters().sub(
+        lambda match: f" {match[0]} " if characters.is_unspaced(match[0][0]) else match[0], text
+    )
+    return " ".join(found.split())
+
+
+@functools.cache
+def _letters() -> re.Pattern[str]:
+    return re.compile(rf"\w[{characters.inside(characters.marks())}]*")
 
 
 def check_examples(lang: str, settings: TextSettings) -> None:
@@ -206,27 +273,20 @@ def check_examples(lang: str, settings: TextSettings) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _number_words(settings_json: str) -> frozenset[str]:
-    from num2words import num2words
-
     settings = json.loads(settings_json)
     lang = settings.get("numbers")
     if not lang:
         return frozenset()
-    single, parts = set(), set()
-    for value in (
-        0,
-        *range(2, 1000),
-        *range(1000, 10000, 97),
-        *(10**power for power in range(4, 10)),
-        2 * 10**6,
-        5 * 10**6,
-    ):
-        words = normalize(num2words(value, lang=lang), settings).split()
-        (single if len(words) == 1 else parts).update(words)
-    one = normalize(num2words(1, lang=lang), settings)
+    single, parts, ones = set(), set(), set()
+    for value, spoken in numbers.vocabulary(lang):
+        words = normalize(spoken, settings).split()
+        if value == 1:
+            ones.update(words)
+        else:
+            (single if len(words) == 1 else parts).update(words)
     # Joining words ("e", "et", "y") are short and never a number alone; the word for one is also
     # the article in most languages.
-    return frozenset((single | {part for part in parts if len(part) > 3}) - {one})
+    return frozenset((single | {part for part in parts if len(part) > 3}) - ones)
 
 
 def number_words(settings: TextSettings) -> frozenset[str]:

@@ -296,6 +296,12 @@ class Scorer:
         anchors = [None] * len(records) if anchor is None else read_hypotheses(anchor, references)
         hypotheses = [text.normalize(record["hyp"], self.text) for record in records]
         words, wrong, characters = align_counts(normal, hypotheses)
+        spaced = normal
+        if self.text.get("segment"):
+            spaced = [text.segmented(reference, self.text) for reference in normal]
+            words, wrong, _ = align_counts(
+                spaced, [text.segmented(hypothesis, self.text) for hypothesis in hypotheses]
+            )
         rows: dict[str, list] = collections.defaultdict(list)
         for place, (name, reference) in enumerate(references.items()):
             offline = anchors[place]
@@ -307,8 +313,8 @@ class Scorer:
                 "duration_s": reference.duration_s,
                 **words[place],
                 **{f"char_{key}": value for key, value in characters[place].items()},
-                **self._special_words(normal[place].split(), wrong[place]),
-                "ref_words": len(normal[place].split()),
+                **self._special_words(spaced[place].split(), wrong[place]),
+                "ref_words": len(spaced[place].split()),
                 "ref_chars": len(normal[place]),
                 "empty": not hypotheses[place],
                 "looping": is_looping(hypotheses[place], normal[place]),

@@ -7,7 +7,9 @@ Those of `training` and `noise` are in `recipe`, those of tiers, precisions and 
 import unicodedata
 from typing import Any
 
+from warmstart.data import numbers
 from warmstart.data.corpora import open_corpus, reader
+from warmstart.data.text import normalize
 from warmstart.run.errors import UserError
 from warmstart.study.hours import format_hours
 
@@ -186,17 +188,50 @@ def _check_text(place: str, text: dict[str, Any]) -> None:
             "take it out of one of the two"
         )
     if text["numbers"] is not None:
-        from num2words import CONVERTER_CLASSES
+        _check_numbers(place, text)
+    _check_words(place, text)
 
-        # As num2words looks it up: the code itself, else its first two letters.
-        if (
-            text["numbers"] not in CONVERTER_CLASSES
-            and text["numbers"][:2] not in CONVERTER_CLASSES
-        ):
+
+def _check_numbers(place: str, text: dict[str, Any]) -> None:
+    lang = text["numbers"]
+    if not numbers.is_known(lang):
+        raise UserError(
+            f"{place}.numbers is {lang!r}, which num2words does not know; allowed: "
+            f"null (digits stay), {', '.join(numbers.known())}"
+        )
+    try:
+        numbers.check(lang)
+    except UserError as error:
+        raise UserError(f"{place}.numbers is {error}") from None
+    # A German alphabet lacks a letter of a few numbers at most, a Cyrillic one all of them.
+    spoken = [normalize(str(digit), text) for digit in range(10)]
+    letters = set(unicodedata.normalize("NFKC", text["alphabet"] + text["keep"])) | set(" -")
+    if len(foreign := [word for word in spoken if set(word) - letters]) > len(spoken) / 2:
+        raise UserError(
+            f"{place}.numbers is {lang!r}, whose words ({', '.join(foreign[:3])}) are in letters "
+            f"that {place}.alphabet lacks, so every cut with a number would be dropped; write null "
+            "(digits stay), or another language, or `replace` its letters"
+        )
+
+
+def _check_words(place: str, text: dict[str, Any]) -> None:
+    words = text["words"]
+    plain: dict[str, Any] = {**text, "words": {}}
+    for wrong, right in words.items():
+        if normalize(wrong, plain) != wrong or " " in wrong or not wrong:
             raise UserError(
-                f"{place}.numbers is {text['numbers']!r}, which num2words does not know; allowed: "
-                "null (digits stay), "
-                f"{', '.join(sorted(CONVERTER_CLASSES))}"
+                f"{place}.words has {wrong!r}: keys are single words as the normaliser writes "
+                f"them, here {normalize(wrong, plain)!r}"
+            )
+        if normalize(right, plain) != right:
+            raise UserError(
+                f"{place}.words makes {right!r} of {wrong!r}, which the normaliser writes "
+                f"{normalize(right, plain)!r}; write that"
+            )
+        if again := [word for word in right.split() if words.get(word, word) != word]:
+            raise UserError(
+                f"{place}.words makes {right!r} of {wrong!r}, and {again[0]!r} becomes another "
+                "word again; write the last one"
             )
 
 

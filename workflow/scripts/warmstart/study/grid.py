@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart import adaptation, models
+from warmstart.data import numbers
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
@@ -214,7 +215,8 @@ class Study:
             key: value for key, value in self.language(lang)["text"].items() if key != "examples"
         }
         # "1,500 people" is not one point five.
-        return {"decimal": "." if (text["numbers"] or "").startswith("en") else ",", **text}
+        lang = text["numbers"]
+        return {"decimal": numbers.language(lang).decimal if lang else ",", **text}
 
     # ---- inits
 

@@ -161,16 +161,17 @@ def number_words(max_number: int, numbers: str) -> list[str]:
     """The numbers from 0 below `max_number`, spelt out.
 
     Raises:
-        UserError: num2words has no such language.
+        UserError: num2words has no such language, or fails in it.
     """
     from num2words import num2words
 
     try:
         return [num2words(number, lang=numbers) for number in range(max_number)]
-    except NotImplementedError as error:
+    except Exception as error:  # converters raise what they happen to
         raise UserError(
-            f"num2words cannot spell numbers in {numbers!r}; set `numbers` to a language that it "
-            "has"
+            f"num2words cannot spell the numbers below {max_number} in {numbers!r} "
+            f"({type(error).__name__}); set `numbers` to a language that it has, or lower "
+            "`max_number`"
         ) from error
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from warmstart.data.text import written_without_spaces
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require
@@ -21,6 +22,16 @@ def check(study: Study) -> None:
             require(f"support_languages.{lang}.corpora", corpus, study.config["corpora"])
     headline = study.config["statistics"]["headline_test_set"]
     require("statistics.headline_test_set", headline, study.config["test_sets"])
+
+
+def notes(study: Study) -> list[str]:
+    """What a dry run says of languages that it does not refuse."""
+    return [
+        f"languages.{lang}: {block['name']} is written without spaces, so a word of WER is a whole "
+        "sentence: read CER, or set text.segment: characters, which makes each letter a word"
+        for lang, block in study.config["languages"].items()
+        if block["text"]["segment"] is None and written_without_spaces(block["text"])
+    ]
 
 
 def available(study: Study, lang: str) -> tuple[float, str] | None:
