@@ -1,5 +1,6 @@
 """Scoring: counts by hand, ids that must match, delays, whole program on small files."""
 
+import collections
 import gzip
 import json
 
@@ -101,6 +102,25 @@ def test_delays_are_against_the_offline_tier_that_hears_most_whatever_its_name()
     assert scoring.find_anchors({name: headers[name] for name in ("stream", "misnamed")}) == {}
     other = headers["most"] | {"training_set": "it+fr"}
     assert scoring.find_anchors({"stream": headers["stream"], "most": other}) == {"most": "most"}
+
+
+@pytest.mark.parametrize(("segment", "words", "rare"), [(None, 1, 1), ("characters", 11, 1)])
+def test_a_language_without_spaces_is_scored_in_letters_where_segment_says_so(
+    tmp_path, segment, words, rare
+):
+    """今日は2024年です has 11 letters once it is spoken, of which the hypothesis has one wrong."""
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", ["今日は2024年です"])
+    path = write_hypotheses(tmp_path / "h.jsonl", ["今日は二千二十五年です"], lang="ja")
+    tests = {"human": manifest}
+    block = {"alphabet": "今日は年です", "numbers": "ja", "segment": segment}
+    pool = collections.Counter({"今日は二千二十年です": 9})
+    scorer = scoring.Scorer("ja", {"text": block}, tests, pool)
+    rows = scorer.score(path, scorer.header(path), None)
+    assert rows["ref_words"] == [words]
+    assert rows["substitutions"] == [1]
+    assert rows["ref_chars"] == [11]
+    assert rows["char_substitutions"] == [1]
+    assert rows["rare_words"] == [rare], "the sentence; or 四, which the pool lacks"
 
 
 def test_models_of_several_training_sets_are_scored_with_the_language_of_the_test_set(tmp_path):

@@ -15,6 +15,7 @@ from warmstart.data.text import normalize
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 from warmstart.study import checks, paths, slices
+from warmstart.study.checks import languages
 from warmstart.study.config import load_config, validate
 from warmstart.study.config_faults import PATTERNS
 from warmstart.study.grid import Study, TestSet
@@ -208,6 +209,26 @@ FAULTS = {
         "languages.de.text.numbers",
         "xx",
         ["languages.de.text.numbers", "'xx'", "num2words", "de, en"],
+    ),
+    "a language in which the converter is wrong": (
+        "languages.de.text.numbers",
+        "te",
+        ["languages.de.text.numbers is 'te'", "num2words is wrong: 100 is", "write null"],
+    ),
+    "numbers in another script": (
+        "languages.de.text.numbers",
+        "ru",
+        ["languages.de.text.numbers is 'ru'", "ноль", "languages.de.text.alphabet lacks"],
+    ),
+    "a word that is none of the normaliser's": (
+        "languages.de.text.words",
+        {"Zwo": "zwei"},
+        ["languages.de.text.words has 'Zwo'", "here 'zwo'"],
+    ),
+    "a word that becomes another again": (
+        "languages.de.text.words",
+        {"zwo": "zwei", "zwei": "zwo"},
+        ["languages.de.text.words makes 'zwei' of 'zwo'", "becomes another word again"],
     ),
     "capitals in the alphabet": (
         "languages.de.text.alphabet",
@@ -462,6 +483,24 @@ def test_a_point_is_the_decimal_mark_of_english_numbers_only(full):
     assert normalize(text, study.text("en")) == "one thousand five hundred of two point five"
     assert normalize(text, study.text("ga")) == "one point five of two five"
     assert normalize(text, study.text("de")) == "eins komma fünf of zwei fünf"
+
+
+def test_a_thousand_is_no_fraction_where_the_language_writes_a_point(full):
+    text = {"alphabet": "一二三四五六七八九十百千万円", "numbers": "ja"}
+    full["support_languages"] = {"ja": {"name": "Japanese", "corpora": {}, "text": text}}
+    full["support_languages"]["ja"]["corpora"] = {"mls": "japanese"}
+    assert normalize("1,000円", make(full).text("ja")) == "千円"
+
+
+def test_a_language_without_spaces_is_told_of_once(full):
+    assert languages.notes(make(full)) == []
+    text = full["languages"]["de"]["text"]
+    text.update(alphabet="今日は年です一二三四五六七八九零", numbers="ja", examples=[])
+    (note,) = languages.notes(make(full))
+    assert note.startswith("languages.de: German is written without spaces")
+    assert "read CER, or set text.segment: characters" in note
+    text["segment"] = "characters"
+    assert languages.notes(make(full)) == []
 
 
 def test_a_language_may_train_on_a_split_of_its_own(full):

@@ -243,6 +243,11 @@ class Scorer:
         text.check_examples(lang, self.text)
         self.rare_below = settings.get("rare_below", 5)
         self.pool_words = pool_words
+        if pool_words is not None and self.text.get("segment"):
+            self.pool_words = collections.Counter()
+            for word, times in pool_words.items():
+                for part in text.segmented(word, self.text).split():
+                    self.pool_words[part] += times
         self.numbers = text.number_words(self.text)
         self.references = {
             name: {utterance.id: utterance for utterance in read_test_set(path)}

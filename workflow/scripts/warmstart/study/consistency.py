@@ -215,7 +215,7 @@ def _check_numbers(place: str, text: dict[str, Any]) -> None:
 
 
 def _check_words(place: str, text: dict[str, Any]) -> None:
-    words = text["words"]
+    words = text.get("words") or {}
     plain: dict[str, Any] = {**text, "words": {}}
     for wrong, right in words.items():
         if normalize(wrong, plain) != wrong or " " in wrong or not wrong:

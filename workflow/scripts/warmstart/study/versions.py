@@ -11,7 +11,7 @@ VERSIONS = {
     "download_corpus": 1,
     "prepare_manifest": 3,
     "prepare_noise": 1,
-    "build_pool": 1,
+    "build_pool": 2,
     "subset_budget": 1,
     "mix_training_set": 1,
     "train_tokenizer": 1,

@@ -30,7 +30,7 @@ def notes(study: Study) -> list[str]:
         f"languages.{lang}: {block['name']} is written without spaces, so a word of WER is a whole "
         "sentence: read CER, or set text.segment: characters, which makes each letter a word"
         for lang, block in study.config["languages"].items()
-        if block["text"]["segment"] is None and written_without_spaces(block["text"])
+        if block["text"].get("segment") is None and written_without_spaces(block["text"])
     ]
 
 
