@@ -160,6 +160,14 @@ def test_a_contrast_of_several_things_gets_a_banner(several_page):
     }
 
 
+def test_a_language_without_spaces_is_read_by_its_cer(several_page):
+    lang = next(iter(Display.of(SHOWN).languages))
+    shown = Display.of(SHOWN | {"unspaced": [lang]})
+    banner = page.banners(page.Material(several_page[1], shown))[-1]
+    assert banner.title == "Read CER, not WER"
+    assert shown.language(lang) in banner.lines[0]
+
+
 def test_fair_pairs_of_every_contrast_are_counted(several_page):
     runs = [record for record in records() if record["training_set"] == "de"]
     (banner,) = page.banners(page.Material(several_page[1], Display.of(SHOWN), runs))

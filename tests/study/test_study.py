@@ -494,11 +494,13 @@ def test_a_thousand_is_no_fraction_where_the_language_writes_a_point(full):
 
 def test_a_language_without_spaces_is_told_of_once(full):
     assert languages.notes(make(full)) == []
+    assert "unspaced" not in slices.display(make(full))
     text = full["languages"]["de"]["text"]
     text.update(alphabet="今日は年です一二三四五六七八九零", numbers="ja", examples=[])
     (note,) = languages.notes(make(full))
     assert note.startswith("languages.de: German is written without spaces")
     assert "read CER, or set text.segment: characters" in note
+    assert slices.display(make(full))["unspaced"] == ["de"]
     text["segment"] = "characters"
     assert languages.notes(make(full)) == []
 

@@ -66,6 +66,7 @@ class Display:
         arms, training_sets: name -> what it is, in order.
         tiers, test_sets: names, in order.
         licences: language -> corpus -> licence.
+        unspaced: codes of languages whose words of WER are whole sentences.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Display:
     tiers: tuple[str, ...]
     test_sets: tuple[str, ...]
     licences: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    unspaced: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Display":
@@ -87,7 +89,7 @@ class Display:
             block: `study` (name, title), `statistics`, `contrasts`, `languages` (code -> name of
                 all that are read or scored), `targets` (codes that the study is about), `arms` and
                 `training_sets` (name -> the attributes here, `name` for their titles), `tiers`,
-                `test_sets`, and for the page `licences`.
+                `test_sets`, and for the page `licences`; `unspaced` where there are such languages.
         """
         names, wanted = block["languages"], block["targets"]
         training_sets = {
@@ -123,6 +125,7 @@ class Display:
             tiers=tuple(block["tiers"]),
             test_sets=tuple(block["test_sets"]),
             licences=block.get("licences", {}),
+            unspaced=tuple(block.get("unspaced", ())),
         )
 
     # ---- names

@@ -146,6 +146,10 @@ def banners(material: Material) -> list[Banner]:
     if not found and fine:
         fine.append("No donor of an encoder is listed as trained on a test set.")
         found.append(Banner("Fair comparison", fine, fine=True))
+    if display.unspaced:
+        names = listed(display.language(lang) for lang in display.unspaced)
+        said = f"WER counts whole sentences as words in {names}, written without spaces: read CER."
+        found.append(Banner("Read CER, not WER", [said]))
     return found
 
 

@@ -4,6 +4,7 @@ stale, so a key that a stage does not use must not be in its slice."""
 from typing import Any, cast
 
 from warmstart.data.corpora import Corpus, open_corpus
+from warmstart.data.text import written_without_spaces
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
@@ -210,6 +211,16 @@ def statistics(study: Study) -> dict[str, Any]:
     return {**settings, "exports": exports} if exports else settings
 
 
+def unspaced(study: Study) -> list[str]:
+    """Languages whose words of WER are whole sentences, because nothing separates their words."""
+    texts = {lang: study.language(lang)["text"] for lang in study.scored_languages}
+    return [
+        lang
+        for lang, text in texts.items()
+        if text.get("segment") is None and written_without_spaces(text)
+    ]
+
+
 def display(study: Study) -> dict[str, Any]:
     """What figures and report say of the study without having computed it."""
     inits = study.config["inits"]
@@ -255,6 +266,8 @@ def display(study: Study) -> dict[str, Any]:
             for name, tier in study.tiers.items()
         },
         "test_sets": list(study.config["test_sets"]),
+        # Where there are none the block stays as it was, and no page is stale.
+        **({"unspaced": langs} if (langs := unspaced(study)) else {}),
     }
 
 

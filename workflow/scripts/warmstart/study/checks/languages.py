@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from warmstart.data.text import written_without_spaces
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require
@@ -27,10 +26,10 @@ def check(study: Study) -> None:
 def notes(study: Study) -> list[str]:
     """What a dry run says of languages that it does not refuse."""
     return [
-        f"languages.{lang}: {block['name']} is written without spaces, so a word of WER is a whole "
-        "sentence: read CER, or set text.segment: characters, which makes each letter a word"
-        for lang, block in study.config["languages"].items()
-        if block["text"].get("segment") is None and written_without_spaces(block["text"])
+        f"languages.{lang}: {study.language(lang)['name']} is written without spaces, so "
+        "a word of WER is a whole sentence: read CER, or set text.segment: characters, which "
+        "makes each letter a word"
+        for lang in slices.unspaced(study)
     ]
 
 
