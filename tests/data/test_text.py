@@ -124,7 +124,7 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
         ("hej \u2764\ufe0f d\u00e5 1\ufe0f\u20e3", {}, "hej då 1"),
         ("\u3164 \uffa0 \u17b4 \U000e0067 \u2066ja\u2069", {}, "ja"),
         ("a\u034fb\u061cc\u180ed", {}, "abcd"),
-        ("¨ \u0301 ja ¸", {}, "ja"),
+        ("¨ \u0301 ja ¸ _\u0301", {}, "ja"),
         ("हिन्दी में", {}, "हिन्दी में"),
         # Look-alikes of the apostrophe, unless they are letters of the language.
         ("l’a l‘a lʼa lʻa l′a l＇a l`a l´a lꞌa l‛a", IT, " ".join(["l'a"] * 10)),

@@ -87,7 +87,7 @@ class _Rules:
         self.numbers = settings.get("numbers")
         self.marked = characters.probe(characters.marks())
         marks = characters.inside(characters.marks())
-        self.bare_mark = re.compile(rf"(?<![\w{marks}])[{marks}]+")
+        self.bare_mark = re.compile(rf"(?<![^\W_])(?<![{marks}])[{marks}]+")
         self.clean_marked = re.compile(rf"[^\w {marks}]|_")
         self.in_word = re.compile(rf"[^\W_]|[{marks}]")
         decimal = settings.get("decimal", ",")

@@ -192,7 +192,7 @@ def _check_text(place: str, text: dict[str, Any]) -> None:
     _check_words(place, text)
 
 
-def _check_numbers(place: str, text: dict[str, Any]) -> None:
+def _check_numbers(place: str, text: Any) -> None:
     lang = text["numbers"]
     if not numbers.is_known(lang):
         raise UserError(
@@ -214,9 +214,9 @@ def _check_numbers(place: str, text: dict[str, Any]) -> None:
         )
 
 
-def _check_words(place: str, text: dict[str, Any]) -> None:
+def _check_words(place: str, text: Any) -> None:
     words = text.get("words") or {}
-    plain: dict[str, Any] = {**text, "words": {}}
+    plain: Any = {**text, "words": {}}
     for wrong, right in words.items():
         if normalize(wrong, plain) != wrong or " " in wrong or not wrong:
             raise UserError(
