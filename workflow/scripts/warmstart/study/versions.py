@@ -9,7 +9,7 @@ decoding), because nothing of another version may be continued or believed.
 
 VERSIONS = {
     "download_corpus": 1,
-    "prepare_manifest": 3,
+    "prepare_manifest": 4,
     "prepare_noise": 1,
     "build_pool": 2,
     "subset_budget": 1,
