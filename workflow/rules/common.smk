@@ -14,7 +14,7 @@ from warmstart.data.text import check_examples
 from warmstart.run import slurm_jobs
 from warmstart.run.errors import UserError
 from warmstart.run.imports import code_of
-from warmstart.study import bundles, checks, paths, slices, stages
+from warmstart.study import bundles, checks, notes, paths, slices, stages
 from warmstart.study import config as study_config
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study
 from warmstart.study.settings_files import SettingsFiles
@@ -53,6 +53,10 @@ try:
 except UserError as error:
     # WorkflowError prints one line; anything else would print a traceback into Snakemake.
     raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process:
+    for note in notes.notes(STUDY):
+        logger.warning(note)
 
 
 wildcard_constraints:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED, part_of
 from warmstart.evidence.settings import Contrast, Settings
+from warmstart.evidence.tiers import by_latency, place_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Display:
         languages: code -> name of the languages that it is about, in order.
         other_languages: code -> name of those that it only reads or scores.
         arms, training_sets: name -> what it is, in order.
-        tiers, test_sets: names, in order.
+        tiers: names, by latency.
+        test_sets: names, in order.
         licences: language -> corpus -> licence.
         unspaced: codes of languages whose words of WER are whole sentences.
     """
@@ -88,8 +90,10 @@ class Display:
         Args:
             block: `study` (name, title), `statistics`, `contrasts`, `languages` (code -> name of
                 all that are read or scored), `targets` (codes that the study is about), `arms` and
-                `training_sets` (name -> the attributes here, `name` for their titles), `tiers`,
-                `test_sets`, and for the page `licences`; `unspaced` where there are such languages.
+                `training_sets` (name -> the attributes here, `name` for their titles), `tiers`
+                (names, or name -> `lookahead_ms`, `offline`), `test_sets` (names), `test_sets_of`
+                (language -> its test sets, in its order), and for the page `licences`; `unspaced`
+                where there are such languages.
         """
         names, wanted = block["languages"], block["targets"]
         training_sets = {
@@ -109,10 +113,19 @@ class Display:
             )
             for name, each in block["arms"].items()
         }
+        described = block["tiers"] if isinstance(block["tiers"], Mapping) else {}
+        waits = {
+            name: None if each.get("offline") else each["lookahead_ms"]
+            for name, each in described.items()
+            if "lookahead_ms" in each
+        }
+        tiers = by_latency(block["tiers"], waits)
         statistics = {
             **block["statistics"],
             "contrasts": block.get("contrasts"),
             "targets": targets,
+            "test_sets": block.get("test_sets_of", {}),
+            "tiers": tiers,
         }
         return cls(
             name=block["study"]["name"],
@@ -122,7 +135,7 @@ class Display:
             other_languages={lang: name for lang, name in names.items() if lang not in wanted},
             arms=arms,
             training_sets=training_sets,
-            tiers=tuple(block["tiers"]),
+            tiers=tuple(tiers),
             test_sets=tuple(block["test_sets"]),
             licences=block.get("licences", {}),
             unspaced=tuple(block.get("unspaced", ())),
@@ -208,6 +221,9 @@ class Display:
             for lang in wanted + ([MEAN] if mean and MEAN in langs else []):
                 title = "Mean of languages" if lang == MEAN else self.languages[lang]
                 after = "" if part == OWN else f", trained on {self.training_set(part)}"
+                # Panels of one figure may be on other test sets; those that are say so.
+                if lang in self.read_elsewhere:
+                    title += f" ({self.read_elsewhere[lang]})"
                 found.append(Panel(part, lang, title + after))
         return found
 
@@ -219,15 +235,16 @@ class Display:
     def headline(
         self, table: pd.DataFrame, contrast: Contrast | None = None, *, all_tiers: bool = False
     ) -> pd.DataFrame:
-        """Rows of a table on the headline test set, at the reference tier and full precision; no
-        means with the languages as a sample.
+        """Rows of a table on the headline test set (of a language without it, on that which it is
+        read from), at the reference tier and full precision; no means with the languages as a
+        sample.
 
         Args:
             table: any of those that this study wrote.
             contrast: only its rows.
             all_tiers: not the reference tier alone.
         """
-        at = table.test_set == self.settings.headline_test_set
+        at = self.on_headline(table)
         if not all_tiers:
             at &= table.tier == self.settings.reference_tier
         if contrast is not None:
@@ -237,6 +254,37 @@ class Display:
         if "languages_as" in table:
             at &= table.languages_as != "sampled"
         return table[at]
+
+    def on_headline(self, table: pd.DataFrame) -> pd.Series:
+        """(rows,) bool: whether a row is on the test set that its language is read from; means and
+        pooled laws are on the headline alone."""
+        wanted = {lang: self.settings.headline_in(lang) for lang in table.lang.unique()}
+        return table.test_set == table.lang.map(wanted)
+
+    @property
+    def read_elsewhere(self) -> dict[str, str]:
+        """Language of the study without the headline test set -> the test set it is read from."""
+        return {
+            lang: other
+            for lang in self.languages
+            if (other := self.settings.headline_in(lang)) != self.settings.headline_test_set
+        }
+
+    def elsewhere(self) -> str:
+        """A sentence on the languages that are read from another test set; empty: there are
+        none."""
+        if not (others := self.read_elsewhere):
+            return ""
+        where = listed(f"{self.language(lang)} from {name}" for lang, name in others.items())
+        own = "their own" if len(others) > 1 else "its own"
+        return (
+            f"Not scored on {self.settings.headline_test_set}, and so read from the first test set "
+            f"of {own}: {where}. No mean over languages holds them."
+        )
+
+    def tier_place(self, tier: str) -> int:
+        """Place of a tier among those of the study, by latency; unknown ones stand last."""
+        return place_of(tier, self.tiers)[0]
 
     # ---- contrasts
 
@@ -269,9 +317,14 @@ class Display:
             "challenger_name": self.arm(contrast.challenger),
             "noun": self.noun(contrast),
             "level": self.settings.level,
-            "test_set": self.settings.headline_test_set,
+            "test_set": self._headline_words(),
             "tier": self.settings.reference_tier,
         }
+
+    def _headline_words(self) -> str:
+        """The headline test set in a caption, with those of languages that lack it."""
+        others = [f"{name} for {self.language(lang)}" for lang, name in self.read_elsewhere.items()]
+        return self.settings.headline_test_set + (f" ({'; '.join(others)})" if others else "")
 
 
 def flat(block: Mapping[str, Any], before: str = "") -> dict[str, Any]:

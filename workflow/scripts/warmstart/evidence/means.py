@@ -1,7 +1,7 @@
 """Estimates per language, and their mean over languages."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,10 @@ class Estimate:
 
 
 def over_languages(
-    test_set: str, members: Mapping[str, Mapping[Any, intervals.Draws]], confidence: float
+    test_set: str,
+    members: Mapping[str, Mapping[Any, intervals.Draws]],
+    confidence: float,
+    order: Callable[[Any], Any] | None = None,
 ) -> list[Estimate]:
     """Estimates per language, then their mean: with the languages as fixed, and as a sample of
     languages.
@@ -65,13 +68,15 @@ def over_languages(
         members: language -> place -> estimate. A place is a named tuple whose field
             `training_set` is as in `keys.Place`.
         confidence: of the intervals.
+        order: what places are sorted by (`Settings.order_of`); None: themselves.
 
     Returns:
         For each place, in the order of places: the languages, `fixed` where there are two or more,
         `sampled`.
     """
     rows = []
-    for place in sorted({place for places in members.values() for place in places}):
+    found = {place for places in members.values() for place in places}
+    for place in sorted(found, key=order):
         have = {lang: places[place] for lang, places in members.items() if place in places}
         for lang, draws in have.items():
             rows.append(_row(place, lang, "one", (lang,), test_set, draws, confidence))

@@ -1,13 +1,28 @@
 """What the tables are asked for: contrasts, intervals, the headline. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from warmstart.evidence.tiers import place_of
 from warmstart.run.errors import UserError
 
 WARM_START = "warm_start"
 """The contrast of a study that names none."""
+
+
+def headline_test_set(headline: str, test_sets: Sequence[str]) -> str:
+    """The test set that the answer about a language is read from.
+
+    Args:
+        headline: `statistics.headline_test_set`.
+        test_sets: of the language, in the order of its block.
+
+    Returns:
+        The headline where the language has it, or where nobody knows its test sets; else the first
+        of its own.
+    """
+    return headline if headline in test_sets or not test_sets else test_sets[0]
 
 
 @dataclass(frozen=True)
@@ -57,12 +72,15 @@ class Settings(Resampling):
 
     Attributes:
         contrasts: in the order of the configuration; the first is the headline.
-        headline_test_set, reference_tier: what the answer is about.
+        headline_test_set, reference_tier: what the answer is about; `headline_in` says which test
+            set that is in a language.
         tier_margin_pp: a change of the gap inside it is called equivalent.
         threshold_pp: a gap inside it is called small.
         exports: precisions that are the unquantised export, a second baseline of quantisation.
         targets: training set -> languages that it is for. A training set that is not in here is
             for the language of its name.
+        test_sets: language -> its test sets, in the order of its block.
+        tiers: by latency, as `tiers.by_latency` orders them.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -72,16 +90,18 @@ class Settings(Resampling):
     threshold_pp: float
     exports: tuple[str, ...] = ()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    test_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tiers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
-        """From JSON: the block `statistics`, with `contrasts`, `targets` and `exports` where the
-        study has them.
+        """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`
+        and `tiers` where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
         """
-        own = ("contrasts", "exports", "targets")
+        own = ("contrasts", "exports", "targets", "test_sets", "tiers")
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
             raise UserError(f"statistics lacks {', '.join(missing)}; give it in the settings")
@@ -90,7 +110,25 @@ class Settings(Resampling):
             contrasts=contrasts_of(block),
             exports=tuple(block.get("exports", ())),
             targets={name: tuple(langs) for name, langs in block.get("targets", {}).items()},
+            test_sets={lang: tuple(names) for lang, names in block.get("test_sets", {}).items()},
+            tiers=tuple(block.get("tiers", ())),
             **chosen,
+        )
+
+    def headline_in(self, lang: str) -> str:
+        """The test set that the answer about a language is read from; of means and of pooled laws
+        the study's headline, because they are formed on one test set."""
+        return headline_test_set(self.headline_test_set, self.test_sets.get(lang, ()))
+
+    def tier_place(self, tier: str) -> tuple[Any, ...]:
+        """What a tier is sorted by: its latency."""
+        return place_of(tier, self.tiers)
+
+    def order_of(self, key: Any) -> tuple[Any, ...]:
+        """What a named tuple is sorted by: its fields as they are, tiers by latency."""
+        return tuple(
+            place_of(value, self.tiers) if name == "tier" else value
+            for name, value in zip(key._fields, key, strict=True)
         )
 
     def is_for(self, training_set: str, lang: str) -> bool:

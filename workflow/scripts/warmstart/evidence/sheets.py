@@ -1,13 +1,13 @@
 """Tables of the page, made from the columns that an analysis declares."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from warmstart.evidence.cells import Shown, hours_cell, interval_cell, number_cell, text_cell
-from warmstart.evidence.columns import ARM, CONTRAST, HOURS, LANG, TRAINING_SET, Column
+from warmstart.evidence.columns import ARM, CONTRAST, HOURS, LANG, TIER, TRAINING_SET, Column
 from warmstart.evidence.display import Display
 
 
@@ -99,12 +99,19 @@ def sheet(
             Filter(
                 heads[place].label,
                 place,
-                tuple(dict.fromkeys(row[place].text for row in cells)),
+                _choices([row[place] for row in cells]),
                 (chosen or {}).get(heads[place].label),
             )
             for place in places
         ),
     )
+
+
+def _choices(cells: Sequence[Shown]) -> tuple[str, ...]:
+    """What a reader may choose among: budgets by hours, tiers by latency, names as they come."""
+    numbers = {cell.text: cell.sort for cell in cells if isinstance(cell.sort, int | float)}
+    order = sorted(numbers, key=lambda text: numbers[text])
+    return tuple(dict.fromkeys([*order, *(cell.text for cell in cells)]))
 
 
 class Fields:
@@ -210,6 +217,13 @@ class Fields:
         """The budget of a row."""
         return self._of(HOURS.name, lambda row: hours_cell(float(row.hours)))
 
+    def tier(self) -> Field:
+        """The tier of a row, sorted by its latency."""
+        return self._of(
+            TIER.name,
+            lambda row: replace(text_cell(row.tier), sort=self._display.tier_place(row.tier)),
+        )
+
     def training_set(self) -> list[Field]:
         """What a row's model was trained on; nothing where that is always the language itself."""
         if not self._display.several_parts:
@@ -238,6 +252,7 @@ class Fields:
             ],
             ARM.name: lambda: [self.arm()],
             HOURS.name: lambda: [self.hours()],
+            TIER.name: lambda: [self.tier()],
         }
         found: list[Field] = []
         for name in self._columns:

@@ -22,7 +22,7 @@ def examples_of(scores: pd.DataFrame, display: Display, count: int = _COUNT) -> 
 
     settings, arm = display.settings, display.contrasts[0].challenger
     at = (
-        (scores.test_set == settings.headline_test_set)
+        (scores.test_set == scores.lang.map(settings.headline_in))
         & (scores.tier == settings.reference_tier)
         & (scores.precision == FULL)
         & (scores.arm == arm)
@@ -48,7 +48,7 @@ def examples_of(scores: pd.DataFrame, display: Display, count: int = _COUNT) -> 
         after = "" if training_set == lang else f", trained on {display.training_set(training_set)}"
         title = (
             f"{display.language(lang)}: {display.arm(arm)}{after}, {own.hours.iloc[0]:g} h, "
-            f"{settings.reference_tier}, {settings.headline_test_set}"
+            f"{settings.reference_tier}, {settings.headline_in(lang)}"
         )
         found.append(Example(title, blocks))
     return found

@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 
 from warmstart.evidence.keys import FULL, MEAN, OWN, part_of
+from warmstart.evidence.settings import headline_test_set
+from warmstart.evidence.tiers import by_latency
 
 _NARROWEST = 11  # characters of a tier's column
 
@@ -20,7 +22,8 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
         Lines: one block a language (and training set), a row per arm and budget, a column per tier.
     """
     if guideline.empty:
-        rows = wer.sort_values(["test_set", "lang", "hours", "tier"])
+        rows = wer.assign(tier=pd.Categorical(wer.tier, by_latency(wer.tier)))
+        rows = rows.sort_values(["test_set", "lang", "hours", "tier"])
         columns = ["test_set", "training_set", "lang", "arm", "hours", "precision", "tier"]
         table = rows[[*columns, "wer_pct"]].to_string(index=False, float_format="%.4g")
         return [
@@ -29,19 +32,25 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
             "",
             table,
         ]
-    test_set, reference = guideline.test_set.iloc[0], guideline.tier.iloc[0]
-    wer = wer[(wer.test_set == test_set) & (wer.precision == FULL)]
+    headline, reference = guideline.test_set.iloc[0], guideline.tier.iloc[0]
+    read_from = _test_sets(wer, guideline)
+    wer = wer[(wer.test_set == wer.lang.map(read_from)) & (wer.precision == FULL)]
     gap = gap[
-        (gap.test_set == test_set) & (gap.precision == FULL) & (gap.languages_as != "sampled")
+        (gap.test_set == gap.lang.map(read_from))
+        & (gap.precision == FULL)
+        & (gap.languages_as != "sampled")
     ]
     contrasts = {
         name: f"{own.baseline.iloc[0]} - {own.challenger.iloc[0]}"
         for name, own in gap.groupby("contrast", sort=False)
     }
-    tiers = sorted(wer.tier.unique(), key=_latency)
+    tiers = by_latency(wer.tier)
     width = max(_NARROWEST, *(len(name) for name in tiers))
     first = max(len(name) for name in [*contrasts.values(), *wer.arm]) + 2
-    out = [f"WER in % on {test_set} at full precision; {_gaps(gap)} in percentage points"]
+    out = [f"WER in % on {headline} at full precision; {_gaps(gap)} in percentage points"]
+    for lang, test_set in read_from.items():
+        if test_set != headline:
+            out.append(f"{lang} is not scored on {headline}: its numbers are of {test_set}")
 
     def line(label: str, hours: float, cells: pd.Series, form: str) -> str:
         values = "".join(f"{cells.get(tier, float('nan')):>{form}}" for tier in tiers)
@@ -51,6 +60,8 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
         own = wer[(wer.training_set == training_set) & (wer.lang == lang)]
         gaps = gap[(gap.training_set == training_set) & (gap.lang == lang)]
         names = "".join(f"{name:>{width}}" for name in tiers)
+        if read_from[lang] != headline:
+            title += f" ({read_from[lang]})"
         out += ["", title, f"  {'arm':<{first}}{'hours':>8}  {names}"]
         for hours in sorted(own.hours.unique()):
             at, gaps_at = own[own.hours == hours], gaps[gaps.hours == hours]
@@ -70,10 +81,16 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
     return out
 
 
-def _latency(tier: str) -> tuple[bool, int]:
-    """Order of tiers by what they are called: `160ms` before `560ms`, other names last."""
-    named = tier.removesuffix("ms")
-    return (not named.isdigit(), int(named) if named.isdigit() else 0)
+def _test_sets(wer: pd.DataFrame, guideline: pd.DataFrame) -> dict[str, str]:
+    """Language (or `mean`) -> the test set that its numbers are of: that of its guideline, else
+    the headline, else its first."""
+    headline = guideline.test_set.iloc[0]
+    found = dict(zip(guideline.lang, guideline.test_set, strict=True))
+    for lang, own in wer.groupby("lang", sort=False):
+        if lang == MEAN:
+            found[MEAN] = headline
+        found.setdefault(str(lang), headline_test_set(headline, list(own.test_set)))
+    return found
 
 
 def _gaps(gap: pd.DataFrame) -> str:

@@ -201,7 +201,7 @@ def lowest_wer(tables: Mapping[str, pd.DataFrame], display: Display) -> list[Car
         detail.append(f"trained on {display.training_set(best.training_set)}")
     return [
         Card(
-            f"Lowest WER, {settings.headline_test_set} at {settings.reference_tier}",
+            f"Lowest WER, {best.test_set} at {settings.reference_tier}",
             f"{best.wer_pct:.1f} %",
             ", ".join(detail),
         )

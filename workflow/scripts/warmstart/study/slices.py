@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.text import written_without_spaces
+from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
@@ -189,6 +190,22 @@ def scoring(study: Study, lang: str) -> dict[str, Any]:
     return {"text": study.text(lang), **study.config["scoring"]}
 
 
+def test_sets(study: Study) -> dict[str, list[str]]:
+    """Language -> its test sets, in the order of its block, of the languages that are scored."""
+    return {
+        lang: list(study.language(lang).get("test_sets", [])) for lang in study.scored_languages
+    }
+
+
+def tiers(study: Study) -> list[str]:
+    """Names of the tiers, from the quickest to the slowest."""
+    waits = {
+        name: None if tier.offline else float(tier.lookahead_ms)
+        for name, tier in study.tiers.items()
+    }
+    return by_latency(study.tiers, waits)
+
+
 def statistics(study: Study) -> dict[str, Any]:
     """What `aggregate.py` needs; the bare export is a second baseline of quantised encoders."""
     settings = {
@@ -203,6 +220,8 @@ def statistics(study: Study) -> dict[str, Any]:
     settings["targets"] = {
         name: list(study.training_set(name).languages) for name in study.decoded_sets
     }
+    settings["test_sets"] = test_sets(study)
+    settings["tiers"] = tiers(study)
     exports = [
         name
         for name, wanted in study.config["precisions"].items()
@@ -262,12 +281,13 @@ def display(study: Study) -> dict[str, Any]:
             for name, arm in study.arms.items()
         },
         "tiers": {
-            name: {**tier.as_json(), "lookahead_ms": tier.lookahead_ms}
-            for name, tier in study.tiers.items()
+            name: {**study.tiers[name].as_json(), "lookahead_ms": study.tiers[name].lookahead_ms}
+            for name in tiers(study)
         },
         "test_sets": list(study.config["test_sets"]),
         # Where there are none the block stays as it was, and no page is stale.
         **({"unspaced": langs} if (langs := unspaced(study)) else {}),
+        "test_sets_of": test_sets(study),
     }
 
 

@@ -111,7 +111,7 @@ class Analysis(base.Analysis):
                     for place in own
                     if place.precision == FULL
                 }
-                for part, tier in sorted(at):
+                for part, tier in sorted(at, key=lambda one: (one[0], settings.tier_place(one[1]))):
                     series = {
                         # Zero hours, a donor as published, is no point of a law in the hours; on a
                         # logarithmic axis it has no place.

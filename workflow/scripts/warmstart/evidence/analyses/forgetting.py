@@ -34,7 +34,7 @@ class Analysis(base.Analysis):
             of.text("training_set", lambda row: display.training_set(row.training_set)),
             of.arm(),
             of.hours(),
-            of.text("tier"),
+            of.tier(),
             of.language(),
             of.text("test_set"),
             of.number("wer_pct", 2),

@@ -154,7 +154,7 @@ def estimates(
 ) -> list[Estimate]:
     """Gaps on one test set; their places are `keys.Place`."""
     gaps = {one.lang: one.gaps(contrast) for one in members}
-    return over_languages(test_set, gaps, settings.confidence)
+    return over_languages(test_set, gaps, settings.confidence, settings.order_of)
 
 
 def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[str, Any]:

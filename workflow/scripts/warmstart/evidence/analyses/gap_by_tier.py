@@ -129,9 +129,7 @@ class Analysis(base.Analysis):
         """All tiers on the headline test set."""
         contrast = contrast or display.contrasts[0]
         table = tables["gap_by_tier"]
-        at = (table.test_set == display.settings.headline_test_set) & (
-            table.contrast == contrast.name
-        )
+        at = display.on_headline(table) & (table.contrast == contrast.name)
 
         def hours(row: Any) -> Shown:
             return hours_cell(math.inf if row.hours == "all" else float(row.hours))
@@ -142,8 +140,9 @@ class Analysis(base.Analysis):
         fields = [
             of.language(),
             *of.training_set(),
+            *([of.text("test_set")] if display.read_elsewhere else []),
             of.cell("hours", hours),
-            of.text("tier"),
+            of.tier(),
             of.number("difference_pp", 2, signed=True, head=f"Gap minus gap at {reference}"),
             of.interval("difference", "pp"),
             of.cell("p_holm", lambda row: p_cell(row.p_holm)),
@@ -160,7 +159,7 @@ def _rows(
     """Rows of one contrast and test set, without Holm's adjustment."""
     alpha, margin = 1 - settings.confidence, settings.tier_margin_pp
     changes = {one.lang: _changes(one, contrast, settings.reference_tier) for one in members}
-    for one in over_languages(test_set, changes, settings.confidence):
+    for one in over_languages(test_set, changes, settings.confidence, settings.order_of):
         if one.draws is None:
             continue
         equivalent, p_equivalence = intervals.equivalence(one.draws, margin, alpha)

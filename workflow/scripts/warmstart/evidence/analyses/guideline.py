@@ -1,6 +1,7 @@
 """Which arm to take, for each language and amount of data, only as far as the intervals carry
 it."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +37,8 @@ class Analysis(base.Analysis):
     title = "What to start from"
     caption = (
         "Which arm of a contrast to take, for each language and amount of data, no further than "
-        "the intervals carry. On the headline test set and reference tier."
+        "the intervals carry. On the headline test set and reference tier; a language without that "
+        "test set is read from its own first one, and enters no mean."
     )
     columns = (
         *(CONTRAST, TRAINING_SET, LANG, LANGUAGES, HOURS, TEST_SET, TIER),
@@ -55,12 +57,21 @@ class Analysis(base.Analysis):
 
     def rows(self, evidence: Evidence, settings: Settings) -> Iterator[dict[str, Any]]:
         """A decision for each gap at the reference tier and full precision."""
-        test_set = settings.headline_test_set
-        for contrast in settings.contrasts:
-            members = evidence.by_test_set().get(test_set, [])
+        # The headline first: the terminal takes the first row for it.
+        headline = settings.headline_test_set
+        names = sorted(evidence.by_test_set(), key=lambda name: name != headline)
+        for contrast, test_set in itertools.product(settings.contrasts, names):
+            members = [
+                one
+                for one in evidence.by_test_set()[test_set]
+                if settings.headline_in(one.lang) == test_set
+            ]
             for one in gap.estimates(test_set, members, contrast, settings):
                 at = one.place.precision, one.place.tier
                 if at != (FULL, settings.reference_tier) or one.languages_as == "sampled":
+                    continue
+                # One mean, on one test set.
+                if one.lang == MEAN and test_set != headline:
                     continue
                 axes = one.axes()
                 del axes["languages_as"]
@@ -112,8 +123,8 @@ class Analysis(base.Analysis):
         settings = display.settings
         return (
             " ".join(parts) + f" Each statement holds at {settings.level} % confidence by itself, "
-            f"on {settings.headline_test_set} at {settings.reference_tier}."
-        )
+            f"on {settings.headline_test_set} at {settings.reference_tier}. {display.elsewhere()}"
+        ).strip()
 
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
@@ -138,6 +149,7 @@ class Analysis(base.Analysis):
         fields = [
             of.language(),
             *of.training_set(),
+            *([of.text("test_set")] if display.read_elsewhere else []),
             of.hours(),
             of.number("gap_pp", 2, signed=True),
             of.interval("gap", "pp"),

@@ -1,6 +1,6 @@
 """Speed of every decode, what its batches change, and the delay of its tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -98,7 +98,7 @@ class Analysis(base.Analysis):
             *("engine", "device", "device_name", "threads"),
         )
         checked = ("test_set", "utterances", "differing_utterances", "max_logit_difference")
-        for header in evidence.headers:
+        for header in _ordered(evidence.headers, settings):
             keys = {name: header[name] for name in KEYS}
             keys |= {"hours": float(header["hours"]), "seed": int(header["seed"])}
             check = header["batch_check"]
@@ -131,6 +131,17 @@ class Analysis(base.Analysis):
             .agg(lambda values: pd.to_numeric(values).median())
             .reset_index()
         )
+        order = medians.tier.map(display.tier_place)
+        medians = medians.assign(order=order).sort_values(
+            ["precision", "order"],
+            kind="stable",
+            key=lambda column: (
+                column.map({name: place for place, name in enumerate(column.unique())})
+                if column.name == "precision"
+                else column
+            ),
+            ignore_index=True,
+        )
         # A job checks one test set and writes what it saw beside all of them.
         once = table.test_set == table.checked_test_set
         counts = table[["checked_differing_utterances", "checked_utterances"]].where(once, 0)
@@ -144,8 +155,19 @@ class Analysis(base.Analysis):
             column for column in self.columns if column.name == "checked_differing_utterances"
         )
         fields = [
-            *(of.text(name) for name in ways),
+            *(of.tier() if name == TIER.name else of.text(name) for name in ways),
             *(of.number(name, digits) for name, digits in numbers.items()),
             field(differing.label, lambda row: text_cell(row.differing), differing.meaning),
         ]
         return sheet(self.name, fields, medians.itertuples(), sortable=True)
+
+
+def _ordered(headers: Iterable[Mapping[str, Any]], settings: Settings) -> list[Mapping[str, Any]]:
+    """Headers as they came, but for the tiers of a run, which stand by latency."""
+    runs: dict[tuple[Any, ...], int] = {}
+
+    def place(header: Mapping[str, Any]) -> tuple[Any, ...]:
+        run = tuple(header[name] for name in KEYS if name not in ("tier", "test_set"))
+        return runs.setdefault(run, len(runs)), settings.tier_place(header["tier"])
+
+    return sorted(headers, key=place)

@@ -186,7 +186,8 @@ class Analysis(base.Analysis):
             for test_set, members in evidence.by_test_set().items():
                 rates = {one.lang: one.wer for one in members}
                 costs = {one.lang: _costs(one, baseline, settings) for one in members}
-                for one in over_languages(test_set, costs, settings.confidence):
+                estimates = over_languages(test_set, costs, settings.confidence, settings.order_of)
+                for one in estimates:
                     cost: Cost = one.place
                     cell = None if one.lang == MEAN else cost.cell(one.lang)
                     compared = (
@@ -227,7 +228,7 @@ class Analysis(base.Analysis):
             of.hours(),
             of.text("precision"),
             of.text("baseline_precision", against),
-            of.text("tier"),
+            of.tier(),
             of.text("test_set"),
             of.number("delta_pp", 2, signed=True),
             of.interval("delta", "pp"),

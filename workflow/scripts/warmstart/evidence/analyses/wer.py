@@ -1,7 +1,7 @@
 """Error rates of every cell, and their means over languages."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from warmstart.evidence import intervals
@@ -107,10 +107,14 @@ class Analysis(base.Analysis):
 
     def rows(self, evidence: Evidence, settings: Settings) -> Iterable[dict[str, Any]]:
         """Rates of every cell, then their means over the languages that have the cell."""
-        rows = [row for one in evidence.scored for row in rates_of(one, settings.confidence)]
+        rows = [
+            row
+            for one in evidence.scored
+            for row in rates_of(one, settings.confidence, settings.order_of)
+        ]
         of_test_set = sorted(evidence.compared, key=lambda one: one.test_set)
         for test_set, members in itertools.groupby(of_test_set, key=lambda one: one.test_set):
-            rows += _means(test_set, list(members), settings.confidence)
+            rows += _means(test_set, list(members), settings)
         return rows
 
     def sheet(
@@ -124,7 +128,7 @@ class Analysis(base.Analysis):
             of.arm(),
             of.hours(),
             of.text("precision"),
-            of.text("tier"),
+            of.tier(),
             of.text("test_set"),
             of.number("wer_pct", 2),
             of.interval("wer", "pct", signed=False),
@@ -140,14 +144,20 @@ class Analysis(base.Analysis):
             tables["wer"].itertuples(),
             sortable=True,
             filters=[column.label for column in axes],
-            chosen={TEST_SET.label: display.settings.headline_test_set},
+            # A choice would hide the languages that are read from another test set.
+            chosen={}
+            if display.read_elsewhere
+            else {TEST_SET.label: display.settings.headline_test_set},
         )
 
 
-def rates_of(one: Scored, confidence: float) -> list[dict[str, Any]]:
-    """Rows of one test set, a cell each."""
+def rates_of(
+    one: Scored, confidence: float, order: Callable[[Cell], Any] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of one test set, a cell each, sorted by `order` (None: as cells sort)."""
     rows = []
-    for cell, totals in one.totals.items():
+    for cell in sorted(one.totals, key=order):
+        totals = one.totals[cell]
         rows.append(
             {
                 **cell._asdict(),
@@ -174,7 +184,7 @@ def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dic
     }
 
 
-def _means(test_set: str, members: list[Scored], confidence: float) -> list[dict[str, Any]]:
+def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dict[str, Any]]:
     """Means over languages, of every cell that two of them have or more."""
     # The cell as several languages have it: a training set that is the language counts as `own`.
     common = {
@@ -183,7 +193,7 @@ def _means(test_set: str, members: list[Scored], confidence: float) -> list[dict
         for cell in one.wer
     }
     rows = []
-    for shared in sorted(set(common.values())):
+    for shared in sorted(set(common.values()), key=settings.order_of):
         have: list[tuple[Scored, Cell]] = [
             (one, cell) for one in members for cell in one.wer if common[one.lang, cell] == shared
         ]
@@ -202,7 +212,7 @@ def _means(test_set: str, members: list[Scored], confidence: float) -> list[dict
                 "lang": MEAN,
                 "languages": len(have),
                 "test_set": test_set,
-                **_rates(wer, cer, confidence),
+                **_rates(wer, cer, settings.confidence),
             }
         )
     return rows
