@@ -17,7 +17,9 @@ rule aggregate:
         scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
         headers=[paths.header(path) for path in paths.hypotheses(STUDY)],
         quantized=paths.quantize_reports(STUDY),
-        lists=[listed("headers"), listed("quantized")],
+        curves=[f"{path}/train.csv" for path in RUN_PATHS],
+        runs=[f"{path}/run.json" for path in RUN_PATHS],
+        lists=[listed("headers"), listed("quantized"), listed("curves")],
         code=code("aggregate", *analyses.modules()),
     output:
         tables=[
@@ -41,8 +43,8 @@ rule aggregate:
         "Tables: rates, gaps, intervals, fit"
     shell:
         "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q}"
-        " --quantize @{input.lists[1]:q} --settings {params.settings:q}"
-        " --output-dir {params.directory} --log {log:q}"
+        " --quantize @{input.lists[1]:q} --train-logs @{input.lists[2]:q}"
+        " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 
 rule plot:

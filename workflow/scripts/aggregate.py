@@ -1,13 +1,14 @@
 """Make the tables of the study: rates, gaps, intervals, the law of the gap, tiers, quantisation,
 latency, guideline.
 
-Reads score files, the headers of the hypothesis files and the reports of quantised encoders (with
-the `run.json` of their runs). Writes a .csv for each analysis that has a table
+Reads score files, the headers of the hypothesis files, the reports of quantised encoders and the
+training logs (with the `run.json` beside each). Writes a .csv for each analysis that has a table
 (`warmstart/evidence/analyses`; columns: docs/outputs.md).
 
     python workflow/scripts/aggregate.py --scores results/scores/*.parquet \\
         --headers results/hypotheses/*/*/*/*/*/*/*.json \\
         --quantize results/runs/*/*/*/*/*/*/quantize.json \\
+        --train-logs results/runs/*/*/*/*/train.csv \\
         --settings '{"contrasts": {"warm_start": {"baseline": "en", "challenger": "ml"}},
             "headline_test_set": "fleurs", "reference_tier": "160ms"}' \\
         --output-dir results/tables
@@ -41,17 +42,27 @@ def main(argv: list[str] | None = None) -> None:
         help="quantize.json of each quantised encoder",
     )
     parser.add_argument(
+        "--train-logs",
+        action=cli.Paths,
+        nargs="*",
+        default=[],
+        help="train.csv of each run, with its run.json beside it: whether its loss fell",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
         help="the block statistics: of the configuration; also contrasts, targets (training set -> "
-        "languages it is for) and exports (precisions that are the unquantised export)",
+        "languages it is for), exports (precisions that are the unquantised export), test_sets "
+        "(language -> its test sets, the first stands in for the headline) and tiers (by latency)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
     settings = Settings.of(arguments.settings)
-    evidence = collected.collect(arguments.scores, settings, arguments.headers, arguments.quantize)
+    evidence = collected.collect(
+        arguments.scores, settings, arguments.headers, arguments.quantize, arguments.train_logs
+    )
     for analysis in analyses.load_all():
         if analysis.columns:
             path = arguments.output_dir / f"{analysis.name}.csv"

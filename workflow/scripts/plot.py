@@ -10,21 +10,11 @@ Reads the tables, and the training logs with the `run.json` beside each. Writes 
 
 from pathlib import Path
 
-import pandas as pd
-
-from warmstart.evidence import analyses
-from warmstart.evidence.analyses.base import Material, RunKey
+from warmstart.evidence import analyses, training_logs
+from warmstart.evidence.analyses.base import Material
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
-from warmstart.run.files import read_json
-
-
-def curve_of(log: Path) -> tuple[RunKey, pd.DataFrame]:
-    """A run, as the record beside its log names it, and the log."""
-    run = read_json(log.with_name("run.json"))
-    key = RunKey(run["training_set"], run["arm"], str(run["hours"]), int(run["seed"]))
-    return key, pd.read_csv(log)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -53,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     display = Display.of(arguments.settings)
     material = Material(
         read_tables(arguments.tables, analyses.tables()),
-        dict(map(curve_of, arguments.train_logs)),
+        dict(map(training_logs.read, arguments.train_logs)),
     )
     drawn = 0
     with plotting.style():

@@ -2,7 +2,7 @@
 written beside them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from warmstart.evidence import intervals
+from warmstart.evidence import intervals, recognition, training_logs
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.settings import Contrast, Resampling, Settings
 from warmstart.run.errors import UserError
@@ -24,6 +24,9 @@ COUNTS = [
     *("number_words", "number_errors", "rare_words", "rare_errors"),
 ]
 FLAGS = ["empty", "looping"]
+SPOKEN = ["spoken", "empty_spoken", "looping_spoken"]
+"""Utterances whose reference has a word, and those of them with a flag: of a reference without
+words an empty hypothesis is right."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Scored:
         lang, test_set: the test set.
         totals: cell -> counts over all seeds, `utterances`, `seeds`, `blocks`.
         wer, cer: cell -> rate in percent.
+        faults: cell -> why a model of it recognises nothing (`recognition.reason`), of those that
+            do not; with several seeds it names them.
     """
 
     lang: str
@@ -43,6 +48,7 @@ class Scored:
     totals: dict[Cell, dict[str, int]]
     wer: dict[Cell, intervals.Draws]
     cer: dict[Cell, intervals.Draws]
+    faults: dict[Cell, str] = field(default_factory=dict)
 
     def gaps(self, contrast: Contrast) -> dict[Place, intervals.Draws]:
         """Place -> WER(baseline) - WER(challenger) in percentage points, where both were
@@ -62,7 +68,25 @@ class Scored:
             {cell: row for cell, row in self.totals.items() if wanted(cell)},
             {cell: draws for cell, draws in self.wer.items() if wanted(cell)},
             {cell: draws for cell, draws in self.cer.items() if wanted(cell)},
+            {cell: why for cell, why in self.faults.items() if wanted(cell)},
         )
+
+
+def recognition_status(systems: Iterable[tuple[Scored, Cell]]) -> str:
+    """`ok`, or which of some cells do not recognise: their arms, and where they are of several
+    languages these too."""
+    systems = list(systems)
+    several = len({scored.lang for scored, _ in systems}) > 1
+    failing = [
+        f"{cell.arm} in {scored.lang}" if several else cell.arm
+        for scored, cell in systems
+        if scored.faults.get(cell)
+    ]
+    return (
+        f"{recognition.SAYS_NOT}: {', '.join(dict.fromkeys(failing))}"
+        if failing
+        else recognition.OK
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +121,7 @@ def collect(
     settings: Settings,
     headers: Sequence[Path] = (),
     reports: Sequence[Path] = (),
+    logs: Sequence[Path] = (),
 ) -> Evidence:
     """Read and resample everything.
 
@@ -105,6 +130,7 @@ def collect(
         settings: of the tables.
         headers: JSON beside each hypothesis file.
         reports: `quantize.json` of each quantised encoder.
+        logs: `train.csv` of each run, with its `run.json` beside it.
 
     Raises:
         UserError: see `read_scores` and `resample`; or the headline test set was not scored.
@@ -116,9 +142,10 @@ def collect(
             f"statistics.headline_test_set is {settings.headline_test_set!r}; scored test sets: "
             f"{have}"
         )
+    stalled = stalled_runs(logs)
     scored = []
     for (lang, test_set), part in counts.groupby(["lang", "test_set"], sort=False):
-        scored.append(resample(part, settings))
+        scored.append(resample(part, settings, stalled))
         blocks, decodes = part.block.nunique(), len(scored[-1].wer)
         _LOG.info("%s %s: %d blocks, %d decodes", lang, test_set, blocks, decodes)
     return Evidence(
@@ -140,6 +167,16 @@ def compared(scored: Sequence[Scored], settings: Settings) -> list[Scored]:
     return [one for one in found if one.wer]
 
 
+def stalled_runs(logs: Iterable[Path]) -> set[tuple[str, str, float, int]]:
+    """(training set, arm, hours, seed) of the runs whose loss did not fall."""
+    curves = map(training_logs.read, logs)
+    return {
+        (run.training_set, run.arm, float(run.hours), run.seed)
+        for run, curve in curves
+        if training_logs.stalled(curve)
+    }
+
+
 def _encoder(path: Path) -> tuple[Cell, dict[str, Any]]:
     """A report of `quantize.py` and the cell that its encoder is decoded in."""
     report = read_json(path)
@@ -152,38 +189,86 @@ def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
 
     Returns:
         A row for each decode (`Cell`, seed), test set (lang, test_set) and block: `COUNTS`,
-        `FLAGS`, utterances, median `emission_delay_ms`.
+        `FLAGS`, `SPOKEN`, utterances, median `emission_delay_ms`.
 
     Raises:
-        UserError: a file without rows, or languages scored with different versions of the
-            normaliser.
+        UserError: a file without rows, one with rows that lack a count or a block, or languages
+            scored with different versions of the normaliser.
     """
-    keys = ["lang", "test_set", *Cell._fields, "seed", "block"]
-    columns = [*keys, *COUNTS, *FLAGS, "emission_delay_ms", "normaliser_version"]
     parts, versions = [], {}
     for path in paths:
-        table = pd.read_parquet(path, columns=columns)
-        if table.empty:
-            raise UserError(f"{path}: no rows; score the language again")
-        versions[str(path)] = int(table.normaliser_version.max())
-        table["utterances"] = 1
-        grouped = table.groupby(keys, sort=True, observed=True)
-        summed = grouped[[*COUNTS, *FLAGS, "utterances"]].sum()
-        summed["emission_delay_ms"] = grouped.emission_delay_ms.median()
-        parts.append(summed.reset_index())
-    if len(set(versions.values())) > 1:
+        counts, found = _read(path)
+        parts.append(counts)
+        versions[str(path)] = sorted(found)
+    if len({version for found in versions.values() for version in found}) > 1:
+        shown = {path: found[0] if len(found) == 1 else found for path, found in versions.items()}
         raise UserError(
-            f"scores of different normaliser versions: {versions}; score all languages again"
+            f"scores of different normaliser versions: {shown}; score all languages again"
         )
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def resample(table: pd.DataFrame, settings: Resampling) -> Scored:
+_KEYS = ["lang", "test_set", *Cell._fields, "seed", "block"]
+_READ = [*_KEYS, *COUNTS, *FLAGS, "emission_delay_ms", "normaliser_version"]
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
+    """Counts of a score file, and the versions of the normaliser in it.
+
+    A row group is read at a time, because a language of a large study has millions of rows.
+    `score.py` writes one for each hypothesis file; of a file that has a block of a decode in
+    several, the median delay is of all its rows, so it is read whole.
+    """
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(path)
+    if not file.metadata.num_rows:
+        raise UserError(f"{path}: no rows; score the language again")
+    parts, versions = [], set()
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=_READ).to_pandas()
+        versions |= set(map(int, table.normaliser_version.unique()))
+        parts.append(_summed(table, path))
+    counts = pd.concat(parts, ignore_index=True)
+    if counts.duplicated(_KEYS).any():
+        counts = _summed(pd.read_parquet(path, columns=_READ), path)
+    return counts.sort_values(_KEYS, ignore_index=True), versions
+
+
+def _summed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Rows of a score file, summed inside blocks."""
+    needed = [*_KEYS, *COUNTS, *FLAGS]
+    if (lacking := table[needed].isna().any()).any():
+        name = lacking.idxmax()
+        row = table[table[name].isna()].iloc[0]
+        raise UserError(
+            f"{path}: {int(table[name].isna().sum())} rows without {name!r}, the first of "
+            f"{row.test_set} {row.arm} {row.hours:g} h; score the language again"
+        )
+    spoken = table.ref_words > 0
+    table = table.assign(
+        utterances=1,
+        spoken=spoken,
+        empty_spoken=table["empty"] & spoken,
+        looping_spoken=table.looping & spoken,
+    )
+    grouped = table.groupby(_KEYS, sort=True, observed=True)
+    summed = grouped[[*COUNTS, *FLAGS, "utterances", *SPOKEN]].sum()
+    summed["emission_delay_ms"] = grouped.emission_delay_ms.median()
+    return summed.reset_index()
+
+
+def resample(
+    table: pd.DataFrame,
+    settings: Resampling,
+    stalled: Collection[tuple[str, str, float, int]] = (),
+) -> Scored:
     """Bootstrap one test set.
 
     Args:
         table: its rows of `read_scores`.
         settings: how.
+        stalled: runs whose loss did not fall (`stalled_runs`).
 
     Raises:
         UserError: decodes of one test set do not hold the same reference words.
@@ -236,7 +321,38 @@ def resample(table: pd.DataFrame, settings: Resampling) -> Scored:
         {Cell(*key): row for key, row in zip(totals.index, totals.to_dict("records"), strict=True)},
         rates(errors, words[0]),
         rates(char_errors, chars[0]),
+        _faults(table, stalled),
     )
+
+
+def _faults(
+    table: pd.DataFrame, stalled: Collection[tuple[str, str, float, int]]
+) -> dict[Cell, str]:
+    """Why models of a test set recognise nothing, of those that do not."""
+    columns = ["ref_words", "substitutions", "deletions", "insertions", "utterances"]
+    columns += [name for name in (*FLAGS, *SPOKEN) if name in table]
+    names = list(Cell._fields)
+    found: dict[Cell, list[str]] = {}
+    seeds: dict[Cell, int] = {}
+    for key, row in table.groupby([*names, "seed"], sort=True)[columns].sum().iterrows():
+        *values, seed = key
+        cell = Cell(*values)
+        seeds[cell] = seeds.get(cell, 0) + 1
+        errors = row.substitutions + row.deletions + row.insertions
+        useless, said = row["empty"] + row.looping, row.utterances
+        if set(SPOKEN) <= set(columns):
+            useless, said = row.empty_spoken + row.looping_spoken, row.spoken
+        why = recognition.reason(
+            100.0 * errors / row.ref_words if row.ref_words else float("nan"),
+            100.0 * useless / said if said else 0.0,
+            (cell.training_set, cell.arm, float(cell.hours), int(seed)) in stalled,
+        )
+        if why:
+            found.setdefault(cell, []).append(f"seed {seed}: {why}")
+    return {
+        cell: "; ".join(whys) if seeds[cell] > 1 else whys[0].split(": ", 1)[1]
+        for cell, whys in found.items()
+    }
 
 
 def _grid(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -63,6 +63,13 @@ PRECISION = Column("precision", "", "`full`, or how the encoder was quantised")
 TIER = Column("tier", "", "latency tier")
 TEST_SET = Column("test_set", "", "its name, the same in all languages")
 
+RECOGNITION = Column(
+    "recognition",
+    "",
+    "`ok`, or `not recognising: ...`: WER above 90 %, more than half of the outputs empty or "
+    "looping, or a loss that did not fall with WER above 50 %; with `ok` alone there is a verdict",
+)
+
 AXES = (
     *(CONTRAST, TRAINING_SET, LANG, LANGUAGES_AS, LANGUAGES),
     *(ARM, HOURS, SEED, PRECISION, TIER, TEST_SET),

@@ -19,6 +19,9 @@ from scipy import stats
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
 
 
+_SMALLEST_ERROR = 1e-9  # below it is the rounding of sums
+
+
 _MAX_BLOCKS = 10_000  # more blocks than this make no interval better, only slower
 
 
@@ -94,6 +97,12 @@ class Draws:
         return float(np.sqrt(self.block.var() + self.seed_variance))
 
     @property
+    def varies(self) -> bool:
+        """Whether replicates differ. Of systems that err alike in every block, or not at all, they
+        do not: that says nothing of other blocks, and certainty least of all."""
+        return self.error > _SMALLEST_ERROR
+
+    @property
     def df(self) -> float:
         """Degrees of freedom of the standard error (Satterthwaite 1946 over the two levels)."""
         return satterthwaite([self.block.var(), self.seed_variance], [self.block_df, self.seed_df])
@@ -109,7 +118,7 @@ class Draws:
     def p_value(self) -> float:
         """Two-sided p of 'the true value is zero', by Student's t on the bootstrap standard
         error."""
-        if self.df < 1 or not self.error:
+        if self.df < 1 or not self.varies:
             return float("nan")
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
 
@@ -337,13 +346,11 @@ def equivalence(difference: Draws, margin: float, alpha: float) -> tuple[bool, f
 
     Returns:
         Whether the (1 - 2 alpha) interval lies inside the margin and both tests reject at `alpha`,
-        and the larger p.
+        and the larger p; False and NaN where replicates do not vary.
     """
     low, high = difference.interval(1 - 2 * alpha)
-    if math.isnan(low):
+    if math.isnan(low) or not difference.varies:
         return False, float("nan")
-    if not difference.error:
-        return abs(difference.value) < margin, 0.0 if abs(difference.value) < margin else 1.0
     p = stats.t.sf((margin - abs(difference.value)) / difference.error, difference.df)
     return bool(-margin < low and high < margin and p < alpha), float(p)
 

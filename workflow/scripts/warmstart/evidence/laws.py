@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -151,7 +151,7 @@ def gap_weights(draws: Sequence[Draws]) -> np.ndarray:
 
 
 def compare_shapes(
-    hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray
+    hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray, without: Collection[str] = ()
 ) -> dict[str, dict[str, float]]:
     """AIC = chi2 + 2 k of every family on the estimates themselves.
 
@@ -162,6 +162,7 @@ def compare_shapes(
 
     Args:
         hours: (n,) budgets; gaps: (L, n); weights: (L, n).
+        without: families that are not compared, because they do not exist for these gaps.
 
     Returns:
         family -> {"parameters", "chi2", "aic", "weight"}; `weight` is the Akaike weight among the
@@ -170,6 +171,8 @@ def compare_shapes(
     points = int((~np.isnan(gaps)).sum())
     result = {}
     for family in SHAPES:
+        if family.name in without:
+            continue
         fit = fit_shape(family, hours, gaps[None], weights)
         parameters = gaps.shape[0] + family.shape_parameters
         chi2 = float(fit.chi2[0])

@@ -7,8 +7,18 @@ from typing import Any
 import pandas as pd
 
 from warmstart.evidence.cells import Shown, hours_cell, interval_cell, number_cell, text_cell
-from warmstart.evidence.columns import ARM, CONTRAST, HOURS, LANG, TIER, TRAINING_SET, Column
+from warmstart.evidence.columns import (
+    ARM,
+    CONTRAST,
+    HOURS,
+    LANG,
+    RECOGNITION,
+    TIER,
+    TRAINING_SET,
+    Column,
+)
 from warmstart.evidence.display import Display
+from warmstart.evidence.recognition import OK
 
 
 @dataclass(frozen=True)
@@ -223,6 +233,18 @@ class Fields:
             TIER.name,
             lambda row: replace(text_cell(row.tier), sort=self._display.tier_place(row.tier)),
         )
+
+    def recognition(self, table: pd.DataFrame) -> list[Field]:
+        """Whether the systems of a row recognise; nothing where all do."""
+        if (table[RECOGNITION.name] == OK).all():
+            return []
+        return [
+            self.text(
+                RECOGNITION.name,
+                tag=lambda row: "plain" if row.recognition == OK else "no",
+                wide=True,
+            )
+        ]
 
     def training_set(self) -> list[Field]:
         """What a row's model was trained on; nothing where that is always the language itself."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from warmstart.evidence.columns import Column
 from warmstart.evidence.display import Display
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Fields, Sheet, sheet
+from warmstart.evidence.training_logs import RunKey
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,22 +40,13 @@ QUANTISATION = Section("quantization", "Quantisation")
 TRAINING = Section("training", "Training")
 
 
-class RunKey(NamedTuple):
-    """A run, as curves are named."""
-
-    training_set: str
-    arm: str
-    hours: str
-    seed: int
-
-
 @dataclass(frozen=True)
 class Material:
     """What figures are drawn from.
 
     Attributes:
         tables: all tables.
-        curves: run -> its train.csv.
+        curves: run -> its curves, as `training_logs.read` gives them.
     """
 
     tables: Tables

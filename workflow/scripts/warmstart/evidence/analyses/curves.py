@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from warmstart.evidence import training_logs
 from warmstart.evidence.analyses import base
 from warmstart.evidence.display import Display
 from warmstart.evidence.settings import Contrast
@@ -29,7 +30,10 @@ def _draw(
 ) -> "Figure":
     from warmstart.evidence import plotting
 
-    logged = {run: _logged(curve, column) for run, curve in material.curves.items()}
+    logged = {
+        run: training_logs.thinned(_logged(curve, column), column)
+        for run, curve in material.curves.items()
+    }
     logged = {run: rows for run, rows in logged.items() if len(rows)}
     several_seeds = len({run.seed for run in logged}) > 1
     arms = list(display.arms)

@@ -11,7 +11,7 @@ import pandas as pd
 from warmstart.evidence import intervals, laws
 from warmstart.evidence.analyses import base
 from warmstart.evidence.cells import Shown, number_cell, within_reach
-from warmstart.evidence.collected import Evidence
+from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     CONTRAST,
     LANG,
@@ -23,8 +23,9 @@ from warmstart.evidence.columns import (
     estimate,
 )
 from warmstart.evidence.display import Display
-from warmstart.evidence.keys import FULL, POOLED, name_of
+from warmstart.evidence.keys import FULL, POOLED, Place, name_of
 from warmstart.evidence.means import NAN, with_interval
+from warmstart.evidence.recognition import OK
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Field, Sheet, field, sheet
 
@@ -45,12 +46,17 @@ class Analysis(base.Analysis):
         "The fit is least squares in percentage points, weighted by the bootstrap's variances and "
         "repeated in every replicate. Zero and negative gaps are ordinary observations: an "
         "amplitude below zero means that the baseline is better. Gaps of both signs, or gaps that "
-        "vanish after the first budget, have no exponent, and the row says so."
+        "vanish after the first budget, have no exponent: the row says so, and has no estimates."
     )
     columns = (
         *(CONTRAST, TRAINING_SET, LANG, LANGUAGES, TEST_SET, TIER),
         Column("budgets", "", "different budgets"),
         Column("points", "", "gaps that were fitted"),
+        Column(
+            "left_out",
+            "",
+            "gaps that the law leaves out: a system does not recognise, or no replicate varies",
+        ),
         Column("threshold_pp", "pp", "`statistics.threshold_pp`"),
         Column("criterion", "", "how families are compared"),
         Column(
@@ -105,6 +111,7 @@ class Analysis(base.Analysis):
         for contrast in settings.contrasts:
             for test_set, members in evidence.by_test_set().items():
                 gaps = {one.lang: one.gaps(contrast) for one in members}
+                scored = {one.lang: one for one in members}
                 at = {
                     (place.training_set, place.tier)
                     for own in gaps.values()
@@ -123,14 +130,24 @@ class Analysis(base.Analysis):
                         for lang, own in gaps.items()
                     }
                     series = {lang: own for lang, own in series.items() if own}
+                    usable = {
+                        lang: {
+                            hours: draws
+                            for hours, draws in own.items()
+                            if _usable(scored[lang], Place(part, hours, FULL, tier), contrast)
+                            and (draws.varies or draws.block_df < 1)
+                        }
+                        for lang, own in series.items()
+                    }
                     common = {"contrast": contrast.name, "test_set": test_set, "tier": tier}
                     for lang, own in series.items():
                         about = {"training_set": name_of(part, lang), "lang": lang, **common}
-                        for row in fit({lang: own}, settings):
+                        for row in fit({lang: usable[lang]}, settings, {lang: own}):
                             yield about | row
                     if len(series) > 1:
                         about = {"training_set": part, "lang": POOLED, **common}
-                        for row in fit(series, settings):
+                        several = {lang: own for lang, own in usable.items() if own}
+                        for row in fit(several, settings, series):
                             yield about | row
 
     def sheet(
@@ -173,31 +190,54 @@ class Analysis(base.Analysis):
         return sheet(self.sheet_name(display, contrast), fields, rows)
 
 
-def fit(series: Series, settings: Settings) -> Iterator[dict[str, Any]]:
+def _usable(scored: Scored, place: Place, contrast: Contrast) -> bool:
+    """Whether both systems of a gap recognise. The gap of one that does not is bounded by what
+    there is to get wrong, and no law of the hours is."""
+    return recognition_status((scored, place.cell(scored.lang, arm)) for arm in contrast.arms) == OK
+
+
+def fit(
+    series: Series, settings: Settings, measured: Series | None = None
+) -> Iterator[dict[str, Any]]:
     """Rows of one law: the power law with its estimates, then the other families.
 
     Args:
         series: one language, or several that share the exponent.
         settings: confidence, replicates, threshold.
+        measured: the same with the gaps that the law leaves out; None: there are none.
     """
     hours = np.array(sorted({h for own in series.values() for h in own}))
     points = sum(len(own) for own in series.values())
+    every = {h for own in (measured or series).values() for h in own}
+    left_out = sum(map(len, (measured or series).values())) - points
     common = {
         "languages": len(series),
         "budgets": len(hours),
         "points": points,
+        "left_out": left_out,
         "threshold_pp": settings.threshold_pp,
         "criterion": "AIC, known variance",
     }
     if len(hours) < 2 or points < len(series) + 1:
-        status = f"not estimable: {len(hours)} budget(s), a law needs two"
+        status = f"not estimable: {len(every)} budget(s), a law needs two"
+        if len(every) > 1 and left_out:
+            status = (
+                f"not estimable: {len(hours)} budget(s) left, a law needs two; of {left_out} "
+                "gap(s) a system does not recognise, or nothing varies"
+            )
         yield common | {"family": "power", "status": status}
         return
     gaps, weights = _arrays(series, hours, settings.replicates)
-    comparison = laws.compare_shapes(hours, gaps[0], weights)
     df = max((draws.block_df for own in series.values() for draws in own.values()), default=0)
     power = _power(hours, gaps, weights, df, settings)
-    yield common | {"family": "power", **comparison["power"], **power}
+    there = power["status"] == "ok" or not power["status"].startswith("not estimable")
+    comparison = laws.compare_shapes(hours, gaps[0], weights, () if there else ("power",))
+    # A law that does not exist has no numbers.
+    yield (
+        common
+        | {"family": "power"}
+        | (comparison["power"] | power if there else {"status": power["status"]})
+    )
     for family in laws.SHAPES[1:]:
         comparable = not math.isnan(comparison[family.name]["aic"])
         yield (

@@ -1,12 +1,12 @@
 """The gap of every contrast at every budget, tier and precision, by language and in the mean."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from warmstart.evidence.analyses import base
-from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     CONTRAST,
     HOURS,
@@ -14,6 +14,7 @@ from warmstart.evidence.columns import (
     LANGUAGES,
     LANGUAGES_AS,
     PRECISION,
+    RECOGNITION,
     TEST_SET,
     TIER,
     TRAINING_SET,
@@ -112,6 +113,7 @@ class Analysis(base.Analysis):
             "seeds", "", "trainings of each arm; with 1 the training noise is not in the interval"
         ),
         Column("status", "", "`ok`, or `not estimable: ...`"),
+        RECOGNITION,
     )
     by_contrast = True
     figures = (
@@ -182,7 +184,7 @@ def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[st
         "relative_gap_pct": ratio_pct(one.value, wer[contrast.baseline]),
         "p_value": draws.p_value() if draws else NAN,
         "probability_challenger_better": float((draws.all > 0).mean())
-        if draws and draws.error
+        if draws and draws.varies
         else NAN,
         "seeds": min(
             scored.totals[cell]["seeds"] for each in sides.values() for scored, cell in each
@@ -190,4 +192,12 @@ def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[st
         if draws
         else None,
         "status": one.status,
+        "recognition": recognition_of(one, rates, contrast),
     }
+
+
+def recognition_of(one: Estimate, rates: Mapping[str, Scored], contrast: Contrast) -> str:
+    """Whether both systems of a gap recognise, in each of its languages (`recognition_status`)."""
+    return recognition_status(
+        (rates[lang], one.place.cell(lang, arm)) for arm in contrast.arms for lang in one.langs
+    )

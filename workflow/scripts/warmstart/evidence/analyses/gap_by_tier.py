@@ -1,7 +1,7 @@
 """Whether latency changes a gap: the gap at every tier against the gap at the reference tier."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,12 +9,13 @@ import numpy as np
 from warmstart.evidence import intervals
 from warmstart.evidence.analyses import base
 from warmstart.evidence.cells import Shown, hours_cell, p_cell
-from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     CONTRAST,
     LANG,
     LANGUAGES,
     LANGUAGES_AS,
+    RECOGNITION,
     TEST_SET,
     TIER,
     TRAINING_SET,
@@ -22,8 +23,9 @@ from warmstart.evidence.columns import (
     estimate,
 )
 from warmstart.evidence.display import Display
-from warmstart.evidence.keys import FULL
+from warmstart.evidence.keys import FULL, Place
 from warmstart.evidence.means import over_languages, with_interval
+from warmstart.evidence.recognition import OK, UNDECIDED
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
 
@@ -97,12 +99,13 @@ class Analysis(base.Analysis):
             "verdict",
             "",
             "`equivalent` (inside the margin), else `different` (interval without 0), else "
-            "`not decided`",
+            "`not decided`; `not decided: systems do not recognise`",
         ),
         Column("status", "", "`ok`, or `not estimable: ...`"),
         Column(
             "p_holm", "", "`p_value` after Holm over all rows of a contrast's test set", "p (Holm)"
         ),
+        RECOGNITION,
     )
     by_contrast = True
     figures = (
@@ -159,11 +162,19 @@ def _rows(
     """Rows of one contrast and test set, without Holm's adjustment."""
     alpha, margin = 1 - settings.confidence, settings.tier_margin_pp
     changes = {one.lang: _changes(one, contrast, settings.reference_tier) for one in members}
+    rates = {one.lang: one for one in members}
     for one in over_languages(test_set, changes, settings.confidence, settings.order_of):
         if one.draws is None:
             continue
+        recognises = recognition_status(
+            (rates[lang], place.cell(lang, arm))
+            for arm in contrast.arms
+            for lang in one.langs
+            for place in _places(one.place, settings.reference_tier, rates[lang].gaps(contrast))
+        )
         equivalent, p_equivalence = intervals.equivalence(one.draws, margin, alpha)
-        different = one.status == "ok" and not one.low <= 0 <= one.high
+        different = one.status == "ok" and one.draws.varies and not one.low <= 0 <= one.high
+        verdict = "equivalent" if equivalent else "different" if different else "not decided"
         yield {
             **one.axes(),
             "hours": "all" if math.isinf(one.place.hours) else one.place.hours,
@@ -173,9 +184,21 @@ def _rows(
             "p_value": one.draws.p_value(),
             "margin_pp": margin,
             "equivalence_p_value": p_equivalence,
-            "verdict": "equivalent" if equivalent else "different" if different else "not decided",
+            "verdict": verdict if recognises == OK else UNDECIDED,
             "status": one.status,
+            "recognition": recognises,
         }
+
+
+def _places(change: Change, reference: str, gaps: Iterable[Place]) -> list[Place]:
+    """What of the gaps of a language enters a change: those at its tier and at the reference."""
+    return [
+        place
+        for place in gaps
+        if (place.training_set, place.precision) == (change.training_set, FULL)
+        and place.tier in (change.tier, reference)
+        and (place.hours == change.hours or (math.isinf(change.hours) and place.hours > 0))
+    ]
 
 
 def _changes(one: Scored, contrast: Contrast, reference: str) -> dict[Change, intervals.Draws]:

@@ -14,6 +14,7 @@ from warmstart.evidence.columns import (
     HOURS,
     LANG,
     LANGUAGES,
+    RECOGNITION,
     TEST_SET,
     TIER,
     TRAINING_SET,
@@ -23,6 +24,7 @@ from warmstart.evidence.columns import (
 from warmstart.evidence.display import Display
 from warmstart.evidence.keys import FULL, MEAN
 from warmstart.evidence.means import Estimate, with_interval
+from warmstart.evidence.recognition import OK, UNDECIDED
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
 
@@ -47,11 +49,13 @@ class Analysis(base.Analysis):
             "decision",
             "",
             "the challenger (interval above 0), the baseline (below 0), `either` (inside "
-            "±`threshold_pp`), or `not decided by this study`",
+            "±`threshold_pp`), `not decided by this study`, or `not decided: systems do not "
+            "recognise`",
             "Start from",
         ),
         Column("confidence", "", "of the interval"),
         Column("threshold_pp", "pp", "`statistics.threshold_pp`"),
+        RECOGNITION,
     )
     by_contrast = True
 
@@ -66,6 +70,7 @@ class Analysis(base.Analysis):
                 for one in evidence.by_test_set()[test_set]
                 if settings.headline_in(one.lang) == test_set
             ]
+            rates = {one.lang: one for one in members}
             for one in gap.estimates(test_set, members, contrast, settings):
                 at = one.place.precision, one.place.tier
                 if at != (FULL, settings.reference_tier) or one.languages_as == "sampled":
@@ -74,6 +79,7 @@ class Analysis(base.Analysis):
                 if one.lang == MEAN and test_set != headline:
                     continue
                 axes = one.axes()
+                recognises = gap.recognition_of(one, rates, contrast)
                 del axes["languages_as"]
                 yield {
                     "contrast": contrast.name,
@@ -81,9 +87,12 @@ class Analysis(base.Analysis):
                     "hours": one.place.hours,
                     "tier": one.place.tier,
                     **with_interval("gap", "pp", one.value, (one.low, one.high)),
-                    "decision": decision(one, contrast, settings.threshold_pp),
+                    "decision": decision(one, contrast, settings.threshold_pp)
+                    if recognises == OK
+                    else UNDECIDED,
                     "confidence": settings.confidence,
                     "threshold_pp": settings.threshold_pp,
+                    "recognition": recognises,
                 }
 
     def heading(self, display: Display, contrast: Contrast | None) -> str:
@@ -118,6 +127,8 @@ class Analysis(base.Analysis):
             elif decided == EITHER:
                 threshold = rows.threshold_pp.iloc[0]
                 parts.append(f"Either will do, within {threshold:g} pp, for {where}.")
+            elif decided == UNDECIDED:
+                parts.append(f"Not decided, because systems do not recognise: {where}.")
             else:
                 parts.append(f"Not decided by this study: {where}.")
         settings = display.settings
@@ -161,7 +172,7 @@ class Analysis(base.Analysis):
 
 def decision(one: Estimate, contrast: Contrast, threshold_pp: float) -> str:
     """What the interval of a gap carries."""
-    if math.isnan(one.low):
+    if math.isnan(one.low) or one.draws is None or not one.draws.varies:
         return OPEN
     if one.low > 0:
         return contrast.challenger

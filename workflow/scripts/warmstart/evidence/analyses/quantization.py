@@ -7,13 +7,14 @@ import numpy as np
 
 from warmstart.evidence import intervals
 from warmstart.evidence.analyses import base
-from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     HOURS,
     LANG,
     LANGUAGES,
     LANGUAGES_AS,
     PRECISION,
+    RECOGNITION,
     TEST_SET,
     TIER,
     TRAINING_SET,
@@ -165,6 +166,7 @@ class Analysis(base.Analysis):
             for name, (_, head) in _SIZES.items()
         ),
         Column("status", "", "`ok`, or `not estimable: ...`"),
+        RECOGNITION,
     )
     note = (
         "ΔWER is against the same model at full precision (PyTorch) in the same tier. Every size "
@@ -184,6 +186,7 @@ class Analysis(base.Analysis):
         """All precisions against PyTorch, then against each bare export."""
         for baseline in (FULL, *settings.exports):
             for test_set, members in evidence.by_test_set().items():
+                scored = {one.lang: one for one in members}
                 rates = {one.lang: one.wer for one in members}
                 costs = {one.lang: _costs(one, baseline, settings) for one in members}
                 estimates = over_languages(test_set, costs, settings.confidence, settings.order_of)
@@ -208,6 +211,11 @@ class Analysis(base.Analysis):
                         "p_value": one.draws.p_value() if one.draws else NAN,
                         **_sizes(evidence.encoders.get(cell, {}) if cell else {}),
                         "status": one.status,
+                        "recognition": recognition_status(
+                            (scored[lang], cell)
+                            for lang in one.langs
+                            for cell in _cells(cost, lang, baseline, settings)
+                        ),
                     }
 
     def sheet(
@@ -234,6 +242,7 @@ class Analysis(base.Analysis):
             of.interval("delta", "pp"),
             of.number("bytes_encoder", 2, scale=lambda size: size / 1e6),
             *(of.number(f"times_smaller_than_{name}", 2) for name in _SIZES),
+            *of.recognition(table),
         ]
         return sheet(self.name, fields, table.itertuples(), sortable=True)
 
@@ -254,6 +263,13 @@ def _costs(one: Scored, baseline: str, settings: Settings) -> dict[Cost, interva
             if cost.arm == contrast.baseline and other in own:
                 gaps[cost._replace(arm=GAP, contrast=number)] = draws - own[other]
     return own | gaps
+
+
+def _cells(cost: Cost, lang: str, baseline: str, settings: Settings) -> list[Cell]:
+    """What enters a cost: the arm at both precisions, or both arms of the contrast."""
+    arms = settings.contrasts[cost.contrast].arms if cost.arm == GAP else (cost.arm,)
+    cells = [cost._replace(arm=arm).cell(lang) for arm in arms]
+    return [*cells, *(cell._replace(precision=baseline) for cell in cells)]
 
 
 def _sizes(report: dict[str, Any]) -> dict[str, float]:

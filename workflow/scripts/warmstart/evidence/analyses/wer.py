@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from warmstart.evidence import intervals
 from warmstart.evidence.analyses import base
-from warmstart.evidence.collected import Evidence, Scored
+from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     ARM,
     HOURS,
     LANG,
     LANGUAGES,
     PRECISION,
+    RECOGNITION,
     TEST_SET,
     TIER,
     TRAINING_SET,
@@ -22,6 +23,7 @@ from warmstart.evidence.columns import (
 from warmstart.evidence.display import Display
 from warmstart.evidence.keys import MEAN, OWN, Cell
 from warmstart.evidence.means import ratio_pct, with_interval
+from warmstart.evidence.recognition import OK, SAYS_NOT
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
 
@@ -92,6 +94,7 @@ class Analysis(base.Analysis):
         Column("rare_wer_pct", "%", "share of rare words substituted or deleted", "Rare words %"),
         Column("empty_pct", "%", "share of utterances whose hypothesis is empty", "Empty %"),
         Column("looping_pct", "%", "share of utterances whose hypothesis loops", "Looping %"),
+        RECOGNITION,
     )
     note = (
         "Rates are ratios of sums over the corpus. Intervals resample speakers, or sentences where "
@@ -135,6 +138,7 @@ class Analysis(base.Analysis):
             of.number("cer_pct", 2),
             *(of.number(f"{name}_pct", 1) for name in ("number_wer", "rare_wer")),
             *(of.number(f"{name}_pct", 1) for name in ("empty", "looping")),
+            *of.recognition(tables["wer"]),
             *(of.number(name, 0) for name in ("substitutions", "deletions", "insertions", "words")),
         ]
         axes = [TRAINING_SET, LANG, ARM, HOURS, PRECISION, TIER, TEST_SET]
@@ -172,6 +176,7 @@ def rates_of(
                 "rare_wer_pct": ratio_pct(totals["rare_errors"], totals["rare_words"]),
                 "empty_pct": ratio_pct(totals["empty"], totals["utterances"]),
                 "looping_pct": ratio_pct(totals["looping"], totals["utterances"]),
+                "recognition": f"{SAYS_NOT}: {one.faults[cell]}" if cell in one.faults else OK,
             }
         )
     return rows
@@ -213,6 +218,7 @@ def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dic
                 "languages": len(have),
                 "test_set": test_set,
                 **_rates(wer, cer, settings.confidence),
+                "recognition": recognition_status(have),
             }
         )
     return rows
