@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from made.hypotheses import TEXT, references, write_hypotheses, write_manifest
+from made.planted import Truth, score_table
+from made.tables import make_tables
 
 from warmstart.data.utterances import read_test_set
 from warmstart.evidence import scoring
@@ -49,3 +52,43 @@ def test_a_hypothesis_file_without_its_header_is_refused(tmp_path):
     path.write_text(json.dumps({"id": "u0", "hyp": "a"}) + "\n")
     with pytest.raises(UserError, match=r"header h\.json is not beside it"):
         scoring.Scorer("it", {"text": TEXT}, {"human": manifest}, None).header(path)
+
+
+def without_words(table, speakers):
+    """Scores in which some speakers' references have no word, and models write five over each."""
+    quiet = table.block.isin([f"speaker{number}" for number in speakers])
+    counts = {name: table[name].where(~quiet, 0) for name in ("ref_words", "ref_chars", "hits")}
+    errors = table.substitutions.where(~quiet, 0)
+    return table.assign(**counts, substitutions=errors, insertions=np.where(quiet, 5, 0))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_blocks_without_words_leave_an_interval(tmp_path, seeds):
+    """Of three blocks one has no word: one replicate in 27 has none at all."""
+    table = score_table(Truth(speakers=3, seeds=seeds), np.random.default_rng(0), "it")
+    tables = make_tables(tmp_path, {"it": without_words(table, [1])})
+    wer = tables["wer"]
+    assert np.isfinite(wer[["wer_pct", "wer_low_pct", "wer_high_pct"]]).all().all()
+    assert (wer.wer_low_pct <= wer.wer_pct).all()
+    assert (wer.wordless == seeds).all()
+    gap = tables["gap"].query("languages_as == 'one'")
+    assert (gap.status == "ok").all()
+    assert gap.gap_low_pp.notna().all()
+
+
+def test_one_block_with_words_is_one_block(tmp_path):
+    table = score_table(Truth(speakers=3), np.random.default_rng(0), "it")
+    tables = make_tables(tmp_path, {"it": without_words(table, [0, 2])})
+    gap = tables["gap"].query("languages_as == 'one'")
+    assert (gap.status == "not estimable: fewer than two blocks").all()
+    assert tables["wer"].wer_low_pct.isna().all()
+
+
+def test_no_words_at_all_is_said(tmp_path):
+    table = score_table(Truth(speakers=3), np.random.default_rng(0), "it")
+    tables = make_tables(tmp_path, {"it": without_words(table, [0, 1, 2])})
+    gap = tables["gap"].query("languages_as == 'one'")
+    assert (gap.status == "not estimable: no words in the references").all()
+    assert gap.gap_pp.isna().all()
+    assert (tables["guideline"].decision == "not decided by this study").all()
+    assert tables["fit"].exponent_b.isna().all()

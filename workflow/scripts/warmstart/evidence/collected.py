@@ -37,7 +37,8 @@ class Scored:
 
     Attributes:
         lang, test_set: the test set.
-        totals: cell -> counts over all seeds, `utterances`, `seeds`, `blocks`.
+        totals: cell -> counts over all seeds, `utterances`, `spoken` (with words in the reference),
+            `seeds`, `blocks`.
         wer, cer: cell -> rate in percent.
         faults: cell -> why a model of it recognises nothing (`recognition.reason`), of those that
             do not; with several seeds it names them.
@@ -312,7 +313,10 @@ def resample(
     errors = np.sum([_grid(table, name) for name in kinds], axis=0)
     char_errors = np.sum([_grid(table, f"char_{name}") for name in kinds], axis=0)
     grouped = table.groupby(names, sort=True)
-    totals = grouped[[*COUNTS, *FLAGS, "utterances"]].sum()
+    if "spoken" not in table:
+        table = table.assign(spoken=table.utterances.where(table.ref_words > 0, 0))
+        grouped = table.groupby(names, sort=True)
+    totals = grouped[[*COUNTS, *FLAGS, "utterances", "spoken"]].sum()
     totals["seeds"] = grouped.seed.nunique()
     totals["blocks"] = grouped.block.nunique()
     return Scored(

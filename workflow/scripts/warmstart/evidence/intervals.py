@@ -45,7 +45,7 @@ class Draws:
         block: (R,) deviations from `value` by resampling blocks.
         seed: (R,) normal deviations by training seeds; all zero with one seed, whose noise is then
         NOT in the interval.
-        block_df: blocks - 1.
+        block_df: blocks with reference words - 1.
         seed_df: seeds - 1.
         residual: (R,) what of `seed` is noise of the blocks, which `block` holds already; None
         where `seed` is all zero.
@@ -108,7 +108,7 @@ class Draws:
         return satterthwaite([self.block.var(), self.seed_variance], [self.block_df, self.seed_df])
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Percentile interval, (NaN, NaN) when there are fewer than two blocks.
+        """Percentile interval, (NaN, NaN) when fewer than two blocks have words.
 
         Widened for the number of blocks; the replicates themselves are wide enough for the number
         of seeds.
@@ -317,9 +317,15 @@ def cell_draws(
     """
     blocks, total = len(words), words.sum()
     rates = resample_rates(errors, words, replicates, block_random)
-    # A replicate without reference words says nothing; with blocks of real test sets it does not
-    # happen.
-    rates = np.where(np.isnan(rates), np.nanmean(rates, axis=0) if total else 0.0, rates)
+    # A replicate of blocks without reference words says nothing, whether something was written over
+    # them (infinity) or not (NaN).
+    rates = np.where(np.isfinite(rates), rates, np.nan)
+    known = ~np.isnan(rates).all(axis=0)
+    means = np.full(rates.shape[1], 0.0)
+    means[known] = np.nanmean(rates[:, known], axis=0)
+    rates = np.where(np.isnan(rates), means, rates)
+    # Blocks that have words: those alone tell how much rates differ between blocks.
+    with_words = int(np.count_nonzero(words))
     inflation = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 0.0
     cells = []
     for cell, rows in enumerate(seeds):
@@ -336,7 +342,9 @@ def cell_draws(
             residual = (normal * (apart - apart.mean(axis=0))).sum(axis=1) * inflation
         block_draws = (mean - mean.mean()) * inflation
         cells.append(
-            Draws(float(value), block_draws, seed_draws, blocks - 1, count - 1, residual, spread)
+            Draws(
+                float(value), block_draws, seed_draws, with_words - 1, count - 1, residual, spread
+            )
         )
     return cells
 

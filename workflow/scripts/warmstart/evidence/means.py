@@ -116,7 +116,11 @@ def _row(
     confidence: float,
 ) -> Estimate:
     low, high = draws.interval(confidence)
-    status = "not estimable: fewer than two blocks" if math.isnan(low) else "ok"
+    status = "ok"
+    if math.isnan(draws.value):
+        status = "not estimable: no words in the references"
+    elif math.isnan(low):
+        status = "not estimable: fewer than two blocks"
     return Estimate(
         place, lang, languages_as, langs, test_set, draws, draws.value, low, high, status
     )

@@ -46,6 +46,8 @@ def thinned(curve: pd.DataFrame, column: str, most: int = _MOST_POINTS) -> pd.Da
         column: what is drawn.
         most: rows that are left, about; a curve of no more stays as it is.
     """
+    if column not in curve:
+        return curve[:0]
     values = pd.to_numeric(curve[column], errors="coerce")
     values = values[values.notna()]
     if len(values) <= most:

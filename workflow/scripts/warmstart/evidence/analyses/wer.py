@@ -83,6 +83,12 @@ class Analysis(base.Analysis):
         *(TRAINING_SET, LANG, LANGUAGES, TEST_SET, ARM, HOURS, PRECISION, TIER),
         Column("seeds", "", "trained models"),
         Column("utterances", "", "counted once for each seed"),
+        Column(
+            "wordless",
+            "",
+            "of the utterances: the reference has no word once it is normalised, so that whatever "
+            "a model writes is an insertion",
+        ),
         Column("blocks", "", "units of resampling"),
         Column("words", "", "words of the references, summed over seeds"),
         Column("substitutions", "", "summed over seeds", "S"),
@@ -170,6 +176,7 @@ def rates_of(
                 "languages": 1,
                 "test_set": one.test_set,
                 **{name: totals[name] for name in ("seeds", "utterances", "blocks")},
+                "wordless": totals["utterances"] - totals["spoken"],
                 "words": totals["ref_words"],
                 **{name: totals[name] for name in ("substitutions", "deletions", "insertions")},
                 "number_wer_pct": ratio_pct(totals["number_errors"], totals["number_words"]),
