@@ -34,6 +34,8 @@ def smoke_config() -> dict:
     config["tiers"] = {name: config["tiers"][name] for name in ("560ms", "offline")}
     config["statistics"]["reference_tier"] = "560ms"
     config["statistics"]["replicates"] = 200
+    # Six steps teach nothing.
+    config["bundle"]["force"] = True
     config["training"]["steps"] = {"fixed": 6}
     config["training"]["schedule"]["warmup_steps"] = 2
     config["training"]["checkpoint_every_steps"] = 3

@@ -71,9 +71,9 @@ def decoded(tmp_path, precision, said=SAID, **keys):
     return write_hypotheses(path, said, **{**about, "precision": precision, **keys})
 
 
-def describe(folder, hypotheses=(), origin=None):
+def describe(folder, hypotheses=(), origin=None, **settings):
     manifest = write_manifest(folder.parent / "human.jsonl.gz", REFERENCES)
-    settings = {"text": {"it": TEXT, "fr": TEXT}, **STATISTICS}
+    settings = {"text": {"it": TEXT, "fr": TEXT}, **STATISTICS, **settings}
     scored = [
         "--hypotheses",
         *map(str, hypotheses),
@@ -271,3 +271,32 @@ def test_hypotheses_of_another_model_or_tier_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match=r"another tier \(160ms\)"):
         describe(folder, [decoded(tmp_path, "int4", tier="160ms")])
     assert not (folder / "README.md").exists()
+
+
+def test_a_model_that_recognises_nothing_gets_no_readme_without_force(folder, tmp_path):
+    silent = decoded(tmp_path, "int4", ["", "eh", "", "", ""])
+    with pytest.raises(
+        UserError, match=r"does not recognise speech \(it human: WER 100 %\)"
+    ) as told:
+        describe(folder, [silent])
+    assert "bundle.force: true" in str(told.value)
+    assert not (folder / "README.md").exists()
+    text = describe(folder, [silent], force=True)
+    head, _, banner = text.splitlines()[:3]
+    assert head.startswith("# Streaming")
+    assert banner.startswith("> **This model does not recognise speech (it human: WER 100 %).**")
+
+
+def test_half_of_the_outputs_empty_is_enough_and_one_good_test_set_too(folder, tmp_path):
+    silent = decoded(tmp_path, "int4", ["uno due tre", "", "", "", "dodici tredici"])
+    with pytest.raises(UserError, match="60 % of outputs empty or looping"):
+        describe(folder, [silent])
+    other = decoded(tmp_path, "int4", REFERENCES, seed=2)
+    assert "does not recognise" not in describe(folder, [silent, other])
+
+
+def test_rates_at_full_precision_speak_for_a_bundle_that_was_not_scored(folder, tmp_path):
+    silent = decoded(tmp_path, "full", ["eh"] * 5)
+    with pytest.raises(UserError, match="it human: WER 100 %"):
+        describe(folder, [silent])
+    assert "does not recognise" not in describe(folder), "nothing is known of it"

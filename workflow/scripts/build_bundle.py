@@ -1,9 +1,10 @@
 """Make a deployable bundle of one model at one precision and tier, which sherpa-onnx loads as it
 is.
 
-Reads a model and a test manifest for the example. Writes a folder with encoder.onnx, decoder.onnx,
-joiner.onnx, tokens.txt, example.wav and bundle.json (keys, digests, agreement of sherpa-onnx with
-native decoding); its README is describe_bundle.py's.
+Reads a model, the record and the log beside it (a model that recognises nothing gets no bundle
+without --force), and a test manifest for the example. Writes a folder with encoder.onnx,
+decoder.onnx, joiner.onnx, tokens.txt, example.wav and bundle.json (keys, digests, agreement of
+sherpa-onnx with native decoding); its README is describe_bundle.py's.
 
     python workflow/scripts/build_bundle.py --run it/ml/0.32h/seed1 --precision int4 \\
         --tier 560ms:70:6 --model results/runs/it/ml/0.32h/seed1/model.nemo \\
@@ -13,7 +14,7 @@ native decoding); its README is describe_bundle.py's.
 
 from pathlib import Path
 
-from warmstart.export import bundle
+from warmstart.export import bundle, worth
 from warmstart.models import DEFAULT_FAMILY
 from warmstart.models.tier import Tier
 from warmstart.run import cli
@@ -46,8 +47,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--family", default=DEFAULT_FAMILY, help="of the model, a name or module:OBJECT"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="also of a model that recognises nothing"
+    )
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
+    if not arguments.force:
+        worth.require(arguments.model)
     about = bundle.build(
         arguments.model,
         arguments.tier,

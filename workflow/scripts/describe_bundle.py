@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         "--settings",
         type=stages.argument("bundle"),
         default="{}",
-        help='{"text": {LANG: {...}}, "replicates": ..., "confidence": ..., "seed": ...}',
+        help='{"text": {LANG: {...}}, "replicates": ..., "confidence": ..., "seed": ..., '
+        '"force": false}; force: also of a model that recognises nothing',
     )
     parser.add_argument(
         "--origin",
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     cli.start(arguments)
     settings = dict(arguments.settings)
-    texts = settings.pop("text", {})
+    texts, force = settings.pop("text", {}), settings.pop("force", False)
     bundle_page.describe(
         arguments.bundle,
         arguments.hypotheses,
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         texts,
         Resampling(**settings),
         arguments.origin,
+        force=force,
     )
 
 

@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Resampling
+from warmstart.export import worth
 from warmstart.export.bundle import verify
 from warmstart.export.sherpa import FRONT_S, tail_s
 from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
+_UNRECOGNISED = "recognition"
+"""Key of a row of `measure` beside the columns: why the model recognises nothing there."""
 _README_COLUMNS = (
     *(
         "precision",
@@ -45,8 +49,8 @@ def measure(
         chosen: how intervals are made.
 
     Returns:
-        A row for each file, of `_README_COLUMNS`; percent. An interval is NaN where the test set is
-        one block.
+        A row for each file, of `_README_COLUMNS` and `recognition`; percent. An interval is NaN
+        where the test set is one block.
 
     Raises:
         UserError: hypotheses of another model or tier, or what `scoring.Scorer` refuses.
@@ -55,7 +59,7 @@ def measure(
         return []
     import numpy
 
-    from warmstart.evidence import intervals
+    from warmstart.evidence import intervals, recognition
     from warmstart.evidence.scoring import Scorer, read_header
 
     scorers = {
@@ -108,6 +112,8 @@ def measure(
             lambda _: intervals.generator(0),  # for several seeds; this is one
         )
         wer = draws[0].scaled(100.0)
+        spoken = numpy.array(counts["ref_words"]) > 0
+        useless = numpy.logical_or(counts["empty"], counts["looping"])[spoken]
         low, high = wer.interval(chosen.confidence)
         rows.append(
             {
@@ -115,6 +121,9 @@ def measure(
                     name: header.get(name)
                     for name in ("precision", "lang", "test_set", "rtfx", "engine", "device_name")
                 },
+                _UNRECOGNISED: recognition.reason(
+                    wer.value, 100.0 * float(useless.mean()) if len(useless) else 0.0
+                ),
                 "utterances": len(errors),
                 "words": int(words.sum()),
                 "wer_pct": wer.value,
@@ -126,6 +135,20 @@ def measure(
             }
         )
     return rows
+
+
+def unrecognised(about: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
+    """Why a bundle's model is said to recognise nothing, by its rates at the bundle's precision,
+    else at full precision; empty where it recognises on one test set or more, or none was
+    scored."""
+    for precision in (about["precision"], FULL):
+        if own := [row for row in measured if row["precision"] == precision]:
+            if not all(row[_UNRECOGNISED] for row in own):
+                return ""
+            return "; ".join(
+                f"{row['lang']} {row['test_set']}: {row[_UNRECOGNISED]}" for row in own
+            )
+    return ""
 
 
 def _short(value: Any) -> str:
@@ -237,6 +260,15 @@ def readme(
     lines = [
         f"# Streaming speech recogniser: {keys['training_set']}",
         "",
+        *(
+            [
+                f"> **This model does not recognise speech ({why}).** The bundle was made all the "
+                "same, because the study asked for it (`bundle.force`).",
+                "",
+            ]
+            if (why := unrecognised(about, measured))
+            else []
+        ),
         f"Cache-aware FastConformer transducer, arm `{keys['arm']}`, fine-tuned on "
         f"{keys['hours']} h of `{keys['training_set']}`"
         f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of "
@@ -317,6 +349,8 @@ def describe(
     texts: Mapping[str, dict[str, Any]],
     chosen: Resampling,
     origin: dict[str, Any],
+    *,
+    force: bool = False,
 ) -> None:
     """Write the README of a bundle that is there.
 
@@ -324,12 +358,18 @@ def describe(
         folder: of the bundle.
         hypotheses, tests, texts, chosen: see `measure`; no hypotheses = nothing was scored.
         origin: see `readme`.
+        force: also of a model that recognises nothing.
 
     Raises:
-        UserError: no such bundle, files of it that are missing or changed, or what `measure`
-            refuses.
+        UserError: no such bundle, files of it that are missing or changed, a model that recognises
+            nothing (`unrecognised`) without `force`, or what `measure` refuses.
     """
     folder = Path(folder)
     about = verify(folder)
     measured = measure(about, hypotheses, tests, texts, chosen)
+    if (why := unrecognised(about, measured)) and not force:
+        raise UserError(
+            f"{folder}: this model does not recognise speech ({why}), so the bundle gets no README "
+            f"and is not for use; {worth.REMEDY}"
+        )
     files.write_text(folder / "README.md", readme(about, measured, origin, chosen.confidence))

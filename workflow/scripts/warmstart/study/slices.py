@@ -298,7 +298,13 @@ def bundle(study: Study, training_set: str) -> dict[str, Any]:
     return {
         "text": {lang: study.text(lang) for lang in sorted(langs)},
         **{key: study.config["statistics"][key] for key in wanted},
+        "force": bundle_forced(study),
     }
+
+
+def bundle_forced(study: Study) -> bool:
+    """Whether a model that recognises nothing becomes a bundle all the same."""
+    return bool((study.config["bundle"] or {}).get("force"))
 
 
 def bundle_origin(study: Study, training_set: str, arm: str) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def _nodes() -> dict[str, dict[str, Any]]:
                 key: properties["statistics"]["properties"][key]
                 for key in ("replicates", "confidence", "seed")
             },
+            force=properties["bundle"]["properties"]["force"],
         ),
     }
 
