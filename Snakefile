@@ -63,8 +63,6 @@ localrules:
     hours,
     cost,
     plan,
-    plot,
-    build_report,
 
 
 rule all:

@@ -121,3 +121,23 @@ def test_the_dry_run_says_it_and_the_tables_are_told():
     settings = Display.of(slices.display(study)).settings
     assert (settings.headline_in("it"), settings.headline_in("fr")) == ("human", "same_voices")
     assert settings.headline_in("mean") == "same_voices"
+
+
+def test_a_language_in_no_training_set_is_named_by_the_dry_run():
+    config = smoke_config()
+    config["languages"]["fr"] = {**config["languages"]["it"], "test_sets": ["same_voices"]}
+    config["languages"]["fr"]["corpora"] = {"spoken": "fr"}
+    config["training_sets"] = {"it": {"languages": {"it": 1}}}
+    validate(config)
+    (note,) = notes(Study(config))
+    assert note.startswith("fr: in no training set")
+
+
+def test_a_language_without_a_pair_is_named_by_the_guideline(tmp_path):
+    random = np.random.default_rng(4)
+    scores = {lang: score_table(TRUTH, random, lang) for lang in ("de", "fr", "it")}
+    scores["fr"] = scores["fr"][scores["fr"].arm == "ml"]
+    tables = make_tables(tmp_path, scores)
+    shown = Display.of(DISPLAY)
+    text = analyses.load("guideline").text(tables, shown, shown.contrasts[0])
+    assert "Not decoded with both starts there: French." in text

@@ -67,6 +67,8 @@ rule plot:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more(2000),
     params:
         program=lambda wildcards, input: input.code[0],
         settings=ordered("display", slices.display(STUDY)),
@@ -106,6 +108,8 @@ rule build_report:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more(2000),
     params:
         program=lambda wildcards, input: input.code[0],
         settings=lambda wildcards: ordered(

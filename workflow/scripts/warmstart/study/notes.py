@@ -6,7 +6,7 @@ from warmstart.study.grid import Study
 
 def notes(study: Study) -> list[str]:
     """Lines for the dry run."""
-    return read_elsewhere(study)
+    return [*read_elsewhere(study), *left_aside(study)]
 
 
 def read_elsewhere(study: Study) -> list[str]:
@@ -23,4 +23,16 @@ def read_elsewhere(study: Study) -> list[str]:
         f"guideline take {chosen!r}, the first there, and means over languages leave "
         f"{'them' if len(langs) > 1 else 'it'} out"
         for chosen, langs in groups.items()
+    ]
+
+
+def left_aside(study: Study) -> list[str]:
+    """A line for the languages that no model is trained on or asked for: they are in no result."""
+    aside = [lang for lang in study.languages if lang not in study.scored_languages]
+    if not aside:
+        return []
+    return [
+        f"{', '.join(aside)}: in no training set (training_sets) and decoded as no init is "
+        "published, so nothing of this study is about it; name it in a training set, or take its "
+        "block out"
     ]

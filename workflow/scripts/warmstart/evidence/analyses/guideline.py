@@ -21,7 +21,7 @@ from warmstart.evidence.columns import (
     Column,
     estimate,
 )
-from warmstart.evidence.display import Display
+from warmstart.evidence.display import Display, listed
 from warmstart.evidence.keys import FULL, MEAN
 from warmstart.evidence.means import Estimate, with_interval
 from warmstart.evidence.recognition import OK, UNDECIDED
@@ -131,6 +131,9 @@ class Analysis(base.Analysis):
                 parts.append(f"Not decided, because systems do not recognise: {where}.")
             else:
                 parts.append(f"Not decided by this study: {where}.")
+        if missing := [lang for lang in display.languages if lang not in set(rows.lang)]:
+            names = listed(map(display.language, missing))
+            parts.append(f"Not decoded with both {display.noun(contrast)}s there: {names}.")
         settings = display.settings
         return (
             " ".join(parts) + f" Each statement holds at {settings.level} % confidence by itself, "
