@@ -132,6 +132,19 @@ def test_of_references_without_words_an_empty_hypothesis_is_right(planted, tmp_p
     assert (rows.recognition == "ok").all()
 
 
+def test_languages_without_spaces_are_judged_by_their_characters(planted, tmp_path):
+    table = planted["de"]
+    wrong = nothing(table, table.hours > 0, 0.95)
+    tables = make_tables(tmp_path, {"de": wrong}, unspaced=["de"])
+    # Two characters of five in each wrong word.
+    assert (tables["wer"].recognition == "ok").all()
+    assert tables["wer"].wer_pct.min() > 90
+    (tmp_path / "b").mkdir()
+    silent = wrong.assign(char_substitutions=wrong.ref_chars)
+    tables = make_tables(tmp_path / "b", {"de": silent}, unspaced=["de"])
+    assert set(tables["wer"].recognition) == {"not recognising: CER 100 %"}
+
+
 def test_one_failed_seed_is_named(tmp_path):
     table = score_table(Truth(hours=(100.0,), seeds=3, speakers=40), np.random.default_rng(1), "de")
     failed = (table.arm == "ml") & (table.seed == 2)

@@ -28,11 +28,16 @@ def trained(folder, dev_wer, loss=(30.0, 3.0)):
         (0.7, (70.0, 70.0), "on the validation cuts: loss did not fall, WER 70 %"),
         (0.2, (1.0, 1.0), ""),
         (None, (30.0, 3.0), ""),
-        (None, (70.0, 71.0), "the loss of its training did not fall, and it was not validated"),
+        (None, (70.0, 71.0), "its loss did not fall, and no validation speaks for it"),
     ],
 )
 def test_what_speaks_against_a_model(tmp_path, dev_wer, loss, said):
     assert worth.doubts(trained(tmp_path, dev_wer, loss)) == said
+
+
+def test_where_a_word_is_a_sentence_the_validation_says_nothing(tmp_path):
+    assert worth.doubts(trained(tmp_path, 0.97), unspaced=True) == ""
+    assert "did not fall" in worth.doubts(trained(tmp_path, 0.97, (70.0, 70.0)), unspaced=True)
 
 
 def test_of_a_model_alone_nothing_is_known(tmp_path):

@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> None:
         required=True,
         help="the block statistics: of the configuration; also contrasts, targets (training set -> "
         "languages it is for), exports (precisions that are the unquantised export), test_sets "
-        "(language -> its test sets, the first stands in for the headline) and tiers (by latency)",
+        "(language -> its test sets, the first stands in for the headline), tiers (by latency) and "
+        "unspaced (languages without spaces)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)

@@ -50,10 +50,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also of a model that recognises nothing"
     )
+    parser.add_argument(
+        "--unspaced",
+        action="store_true",
+        help="its language has no spaces: the WER of its validation says nothing",
+    )
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
     if not arguments.force:
-        worth.require(arguments.model)
+        worth.require(arguments.model, arguments.unspaced)
     about = bundle.build(
         arguments.model,
         arguments.tier,

@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.start(arguments)
     settings = dict(arguments.settings)
     texts, force = settings.pop("text", {}), settings.pop("force", False)
+    unspaced = settings.pop("unspaced", ())
     bundle_page.describe(
         arguments.bundle,
         arguments.hypotheses,
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         Resampling(**settings),
         arguments.origin,
         force=force,
+        unspaced=unspaced,
     )
 
 

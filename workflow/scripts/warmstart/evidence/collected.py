@@ -146,7 +146,7 @@ def collect(
     stalled = stalled_runs(logs)
     scored = []
     for (lang, test_set), part in counts.groupby(["lang", "test_set"], sort=False):
-        scored.append(resample(part, settings, stalled))
+        scored.append(resample(part, settings, stalled, unspaced=lang in settings.unspaced))
         blocks, decodes = part.block.nunique(), len(scored[-1].wer)
         _LOG.info("%s %s: %d blocks, %d decodes", lang, test_set, blocks, decodes)
     return Evidence(
@@ -263,6 +263,8 @@ def resample(
     table: pd.DataFrame,
     settings: Resampling,
     stalled: Collection[tuple[str, str, float, int]] = (),
+    *,
+    unspaced: bool = False,
 ) -> Scored:
     """Bootstrap one test set.
 
@@ -270,6 +272,7 @@ def resample(
         table: its rows of `read_scores`.
         settings: how.
         stalled: runs whose loss did not fall (`stalled_runs`).
+        unspaced: whether a word of the language is a whole sentence.
 
     Raises:
         UserError: decodes of one test set do not hold the same reference words.
@@ -325,15 +328,16 @@ def resample(
         {Cell(*key): row for key, row in zip(totals.index, totals.to_dict("records"), strict=True)},
         rates(errors, words[0]),
         rates(char_errors, chars[0]),
-        _faults(table, stalled),
+        _faults(table, stalled, unspaced),
     )
 
 
 def _faults(
-    table: pd.DataFrame, stalled: Collection[tuple[str, str, float, int]]
+    table: pd.DataFrame, stalled: Collection[tuple[str, str, float, int]], unspaced: bool
 ) -> dict[Cell, str]:
     """Why models of a test set recognise nothing, of those that do not."""
-    columns = ["ref_words", "substitutions", "deletions", "insertions", "utterances"]
+    kinds = ("substitutions", "deletions", "insertions")
+    columns = ["ref_words", *kinds, "ref_chars", *(f"char_{kind}" for kind in kinds), "utterances"]
     columns += [name for name in (*FLAGS, *SPOKEN) if name in table]
     names = list(Cell._fields)
     found: dict[Cell, list[str]] = {}
@@ -342,7 +346,8 @@ def _faults(
         *values, seed = key
         cell = Cell(*values)
         seeds[cell] = seeds.get(cell, 0) + 1
-        errors = row.substitutions + row.deletions + row.insertions
+        errors = sum(row[kind] for kind in kinds)
+        wrong = sum(row[f"char_{kind}"] for kind in kinds)
         useless, said = row["empty"] + row.looping, row.utterances
         if set(SPOKEN) <= set(columns):
             useless, said = row.empty_spoken + row.looping_spoken, row.spoken
@@ -350,6 +355,7 @@ def _faults(
             100.0 * errors / row.ref_words if row.ref_words else float("nan"),
             100.0 * useless / said if said else 0.0,
             (cell.training_set, cell.arm, float(cell.hours), int(seed)) in stalled,
+            100.0 * wrong / row.ref_chars if unspaced and row.ref_chars else None,
         )
         if why:
             found.setdefault(cell, []).append(f"seed {seed}: {why}")

@@ -66,8 +66,9 @@ TEST_SET = Column("test_set", "", "its name, the same in all languages")
 RECOGNITION = Column(
     "recognition",
     "",
-    "`ok`, or `not recognising: ...`: WER above 90 %, more than half of the outputs empty or "
-    "looping, or a loss that did not fall with WER above 50 %; with `ok` alone there is a verdict",
+    "`ok`, or `not recognising: ...`: WER above 90 % (without spaces between words: CER above "
+    "80 %), more than half of the outputs empty or looping, or a loss that did not fall with a "
+    "rate above 50 %; with `ok` alone there is a verdict",
 )
 
 AXES = (

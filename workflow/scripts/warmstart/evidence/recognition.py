@@ -16,7 +16,10 @@ few words in a hundred right by luck, so the bar is below that."""
 MOST_USELESS_PCT = 50.0
 """Share of utterances with an empty or looping hypothesis, of those that say something: above it
 the usual output of the model is no transcript, whatever the rest is."""
-MOST_WER_STALLED_PCT = 50.0
+MOST_CER_PCT = 80.0
+"""The same for characters, where a language has no spaces: letters are right by luck more easily
+than words, because an alignment finds the common ones in any text."""
+MOST_STALLED_PCT = 50.0
 """A loss that did not fall says that a training did nothing. Where more than half of the words are
 right all the same, it had nothing to do, or had done it before the first line of the log."""
 
@@ -27,7 +30,9 @@ UNDECIDED = "not decided: systems do not recognise"
 TITLE = "Models that do not recognise speech"
 
 
-def reason(wer_pct: float, useless_pct: float, stalled: bool = False) -> str:
+def reason(
+    wer_pct: float, useless_pct: float, stalled: bool = False, cer_pct: float | None = None
+) -> str:
     """Why a trained model, on one test set, is said to recognise nothing.
 
     Args:
@@ -35,16 +40,21 @@ def reason(wer_pct: float, useless_pct: float, stalled: bool = False) -> str:
         useless_pct: share of utterances whose hypothesis is empty or loops, of those with words in
             their reference, in percent.
         stalled: whether the loss of its training did not fall (`training_logs.stalled`).
+        cer_pct: character error rate in percent of a language without spaces, where a word is a
+            whole sentence; it stands for the word error rate then.
 
     Returns:
         Empty where it recognises.
     """
-    if wer_pct > MOST_WER_PCT:
-        return f"WER {wer_pct:.0f} %"
+    name, rate, most = "WER", wer_pct, MOST_WER_PCT
+    if cer_pct is not None:
+        name, rate, most = "CER", cer_pct, MOST_CER_PCT
+    if rate > most:
+        return f"{name} {rate:.0f} %"
     if useless_pct > MOST_USELESS_PCT:
         return f"{useless_pct:.0f} % of outputs empty or looping"
-    if stalled and wer_pct > MOST_WER_STALLED_PCT:
-        return f"loss did not fall, WER {wer_pct:.0f} %"
+    if stalled and rate > MOST_STALLED_PCT:
+        return f"loss did not fall, {name} {rate:.0f} %"
     return ""
 
 

@@ -81,6 +81,7 @@ class Settings(Resampling):
             for the language of its name.
         test_sets: language -> its test sets, in the order of its block.
         tiers: by latency, as `tiers.by_latency` orders them.
+        unspaced: languages without spaces, a word of which is a whole sentence.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -92,16 +93,17 @@ class Settings(Resampling):
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     test_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tiers: tuple[str, ...] = ()
+    unspaced: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
-        """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`
-        and `tiers` where the study has them.
+        """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
+        `tiers` and `unspaced` where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
         """
-        own = ("contrasts", "exports", "targets", "test_sets", "tiers")
+        own = ("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced")
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
             raise UserError(f"statistics lacks {', '.join(missing)}; give it in the settings")
@@ -112,6 +114,7 @@ class Settings(Resampling):
             targets={name: tuple(langs) for name, langs in block.get("targets", {}).items()},
             test_sets={lang: tuple(names) for lang, names in block.get("test_sets", {}).items()},
             tiers=tuple(block.get("tiers", ())),
+            unspaced=tuple(block.get("unspaced", ())),
             **chosen,
         )
 

@@ -13,11 +13,13 @@ REMEDY = (
 )
 
 
-def doubts(model: Path) -> str:
+def doubts(model: Path, unspaced: bool = False) -> str:
     """Why the model of a run is said to recognise nothing, by what its training wrote beside it.
 
     Args:
         model: with `run.json` and `train.csv` beside it; without them nothing is known.
+        unspaced: whether a word of its language is a whole sentence. The validation counts words,
+            and then says nothing.
 
     Returns:
         Empty where nothing speaks against it.
@@ -26,21 +28,21 @@ def doubts(model: Path) -> str:
     if not record.exists():
         return ""
     dev_wer = (read_json(record).get("final") or {}).get("dev_wer")
-    wer_pct = math.nan if dev_wer is None else 100.0 * float(dev_wer)
+    wer_pct = math.nan if dev_wer is None or unspaced else 100.0 * float(dev_wer)
     stalled = log.exists() and training_logs.stalled(training_logs.read(log)[1])
     if stalled and math.isnan(wer_pct):
-        return "the loss of its training did not fall, and it was not validated"
+        return "its loss did not fall, and no validation speaks for it"
     why = recognition.reason(wer_pct, 0.0, stalled)
     return f"on the validation cuts: {why}" if why else ""
 
 
-def require(model: Path) -> None:
+def require(model: Path, unspaced: bool = False) -> None:
     """Refuse a model that recognises nothing.
 
     Raises:
         UserError: see `doubts`.
     """
-    if why := doubts(model):
+    if why := doubts(model, unspaced):
         raise UserError(
             f"{model}: this model does not recognise speech ({why}), so no bundle is made of it; "
             f"{REMEDY}"

@@ -1,6 +1,6 @@
 """README of a deployable bundle: what is in it, its rates, its licence chain, how to run it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def measure(
     tests: Mapping[tuple[str, str], Path],
     texts: Mapping[str, dict[str, Any]],
     chosen: Resampling,
+    unspaced: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Rates of a bundle's own run, from its hypotheses: what `score.py` counts, with the intervals
     of `aggregate.py`.
@@ -47,6 +48,7 @@ def measure(
         tests: (language, test set) -> manifest.
         texts: language -> what normalises it.
         chosen: how intervals are made.
+        unspaced: languages without spaces, a word of which is a whole sentence.
 
     Returns:
         A row for each file, of `_README_COLUMNS` and `recognition`; percent. An interval is NaN
@@ -112,6 +114,8 @@ def measure(
             lambda _: intervals.generator(0),  # for several seeds; this is one
         )
         wer = draws[0].scaled(100.0)
+        total = characters.sum()
+        cer = 100.0 * float(wrong.sum() / total) if total else float("nan")
         spoken = numpy.array(counts["ref_words"]) > 0
         useless = numpy.logical_or(counts["empty"], counts["looping"])[spoken]
         low, high = wer.interval(chosen.confidence)
@@ -122,16 +126,16 @@ def measure(
                     for name in ("precision", "lang", "test_set", "rtfx", "engine", "device_name")
                 },
                 _UNRECOGNISED: recognition.reason(
-                    wer.value, 100.0 * float(useless.mean()) if len(useless) else 0.0
+                    wer.value,
+                    100.0 * float(useless.mean()) if len(useless) else 0.0,
+                    cer_pct=cer if lang in unspaced else None,
                 ),
                 "utterances": len(errors),
                 "words": int(words.sum()),
                 "wer_pct": wer.value,
                 "wer_low_pct": low,
                 "wer_high_pct": high,
-                "cer_pct": 100.0 * float(wrong.sum() / characters.sum())
-                if characters.sum()
-                else float("nan"),
+                "cer_pct": cer,
             }
         )
     return rows
@@ -351,6 +355,7 @@ def describe(
     origin: dict[str, Any],
     *,
     force: bool = False,
+    unspaced: Collection[str] = (),
 ) -> None:
     """Write the README of a bundle that is there.
 
@@ -359,6 +364,7 @@ def describe(
         hypotheses, tests, texts, chosen: see `measure`; no hypotheses = nothing was scored.
         origin: see `readme`.
         force: also of a model that recognises nothing.
+        unspaced: see `measure`.
 
     Raises:
         UserError: no such bundle, files of it that are missing or changed, a model that recognises
@@ -366,7 +372,7 @@ def describe(
     """
     folder = Path(folder)
     about = verify(folder)
-    measured = measure(about, hypotheses, tests, texts, chosen)
+    measured = measure(about, hypotheses, tests, texts, chosen, unspaced)
     if (why := unrecognised(about, measured)) and not force:
         raise UserError(
             f"{folder}: this model does not recognise speech ({why}), so the bundle gets no README "
