@@ -41,16 +41,19 @@ rule build_bundle:
         family=FAMILY,
         tier=lambda wildcards: TIERS[wildcards.tier],
         settings=lambda wildcards: SCHEMES[wildcards.precision],
-        force=unwatched(lambda wildcards: ["--force"] if slices.bundle_forced(STUDY) else []),
-        directory=lambda wildcards, output: str(Path(output.files[0]).parent),
+        # With what is asked of the program beside it, in the place of the folder: an edited command
+        # would make every bundle again.
+        directory=lambda wildcards, output: [
+            str(Path(output.files[0]).parent),
+            *(["--force"] if slices.bundle_forced(STUDY) else []),
+        ],
     message:
         f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
     shell:
         f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
         " --family {params.family:q} --tier {params.tier}"
         " --precision {wildcards.precision} --settings {params.settings:q}"
-        " --example-cuts {input.example:q} --output-dir {params.directory:q} {params.force}"
-        " --log {log:q}"
+        " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
 
 
 # Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates
