@@ -133,7 +133,7 @@ def display(langs: list[str], statistics: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(program: str, *arguments: str) -> None:
-    """Run a program, and print its seconds and its memory."""
+    """Run a program, and print what it took."""
     before = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, str(PROGRAMS / f"{program}.py"), *arguments],
@@ -144,8 +144,11 @@ def measured(program: str, *arguments: str) -> None:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(said)
-    seconds = time.monotonic() - before
-    print(f"{program:<14}{seconds:>8.1f} s {usage.ru_maxrss / 1024:>8.0f} MB", flush=True)
+    seconds, cpu = time.monotonic() - before, usage.ru_utime + usage.ru_stime
+    print(
+        f"{program:<14}{seconds:>8.1f} s {cpu:>8.1f} s of CPU {usage.ru_maxrss / 1024:>8.0f} MB",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -163,6 +163,7 @@ def _rows(
     alpha, margin = 1 - settings.confidence, settings.tier_margin_pp
     changes = {one.lang: _changes(one, contrast, settings.reference_tier) for one in members}
     rates = {one.lang: one for one in members}
+    gaps = {one.lang: list(one.gaps(contrast)) for one in members}
     for one in over_languages(test_set, changes, settings.confidence, settings.order_of):
         if one.draws is None:
             continue
@@ -170,7 +171,7 @@ def _rows(
             (rates[lang], place.cell(lang, arm))
             for arm in contrast.arms
             for lang in one.langs
-            for place in _places(one.place, settings.reference_tier, rates[lang].gaps(contrast))
+            for place in _places(one.place, settings.reference_tier, gaps[lang])
         )
         equivalent, p_equivalence = intervals.equivalence(one.draws, margin, alpha)
         different = one.status == "ok" and one.draws.varies and not one.low <= 0 <= one.high
