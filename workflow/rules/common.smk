@@ -11,7 +11,7 @@ sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
 from warmstart import models
 from warmstart.data.text import check_examples
-from warmstart.run import slurm_jobs
+from warmstart.run import files, slurm_jobs
 from warmstart.run.errors import UserError
 from warmstart.run.imports import code_of
 from warmstart.study import bundles, checks, notes, paths, slices, stages
@@ -300,10 +300,9 @@ def example_cuts(wildcards):
 
 def other_study():
     """What to do where this folder holds the results of another study, or None."""
-    if (
-        not OWNER.exists()
-        or (name := json.loads(OWNER.read_text())["name"]) == config["study"]["name"]
-    ):
+    claimed = "the folder is taken for this study's"
+    owner = files.read_if_whole(OWNER, dict, claimed)
+    if owner is None or (name := owner.get("name")) == config["study"]["name"]:
         return None
     return (
         f"results/ and resources/ here belong to the study {name!r}, not to "
@@ -339,6 +338,6 @@ onstart:
                 "on from their last checkpoint), and start again"
             )
         OWNER.parent.mkdir(exist_ok=True)
-        OWNER.write_text(json.dumps(config["study"]) + "\n")
+        files.write_text(OWNER, json.dumps(config["study"]) + "\n")
         SETTINGS.write()
         ORDERED.write()

@@ -17,9 +17,14 @@ from warmstart.evidence import analyses
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
-from warmstart.run.files import read_json, write_text
+from warmstart.run.files import read_json, reading, write_text
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
+
+
+def _scores(path: Path) -> pd.DataFrame:
+    with reading(path):
+        return pd.read_parquet(path)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,9 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
         figures=arguments.figures,
         examples=[
-            example
-            for path in arguments.scores
-            for example in examples_of(pd.read_parquet(path), display)
+            example for path in arguments.scores for example in examples_of(_scores(path), display)
         ],
     )
     environment = jinja2.Environment(

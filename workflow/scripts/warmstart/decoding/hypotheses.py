@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.run import files
+from warmstart.run.errors import Damaged
 
 
 def fingerprint(**parts: Any) -> str:
@@ -26,11 +27,11 @@ def is_current(hypotheses: str | Path, wanted: str) -> bool:
         return False
     try:
         found = files.read_json(header)
-    except ValueError:
+    except Damaged:
         return False
-    return found.get("fingerprint") == wanted and found.get("hypotheses_sha256") == files.digest(
-        hypotheses
-    )
+    if not isinstance(found, dict) or found.get("fingerprint") != wanted:
+        return False
+    return found.get("hypotheses_sha256") == files.digest(hypotheses)
 
 
 def journal_path(hypotheses: str | Path) -> Path:

@@ -14,7 +14,7 @@ from warmstart.evidence import intervals, recognition, training_logs
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.settings import Contrast, Resampling, Settings
 from warmstart.run.errors import UserError
-from warmstart.run.files import read_json
+from warmstart.run.files import read_json, reading
 
 _LOG = logging.getLogger(__name__)
 
@@ -198,7 +198,8 @@ def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
     """
     parts, versions = [], {}
     for path in paths:
-        counts, found = _read(path)
+        with reading(path):
+            counts, found = _read(path)
         parts.append(counts)
         versions[str(path)] = sorted(found)
     if len({version for found in versions.values() for version in found}) > 1:

@@ -19,7 +19,7 @@ from rapidfuzz.distance import Levenshtein
 from warmstart.data import cut_lines, text
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.evidence.keys import FULL, KEYS
-from warmstart.run.errors import UserError
+from warmstart.run.errors import Damaged, UserError
 from warmstart.run.files import read_json
 
 _LOG = logging.getLogger(__name__)
@@ -73,8 +73,13 @@ def read_hypotheses(path: str | Path, references: dict[str, TestUtterance]) -> l
 
 
 def _lines(path: str | Path) -> Iterable[str]:
-    with open(path, encoding="utf-8") as stream:
-        yield from stream
+    try:
+        with open(path, encoding="utf-8") as stream:
+            yield from stream
+    except UnicodeDecodeError as error:
+        raise Damaged(
+            f"{path}: damaged, not UTF-8 ({error}); delete it and run the workflow again"
+        ) from error
 
 
 def count_words(texts: Iterable[str]) -> collections.Counter:
@@ -216,7 +221,7 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: its header {beside.name} is not beside it; remove the hypotheses and decode "
             "again"
         )
-    return read_json(beside)
+    return read_json(beside, "remove it and the hypotheses beside it, and run the workflow again")
 
 
 class Scorer:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from warmstart.evidence.columns import Column
+from warmstart.run import files
 from warmstart.run.errors import UserError
-from warmstart.run.files import atomic_path
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> int:
@@ -28,7 +28,7 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence
     rows, names = list(rows), [column.name for column in columns]
     if strange := {name for row in rows for name in row} - set(names):
         raise ValueError(f"{path.name}: no column is declared for {', '.join(sorted(strange))}")
-    with atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         pd.DataFrame(rows, columns=names).to_csv(temporary, index=False, float_format="%.6g")
     return len(rows)
 
@@ -37,12 +37,13 @@ def read_table(path: Path) -> pd.DataFrame:
     """A table that `write_table` wrote.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or damaged.
     """
     if not path.exists():
         raise UserError(f"{path} is not there; the study has to come to its tables first")
-    # An empty cell is the only missing value: a language may be called nan, an arm null.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    with files.reading(path):
+        # An empty cell is the only missing value: a language may be called nan, an arm null.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def read_tables(folder: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:

@@ -51,12 +51,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / "bundle.json"
     if not path.is_file():
         raise UserError(f"{folder}: no bundle.json; make the bundle with build_bundle.py")
-    try:
-        about = files.read_json(path)
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise UserError(
-            f"{path}: damaged ({error}); make the bundle again with build_bundle.py"
-        ) from None
+    about = files.read_json(path, "make the bundle again with build_bundle.py")
     found = about if isinstance(about, dict) else {}
     blocks = {key: value if isinstance(value, dict) else {} for key, value in found.items()}
     lacking = [

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from warmstart.run import disk
 from warmstart.run.errors import UserError
 from warmstart.run.logs import configure_logging
 
@@ -103,13 +104,22 @@ def start(arguments: argparse.Namespace) -> logging.Logger:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program: a `UserError` becomes one line and exit status 1; anything else keeps its
-    traceback."""
+    """Run a program: what a person can mend becomes one line and exit status 1; anything else keeps
+    its traceback.
+
+    That is a `UserError`, and whatever the program was doing, a disk that is full or that refuses.
+    """
     try:
         main()
-    except UserError as error:
+    except Exception as error:
+        message = disk.no_room(error) or disk.refused(error)
+        if message is None and not isinstance(error, UserError):
+            raise
         if logging.getLogger().handlers:
-            logging.getLogger("warmstart").error("%s", error)
+            if message is not None:
+                # For the log file: where it came from.
+                logging.getLogger("traceback").info("", exc_info=error)
+            logging.getLogger("warmstart").error("%s", message or error)
         else:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {message or error}", file=sys.stderr)
         raise SystemExit(1) from None

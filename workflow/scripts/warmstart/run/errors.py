@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Programs print it as one line without a traceback and exit with status 1 (`cli.run`).
     """
+
+
+class Damaged(UserError):
+    """A file that this workflow wrote and that is no longer whole."""

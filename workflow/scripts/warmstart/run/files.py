@@ -1,19 +1,22 @@
 """Files that are whole or absent: temporary names, renames, digests, JSON."""
 
 import contextlib
-import errno
 import hashlib
 import json
+import logging
 import os
-import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from warmstart.run.errors import UserError
+from warmstart.run import disk
+from warmstart.run.errors import Damaged, UserError
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AGAIN = "delete it and run the workflow again"
 
 
 @contextlib.contextmanager
@@ -23,7 +26,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffixes (`pool.jsonl.gz` -> `.pool.1234.jsonl.gz`), because
     Lhotse, NeMo and pandas choose the format by suffix. The folder is created. A process killed
-    inside the block leaves only the dotted name behind.
+    inside the block leaves only the dotted name behind, and a machine that loses its power leaves
+    the old file or the whole new one. What a full disk raises inside the block names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +35,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{stem}.{os.getpid()}" + (f".{suffixes}" if suffixes else ""))
     try:
         yield temporary
+        # A rename must not reach the disk before the bytes do: the machine may be lost in between,
+        # and the final name would be that of an empty file.
+        disk.flush(temporary)
         os.replace(temporary, path)
+        disk.flush(path.parent)
+    except Exception as error:
+        disk.name_file(error, path, temporary)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,18 +58,11 @@ def explaining_full_disk(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        cause: BaseException | None = error
-        # torch reports that its archive is cut short; the reason is the exception behind that one.
-        while cause is not None and getattr(cause, "errno", None) not in _NO_ROOM:
-            cause = cause.__context__
-        if cause is None:
+        disk.name_file(error, path)
+        message = disk.no_room(error)
+        if message is None:
             raise
-        folder = Path(path).parent
-        raise UserError(
-            f"{path}: no room to write it ({cause.strerror}; "
-            f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free in {folder}); "
-            "free or raise the space, then the same command continues from the last checkpoint"
-        ) from error
+        raise UserError(message) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -73,9 +77,84 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read one JSON document."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+@contextlib.contextmanager
+def reading(path: str | Path, remedy: str = _AGAIN) -> Iterator[None]:
+    """Name the file of which a parser says that it is damaged: their messages do not.
+
+    Raises:
+        Damaged: instead of what gzip, Parquet, CSV and JSON raise of files that are not whole.
+    """
+    try:
+        yield
+    # pyarrow's, pandas', JSON's and UTF-8's are ValueErrors; codecs of Parquet raise an OSError
+    # without a number.
+    except (ValueError, EOFError, KeyError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and (error.errno is not None or disk.no_room(error)):
+            raise
+        raise Damaged(f"{path}: damaged ({_first_line(error)}); {remedy}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Document(dict[str, Any]):
+    """A JSON object that knows its file: a key that is missing there is damage, said by name."""
+
+    path: Path
+
+    def __missing__(self, key: str) -> Any:
+        raise Damaged(f"{self.path}: damaged (no {key!r} in it); {_AGAIN}")
+
+
+def read_json(path: str | Path, remedy: str = _AGAIN) -> Any:
+    """Read one JSON document. A key that an object lacks is reported like other damage.
+
+    Args:
+        remedy: what a person does about a damaged one.
+
+    Raises:
+        Damaged: empty, cut short, or no JSON in UTF-8.
+    """
+    content = Path(path).read_bytes()
+    if not content:
+        raise Damaged(f"{path}: damaged (empty); {remedy}")
+    with reading(path, remedy):
+        value = json.loads(content.decode("utf-8"))
+    if isinstance(value, dict):
+        value = _Document(value)
+        value.path = Path(path)
+    return value
+
+
+def read_if_whole(path: str | Path, kind: type, consequence: str, aside: bool = True) -> Any:
+    """Read a JSON document that work can go on without.
+
+    Args:
+        kind: dict or list; another one is damage.
+        consequence: what it means that a damaged one is not used, for the warning.
+        aside: a damaged file is renamed to `NAME.damaged`.
+
+    Returns:
+        The document; None where there is none, or a damaged one, which is named in a warning.
+    """
+    path = Path(path)
+    try:
+        value = read_json(path)
+        if not isinstance(value, kind):
+            raise Damaged(f"{path}: damaged (not the kind of JSON that belongs there)")
+        return value
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        why = str(error).removesuffix(f"; {_AGAIN}")
+        kept = ""
+        if aside:
+            with contextlib.suppress(OSError):
+                os.replace(path, damaged := path.with_name(f"{path.name}.damaged"))
+                kept = f", kept as {damaged.name}"
+        logger.warning("%s%s; %s", why, kept, consequence)
+        return None
 
 
 def digest(path: str | Path, algorithm: str = "sha256") -> str:

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from warmstart.run import disk
+
 
 def _runs(process: int) -> bool:
     """Whether a process of this machine is alive, whoever owns it."""
@@ -38,9 +40,11 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        disk.flush_all(temporary)
         if path.exists():
             path.rename(former)
         temporary.rename(path)
+        disk.flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)

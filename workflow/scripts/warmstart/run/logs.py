@@ -31,7 +31,7 @@ def configure_logging(log_path: str | Path | None) -> None:
     formatter = logging.Formatter(_FORMAT, datefmt="%H:%M:%S")
     if log_path is not None:
         Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-        file_handler = logging.FileHandler(log_path, mode="w", encoding="utf-8")
+        file_handler = _LogFile(log_path, mode="w", encoding="utf-8")
         file_handler.setFormatter(formatter)
         file_handler.of_warmstart = True
         root.addHandler(file_handler)
@@ -46,6 +46,20 @@ def configure_logging(log_path: str | Path | None) -> None:
     root.addHandler(terminal)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+
+
+class _LogFile(logging.FileHandler):
+    """A log that does not fill the terminal with tracebacks when its disk is full."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            print(f"{self.baseFilename}: the log cannot be written ({error})", file=sys.stderr)
 
 
 def process_rank() -> int:

@@ -7,7 +7,6 @@ configuration. Every table says which.
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.corpora.pinned import Size
 from warmstart.models.tier import Tier
+from warmstart.run import files
 from warmstart.study import slices
 from warmstart.study.grid import Run, Study, TestSet
 from warmstart.study.run_length import heard_hours, resolve_steps
@@ -116,7 +116,7 @@ class Planner:
     def finished(self, run: Run) -> dict[str, Any] | None:
         """`run.json` of a finished run."""
         path = self.results / "runs" / run.path / "run.json"
-        return _read(path) if path.exists() else None
+        return _read(path)
 
     def _training_speed(self) -> Speed:
         audio_h = device_h = 0.0
@@ -186,8 +186,8 @@ class Planner:
     def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
         """Audio of one split of a corpus in a language."""
         report = self.results / "manifests" / corpus / lang / f"{split}.qc.json"
-        if report.exists():
-            return _read(report)["kept"]["hours"]
+        if known := _read(report):
+            return known["kept"]["hours"]
         reader = slices.reader(self.study, corpus, lang)
         unknown = 0.0 if split == reader.settings["train_split"] else self.assumed["test_hours"]
         return reader.hours(split) or unknown
@@ -218,7 +218,8 @@ class Planner:
     def _decoding_speed(self, precision: str, tier: str) -> Speed:
         audio_s = compute_s = 0.0
         for path in self.results.glob(f"hypotheses/*/*/*/*/{precision}/{tier}/*.json"):
-            header = _read(path)
+            if not (header := _read(path)):
+                continue
             audio_s, compute_s = audio_s + header["audio_s"], compute_s + header["compute_s"]
         if compute_s:
             return Speed(audio_s / compute_s, "measured")
@@ -492,5 +493,6 @@ def _lines(lines: Iterable[str]) -> str:
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record that is there and whole; planners look and change nothing."""
+    return files.read_if_whole(path, dict, "delete it and run the workflow again", aside=False)

@@ -29,6 +29,7 @@ class SettingsFiles:
     def __init__(self, folder: str = FOLDER, live: bool = False, in_order: bool = False):
         self._folder, self._live, self._sort = folder, live, not in_order
         self._waiting: dict[str, Any] = {}
+        self._whole: set[str] = set()
 
     def path(self, stage: str, value: Any) -> str:
         """The file that holds `value`, made of mappings, lists, text and numbers."""
@@ -41,10 +42,13 @@ class SettingsFiles:
         return path
 
     def write(self) -> None:
-        """Write what was asked for and is not there; from now on, at once."""
+        """Write what was asked for and is not there whole; from now on, at once."""
         self._live = True
         while self._waiting:
             path, value = self._waiting.popitem()
-            if not Path(path).exists():
-                text = yaml.safe_dump(value, allow_unicode=True, sort_keys=self._sort)
+            if path in self._whole:
+                continue
+            text = yaml.safe_dump(value, allow_unicode=True, sort_keys=self._sort)
+            if not Path(path).exists() or Path(path).read_bytes() != text.encode():
                 files.write_text(path, text)
+            self._whole.add(path)

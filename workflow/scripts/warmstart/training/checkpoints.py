@@ -2,7 +2,6 @@
 needed."""
 
 import logging
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,9 +13,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from warmstart.run.errors import UserError
-from warmstart.run.files import atomic_path, explaining_full_disk, read_json, write_json
+from warmstart.run.files import atomic_path, explaining_full_disk, read_if_whole, write_json
 
 FOLDER = "checkpoints"  # in the folder of a run
+# Of the run that checkpoints are of, and its copy.
+_IDENTITY = ("identity.json", "identity.copy.json")
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,6 @@ class WholeCheckpoints(TorchCheckpointIO):
             open(temporary, "wb") as stream,
         ):
             torch.save(checkpoint, stream)
-            stream.flush()
-            # A rename must not reach the disk before the bytes do: the node may be lost in between.
-            os.fsync(stream.fileno())
 
 
 class Saver(ModelCheckpoint):
@@ -106,9 +104,11 @@ def claim(directory: Path, identity: dict[str, Any], tidy: bool = True) -> None:
         tidy: False in all processes of a run but the first; they only wait for the folder to be
             theirs.
     """
-    path = directory / "identity.json"
-    before = read_json(path) if path.exists() else None
-    if before == identity or not tidy:
+    before = _identity(directory, tidy)
+    if not tidy:
+        return
+    if before == identity:
+        _note_identity(directory, identity)
         return
     if listed(directory):
         aside = directory.with_name(f"{directory.name}.before")
@@ -125,7 +125,26 @@ def claim(directory: Path, identity: dict[str, Any], tidy: bool = True) -> None:
             aside,
         )
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(path, identity)
+    _note_identity(directory, identity)
+
+
+def _identity(directory: Path, tidy: bool) -> dict[str, Any] | None:
+    """Whose checkpoints lie here; None where nothing says it.
+
+    It stands there twice: without it whole checkpoints would be of no use.
+    """
+    for name in _IDENTITY:
+        lost = "its copy is read, and without one training begins anew"
+        if (found := read_if_whole(directory / name, dict, lost, tidy)) is not None:
+            return found
+    return None
+
+
+def _note_identity(directory: Path, identity: dict[str, Any]) -> None:
+    for name in _IDENTITY:
+        lost = "it is written again"
+        if read_if_whole(directory / name, dict, lost) != identity:
+            write_json(directory / name, identity)
 
 
 def newest(directory: Path, identity: dict[str, Any], tidy: bool = True) -> Path | None:
@@ -137,8 +156,7 @@ def newest(directory: Path, identity: dict[str, Any], tidy: bool = True) -> Path
         tidy: False in all processes of a run but the first: they find the same one and change
             nothing.
     """
-    path = directory / "identity.json"
-    if not path.exists() or read_json(path) != identity:
+    if _identity(directory, tidy) != identity:
         return None
     for path in directory.glob(".*.ckpt") if tidy else ():
         path.unlink()

@@ -218,4 +218,5 @@ def identity(job: Job, digests: dict[str, Any]) -> dict[str, Any]:
 def source_of(donor: Path) -> dict[str, Any] | None:
     """What `download_init.py` wrote beside a donor; None if nothing."""
     path = donor.with_suffix(".json")
-    return files.read_json(path) if path.exists() else None
+    unsaid = "the record of the run does not say where the donor came from"
+    return files.read_if_whole(path, dict, unsaid, aside=False)

@@ -30,7 +30,8 @@ class Starts:
 
     def __init__(self, path: Path, devices: int, shown: bool = True):
         self._path, self._shown = path, shown
-        self.entries: list[dict[str, Any]] = files.read_json(path) if path.exists() else []
+        lost = "seconds and GPU hours of earlier starts are not counted"
+        self.entries: list[dict[str, Any]] = files.read_if_whole(path, list, lost, shown) or []
         self._own: dict[str, Any] = {
             "started": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "host": socket.gethostname(),

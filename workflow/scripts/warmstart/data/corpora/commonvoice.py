@@ -117,7 +117,7 @@ class Reader(Corpus):
                 self.release,
             )
             return None, None
-        locales = files.read_json(path)
+        locales = files.read_json(path, "take the publisher's file as `statistics`")
         locales = locales.get("locales", locales)
         if self.code not in locales:
             raise self.fail(

@@ -241,7 +241,7 @@ def synthesize(directory: Path, lang: str, settings: dict[str, Any]) -> None:
         "test_new": ("test", unheard, None, utterances["new_voices"]),
     }
     note = directory / "made.json"
-    made = files.read_json(note) if note.exists() else {}
+    made = files.read_if_whole(note, dict, "its splits are made again") or {}
     for split, (kind, speakers, limit_s, limit_count) in plans.items():
         settings_key = _key(seed, lang, split, words, per_text, speakers, limit_s, limit_count)
         table = directory / f"metadata-{split}.tsv"

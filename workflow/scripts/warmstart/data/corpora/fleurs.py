@@ -99,7 +99,8 @@ class Reader(Corpus):
     def _resume(self, note: Path, directory: Path, origin: str) -> dict[str, Any]:
         """What an earlier call fetched from the same place; what it fetched from another one is
         removed."""
-        facts = files.read_json(note) if note.exists() else {"origin": origin, "files": {}}
+        facts = files.read_if_whole(note, dict, "digests of what is here are not known any more")
+        facts = facts or {"origin": origin, "files": {}}
         if facts["origin"] != origin:
             for split in SPLITS:
                 (directory / f"{split}.tsv").unlink(missing_ok=True)

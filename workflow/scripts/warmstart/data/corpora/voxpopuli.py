@@ -228,8 +228,9 @@ def _fetch_year(base: str, year: str, shared: Path) -> str:
     digest."""
     note, unpacked = shared / f"original_{year}.json", shared / f"original_{year}"
     with download.lock(shared / f".original_{year}.lock"):
-        if note.exists() and unpacked.is_dir():
-            return files.read_json(note)["digest"]
+        known = files.read_if_whole(note, dict, f"{year} is fetched again")
+        if known and unpacked.is_dir():
+            return known["digest"]
         # The publisher lists no digests for these: the size is checked in transit, the sha256
         # recorded.
         path, digest = download.obtain(base, f"audios/original_{year}.tar", shared)

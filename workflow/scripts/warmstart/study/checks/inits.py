@@ -1,9 +1,9 @@
 """Inits: where their weights come from, whether they are what was pinned."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require
@@ -51,8 +51,9 @@ def check_digests(study: Study) -> None:
         # A given file that is newer than its copy is about to be copied, and checked then.
         if given and _newer(Path(study.source_path(given)), copy):
             continue
-        found = json.loads(copy.read_text(encoding="utf-8"))["sha256"]
-        if found != digest:
+        why = f"the digest of {file} is not compared; remove that file to fetch both again"
+        said = files.read_if_whole(copy, dict, why)
+        if said is not None and (found := said["sha256"]) != digest:
             raise UserError(
                 f"inits.{name}: sha256 is {digest}, but {file} has {found}; correct the digest, "
                 "or remove that file to fetch it again"

@@ -1,9 +1,9 @@
 """Languages: their corpora, test sets, and the hours that there are."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require
@@ -42,7 +42,7 @@ def available(study: Study, lang: str) -> tuple[float, str] | None:
     """
     corpora = study.language(lang)["training_corpora"]
     report = Path(paths.pool(lang).replace(".jsonl.gz", ".qc.json"))
-    pool = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+    pool = files.read_if_whole(report, dict, "the pool is made again")
     if pool and set(pool["corpora"]) == set(corpora) and _made_so(study, pool, lang):
         said = f"as {report} counts them; remove it if its corpora have changed since"
         return pool["total"]["hours"], said
