@@ -26,7 +26,7 @@ from warmstart.study import stages
 from warmstart.study.grid import Run
 from warmstart.study.versions import VERSIONS
 
-SETTINGS = ("batch_size", "device", "threads")
+SETTINGS = ("batch_size", "batch_duration_s", "device", "threads")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -71,7 +71,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--settings",
         type=stages.argument("decode"),
         required=True,
-        help="@FILE or JSON: batch_size, device, threads; the others are as in the schema",
+        help="@FILE or JSON: batch_size, batch_duration_s, device, threads; the others are as in "
+        "the schema",
     )
     parser.add_argument(
         "--family", default=DEFAULT_FAMILY, help="of the model, a name or module:OBJECT"

@@ -53,8 +53,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="the donor")
     arguments = parser.parse_args(argv)
-    cli.start(arguments)
     settings = arguments.settings
+    cli.start(arguments, settings["devices"] * settings["num_nodes"])
     if settings.get("objective", "ctc") != "ctc":
         raise UserError(f"pretrain.objective is {settings['objective']!r}; allowed: ctc")
     work = arguments.work_dir or arguments.output.with_suffix(".work")

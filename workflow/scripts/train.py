@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> None:
         "--family", default=DEFAULT_FAMILY, help="of models, a name or module:OBJECT"
     )
     arguments = parser.parse_args(argv)
-    cli.start(arguments)
+    recipe = arguments.settings | arguments.pace
+    cli.start(arguments, recipe.get("devices", 1) * recipe.get("num_nodes", 1))
     arguments.run.require_own(arguments.output)
     job = read_job(arguments)
     job.require_inputs()

@@ -1,6 +1,9 @@
 """SentencePiece BPE of a training set, and what it cannot write."""
 
+import errno
 import logging
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +13,7 @@ import sentencepiece
 
 from warmstart.data import cut_lines, mixing
 from warmstart.data.text import normalize
+from warmstart.run import files
 from warmstart.run.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -46,11 +50,14 @@ def train(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    sentences = (text for text in texts if text)
+    failed: list[Exception] = []
+    # Part of the model's bytes.
+    prefix = directory / ".training"
+    model, vocabulary = prefix.with_suffix(".model"), prefix.with_suffix(".vocab")
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sentences,
-            model_prefix=str(directory / ".training"),
+            sentence_iterator=_sentences(texts, failed),
+            model_prefix=str(prefix),
             model_type="bpe",
             vocab_size=vocab_size,
             character_coverage=character_coverage,
@@ -64,23 +71,57 @@ def train(
             shuffle_input_sentence=False,
             minloglevel=2,
         )
+        if failed:
+            raise failed[0]
+        _require_whole(model, vocabulary)
+        _write(directory, model, vocabulary)
     except RuntimeError as error:
+        if failed:  # SentencePiece has another word for it
+            raise failed[0] from None
         raise UserError(
             f"no tokenizer of {vocab_size} pieces can be made from this text ({error}); change "
             "tokenizer.vocab_size"
         ) from error
-    (directory / ".training.vocab").replace(directory / "tokenizer.vocab")
-    pieces = [
-        line.split("\t")[0]
-        for line in (directory / "tokenizer.vocab").read_text(encoding="utf-8").splitlines()
-    ]
+    finally:
+        model.unlink(missing_ok=True)
+        vocabulary.unlink(missing_ok=True)
+
+
+def _sentences(texts: Iterable[str], failed: list[Exception]) -> Iterator[str]:
+    """The texts that say something; an error on the way to them is kept in `failed`."""
+    try:
+        yield from (text for text in texts if text)
+    except Exception as error:
+        failed.append(error)
+        raise
+
+
+def _require_whole(model: Path, vocabulary: Path) -> None:
+    """SentencePiece looks at no result of its writes: what a full disk leaves is found here.
+
+    Raises:
+        OSError: no room was left.
+    """
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model)).vocab_size()
+    except (RuntimeError, OSError):
+        pieces = -1
+    lines = vocabulary.read_bytes().split(b"\n") if vocabulary.exists() else []
+    if len(lines) - 1 != pieces or lines[-1]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(model))
+
+
+def _write(directory: Path, model: Path, vocabulary: Path) -> None:
+    """The three files under their final names, the model last."""
+    lines = vocabulary.read_text(encoding="utf-8")
+    files.write_text(directory / "tokenizer.vocab", lines)
+    pieces = [line.split("\t")[0] for line in lines.splitlines()]
     # NeMo reads vocab.txt in WordPiece notation: continuation pieces carry ##, first pieces of a
     # word carry nothing.
     wordpieces = [piece[1:] if piece.startswith("▁") else f"##{piece}" for piece in pieces[1:]]
-    (directory / "vocab.txt").write_text(
-        "\n".join(word for word in wordpieces if word) + "\n", encoding="utf-8"
-    )
-    (directory / ".training.model").replace(directory / "tokenizer.model")
+    files.write_text(directory / "vocab.txt", "\n".join(word for word in wordpieces if word) + "\n")
+    with files.atomic_path(directory / "tokenizer.model") as temporary:
+        shutil.copyfile(model, temporary)
 
 
 def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:

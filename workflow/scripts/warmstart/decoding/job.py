@@ -40,6 +40,7 @@ class Job:
         zero_shot: the model is a donor as published.
         prompt: language, as the model's own dictionary of prompts names it.
         batch_size: utterances.
+        batch_duration_s: audio in a batch at most, with padding; nothing follows from it.
         device: auto, cpu or cuda.
         threads: of PyTorch and ONNX Runtime.
         version: of the stage; hypotheses of another one are not current.
@@ -56,6 +57,7 @@ class Job:
     zero_shot: bool = False
     prompt: str | None = None
     batch_size: int = 32
+    batch_duration_s: float = 960
     device: str = "auto"
     threads: int = 1
     version: int = 0
@@ -111,7 +113,9 @@ def decode(job: Job) -> None:
     for one in work:
         journal = Journal(hypotheses.journal_path(one.output), one.about["fingerprint"])
         journals.append(journal)
-        decoded = decode_test_set(decoder, one.utterances, job.batch_size, journal, measured_on)
+        decoded = decode_test_set(
+            decoder, one.utterances, job.batch_size, journal, measured_on, job.batch_duration_s
+        )
         if not checked:
             checked = {
                 "test_set": one.test_set,

@@ -6,6 +6,7 @@ sample, which must have the same tokens (`batch_check`).
 """
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 from warmstart.data.audio import load_audio
 from warmstart.data.utterances import TestUtterance
 from warmstart.decoding.journal import Journal
-from warmstart.models.base import Decoder, NotFinite, Timing
+from warmstart.models.base import Decoder, Hypothesis, NotFinite, Timing
 from warmstart.models.tier import Seconds
 from warmstart.run.errors import UserError
 from warmstart.run.logs import MinuteTicker
+from warmstart.run.memory import is_out_of_memory
 from warmstart.run.numbers import percentile
 
 _LOG = logging.getLogger(__name__)
@@ -28,12 +30,21 @@ _CHECKED_S: Seconds = 30  # of audio, more or less
 _CHECKED_SHARES = (0, 0.5, 0.9, 0.25, 0.7, 0.1, 0.8, 0.4)  # where in the order of lengths
 
 
-def batches(lengths: Sequence[float], size: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[float], size: int, most: float = math.inf) -> Iterator[list[int]]:
     """Indices of `lengths`, longest first, `size` at a time: short utterances do not wait for long
-    ones."""
+    ones.
+
+    Args:
+        most: sum of the lengths in a batch, each counted as the longest; one that is longer stands
+            alone.
+    """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    start = 0
+    while start < len(order):
+        longest = lengths[order[start]]
+        fitting = size if longest * size <= most else max(1, int(most / longest))
+        yield order[start : start + fitting]
+        start += fitting
 
 
 @dataclass
@@ -51,15 +62,18 @@ def decode_test_set(
     batch_size: int,
     journal: Journal,
     measured_on: dict[str, Any],
+    batch_duration_s: float = math.inf,
 ) -> Decoded:
     """Decode what `journal` lacks of a test set; memory is bounded by the batch.
 
     Args:
         measured_on: what the times depend on (processor, threads); a resumed decode may have seen
             several.
+        batch_duration_s: audio in a batch at most, each utterance counted as the longest.
 
     Raises:
-        UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN.
+        UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN; or an
+            utterance that does not fit the memory alone.
     """
     sample_rate = decoder.sample_rate
     ticker, finished = MinuteTicker(), journal.finished
@@ -71,13 +85,17 @@ def decode_test_set(
         )
     # Cut into batches before the finished ones are left out: a resumed decode has the batches of an
     # uninterrupted one.
-    for indices in batches([utterance.duration_s for utterance in utterances], batch_size):
-        if finished.issuperset(indices):
+    lengths_s = [utterance.duration_s for utterance in utterances]
+    for planned in batches(lengths_s, batch_size, batch_duration_s):
+        # A batch is closed whole; where batches were others before, some of it may be there.
+        indices = [index for index in planned if index not in finished]
+        if not indices:
             continue
         waveforms = [load_audio(utterances[index], sample_rate) for index in indices]
         timing, lines = Timing(), {}
         try:
-            hypotheses = decoder.decode(waveforms, timing)
+            batch = [utterances[index] for index in indices]
+            hypotheses = _decode(decoder, batch, waveforms, timing)
         except NotFinite as error:
             raise UserError(
                 f"cut {utterances[indices[error.index]].id}: the encoder gives NaN or infinity at "
@@ -112,6 +130,51 @@ def decode_test_set(
             for name, value in measured_on.items()
         },
     )
+
+
+def _decode(
+    decoder: Decoder,
+    utterances: Sequence[TestUtterance],
+    waveforms: Sequence[Any],
+    timing: Timing,
+) -> list[Hypothesis]:
+    """Decode a batch, in halves where the memory does not hold it: what is decoded together changes
+    no text.
+
+    Raises:
+        UserError: one utterance alone does not fit.
+        NotFinite: see `base.Decoder.decode`.
+    """
+    try:
+        return decoder.decode(waveforms, timing)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        longest = max(utterances, key=lambda utterance: utterance.duration_s)
+        if len(utterances) == 1:
+            raise UserError(
+                f"cut {longest.id}: out of memory with its {longest.duration_s:.0f} s alone at "
+                f"tier {decoder.tier.name} ({_first_line(error)}); raise "
+                "resources.decode_mem_mb, cut the recording into shorter ones, or take it out of "
+                "its test set"
+            ) from error
+        _LOG.warning(
+            "%d utterances of up to %.0f s (%s) do not fit the memory together and are decoded in "
+            "halves; a lower decoding.batch_duration_s saves the try",
+            *(len(utterances), longest.duration_s, longest.id),
+        )
+    middle = len(utterances) // 2
+    halves = []
+    for part in (slice(None, middle), slice(middle, None)):
+        try:
+            halves += _decode(decoder, utterances[part], waveforms[part], timing)
+        except NotFinite as error:
+            raise NotFinite(error.index + (part.start or 0)) from error
+    return halves
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def batch_check(

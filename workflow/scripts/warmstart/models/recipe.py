@@ -91,5 +91,6 @@ class Recipe(TypedDict):
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`
     num_workers: int
     log_every_steps: int
+    max_unreadable_fraction: float
     checkpoint_every_steps: int
     validate_every_steps: int

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from warmstart.run import disk
+from warmstart.run import disk, launchers
 from warmstart.run.errors import UserError
 from warmstart.run.logs import configure_logging
 
@@ -90,9 +90,19 @@ class Paths(argparse.Action):
         setattr(namespace, self.dest, paths)
 
 
-def start(arguments: argparse.Namespace) -> logging.Logger:
-    """Set up logging, write every resolved setting to the log, return the program's logger."""
+def start(arguments: argparse.Namespace, processes: int = 1) -> logging.Logger:
+    """Set up logging, write every resolved setting to the log, return the program's logger.
+
+    Args:
+        arguments: of the command line.
+        processes: of the run that this process is one of.
+    """
+    forgotten = launchers.forget(processes)
     configure_logging(arguments.log)
+    if forgotten:
+        logging.getLogger("settings").info(
+            "variables of another launcher are not used: %s", ", ".join(forgotten)
+        )
     logger = logging.getLogger("warmstart." + Path(sys.argv[0]).stem)
     for name, value in sorted(vars(arguments).items()):
         if isinstance(value, list) and len(value) > 20:

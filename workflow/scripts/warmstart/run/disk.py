@@ -88,7 +88,7 @@ def no_room(error: BaseException) -> str | None:
         return f"{what} ({said}); raise the limit (`ulimit -f`), then the same command goes on"
     rooms = ", ".join(f"{_free(folder) / 1e6:.0f} MB free in {folder}" for folder in folders)
     remedy = "free or raise the space"
-    if any(folder == scratch or scratch in folder.parents for folder in folders):
+    if any(_of_temporary_files(folder, scratch) for folder in folders):
         remedy += ", or set TMPDIR to a folder with room"
     return f"{what} ({said}; {rooms}); {remedy}, then the same command goes on from what is there"
 
@@ -121,6 +121,11 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         yield one
         # torch says that its archive is cut short; the reason is the exception behind that one.
         one = one.__cause__ or one.__context__
+
+
+def _of_temporary_files(folder: Path, scratch: Path) -> bool:
+    inside = folder == scratch or scratch in folder.parents
+    return inside and folder.stat().st_dev == scratch.stat().st_dev
 
 
 def _free(folder: Path) -> int:

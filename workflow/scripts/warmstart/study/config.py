@@ -33,6 +33,7 @@ OF_THE_STUDY = {
     "devices": "runs on other numbers of devices hear other batches: set training.devices",
     "num_nodes": "runs on other numbers of devices hear other batches: set training.num_nodes",
     "num_workers": "no model changes with it: set training.num_workers",
+    "max_unreadable_fraction": "it is a limit: set training.max_unreadable_fraction",
     "log_every_steps": "no model changes with it: set training.log_every_steps",
 }
 OF_THE_STUDY_IN_MODEL = {

@@ -7,6 +7,7 @@ requeue the Slurm job itself when a signal comes.
 """
 
 import os
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -38,6 +39,8 @@ class Ranks:
         Raises:
             UserError: as many tasks as no run of these settings has, or several nodes and no srun.
         """
+        if self.world == 1:
+            return LightningEnvironment()
         tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
         if "LOCAL_RANK" in os.environ or (tasks == 1 and self.nodes == 1):
             return LightningEnvironment()
@@ -49,6 +52,14 @@ class Ranks:
                 f"--ntasks-per-node={self.devices}`"
             )
         return SLURMEnvironment(auto_requeue=False)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, in the order of their ranks; all of them must ask."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(found, value)
+        return found
 
     def sum(self, *values: float) -> list[float]:
         """Each value summed over all processes."""

@@ -81,7 +81,12 @@ def fine_tune(job: Job) -> None:
     validate = None
     if job.dev_cuts:
         held_out = [(path, job.text.get(lang)) for lang, path in job.dev_cuts.items()]
-        validate = Validation(start.recogniser, held_out, job.settings["batch_duration_s"])
+        validate = Validation(
+            start.recogniser,
+            held_out,
+            job.settings["batch_duration_s"],
+            job.settings["max_unreadable_fraction"],
+        )
     recorder = loop.fit(
         start.recogniser,
         job.train_cuts,

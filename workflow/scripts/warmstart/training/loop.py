@@ -24,6 +24,7 @@ from warmstart.models.base import Recogniser
 from warmstart.models.recipe import Recipe
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.run.memory import is_out_of_memory
 from warmstart.study import recipe, stages
 from warmstart.training import checkpoints, early_stop, memory
 from warmstart.training.distributed import Ranks
@@ -86,7 +87,7 @@ def fit(
         recogniser.sample_rate,
     )
     _, other = dataloader(recogniser, cuts_path, settings, seed)
-    probe = memory.LargestFirst(other, loader.dataset, settings["batch_duration_s"])
+    probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])
     averaged = settings["average_last"]
     saver = checkpoints.Saver(
         directory,
@@ -128,7 +129,7 @@ def fit(
     try:
         trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
     except (MemoryError, RuntimeError) as error:
-        if not memory.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         durations_s = sampler.recent.get(trainer.global_step, {"durations_s": []})["durations_s"]
         raise UserError(

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from warmstart.run.errors import UserError
+from warmstart.run.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
 # Batches that are looked at for the largest: 80 hours at 600 s, seconds of work. Lhotse draws
 # buckets at random, so all occur.
 SCANNED = 500
-# What allocators say; torch has an exception class for CUDA only.
-_SAYINGS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 
 
 def let_segments_grow() -> None:
@@ -31,13 +30,6 @@ def let_segments_grow() -> None:
         torch.cuda.memory._set_allocator_settings("expandable_segments:True")
     except RuntimeError as error:  # it is in use already, or an allocator without the setting
         logger.info("segments of GPU memory stay as they are: %s", error)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception is some allocator's way to say that there is no room."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(saying in str(error) for saying in _SAYINGS)
 
 
 def message(durations_s: list[float], batch_duration_s: float, when: str) -> str:

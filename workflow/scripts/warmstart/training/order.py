@@ -17,10 +17,12 @@ from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 
 from warmstart.data import mixing
 from warmstart.models.base import Recogniser
+from warmstart.models.batches import Batch, SpeechDataset
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.training.augment import Augmentation
 from warmstart.training.distributed import Ranks
+from warmstart.training.unreadable import audio_file
 
 _PREFETCHED = 256  # batches that workers may be ahead of the step that is trained
 
@@ -81,6 +83,9 @@ class EndlessSampler(torch.utils.data.Sampler):
                     "durations_s": [cut.duration for cut in own],
                     "budget_s": self._budget_s(own),
                     "replay_s": sum(cut.duration for cut in own if mixing.replayed_language(cut)),
+                    "each_budget_s": [self._budget_s([cut]) for cut in own],
+                    "files": [audio_file(cut) for cut in own],
+                    "epoch_of_cuts": self._augmentation.epoch,
                 }
                 given = batch
             dealt += 1
@@ -117,6 +122,10 @@ class EndlessSampler(torch.utils.data.Sampler):
                     "no batch can be made from the training cuts; raise training.batch_duration_s"
                 )
             epoch, skip = epoch + 1, 0
+
+    def tell(self, step: int, heard: list[bool]) -> None:
+        """Note which cuts of a step could be read."""
+        self.recent[step]["heard"] = heard
 
     def _budget_s(self, batch: Any) -> float:
         """Seconds of the budget: as recorded, not as sped up or slowed down, and without a replayed
@@ -181,19 +190,44 @@ def batch_sampler(
     )
 
 
+class _Telling(torch.utils.data.Dataset):
+    """Beside each batch, which of its cuts are in it."""
+
+    def __init__(self, dataset: SpeechDataset):
+        self._dataset = dataset
+
+    def __getitem__(self, cuts: Any) -> tuple[Batch, list[bool]]:
+        return self._dataset.hear(cuts)
+
+
+class Loader(torch.utils.data.DataLoader):
+    """Batches of an `EndlessSampler`, which is told what of them could be read, wherever they were
+    read."""
+
+    sampler: EndlessSampler
+
+    def __iter__(self) -> Any:
+        return self._batches(super().__iter__())
+
+    def _batches(self, pairs: Any) -> Iterator[Batch]:
+        for step, (batch, heard) in enumerate(pairs, self.sampler.first_step):
+            self.sampler.tell(step, heard)
+            yield batch
+
+
 def dataloader(
     recogniser: Recogniser,
     cuts_path: str | Path,
     settings: Recipe,
     seed: int,
     ranks: Ranks | None = None,
-) -> tuple[torch.utils.data.DataLoader, EndlessSampler]:
+) -> tuple[Loader, EndlessSampler]:
     """The batches of a run for its model, endless and resumable."""
     rate = recogniser.sample_rate
     augmentation = Augmentation(seed, rate, settings["speed_perturb"], settings.get("noise"))
     sampler = EndlessSampler(batch_sampler(cuts_path, settings, seed, rate), augmentation, ranks)
-    loader = torch.utils.data.DataLoader(
-        recogniser.dataset(),
+    loader = Loader(
+        _Telling(recogniser.dataset()),
         sampler=sampler,
         batch_size=None,
         num_workers=settings["num_workers"],

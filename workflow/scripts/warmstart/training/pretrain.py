@@ -68,7 +68,12 @@ def pretrain(job: Pretraining) -> None:
     validate = None
     if job.dev_cuts:
         dev = _held_out(job, work / "dev.jsonl.gz")
-        validate = Validation(recogniser, [(dev, None)], settings["batch_duration_s"])
+        validate = Validation(
+            recogniser,
+            [(dev, None)],
+            settings["batch_duration_s"],
+            settings["max_unreadable_fraction"],
+        )
     digests = {
         "cuts": files.digest(chosen),
         "tokenizer": files.digest(work / "tokenizer" / "tokenizer.model"),

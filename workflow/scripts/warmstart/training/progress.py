@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from warmstart.run.files import atomic_path
+from warmstart.run.files import atomic_path, explaining_full_disk
 from warmstart.run.logs import MinuteTicker
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
     *("step", "loss", "lr", "lr_encoder", "hours_seen", "unique_hours", "epochs", "padding_share"),
-    *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer", "replay_hours"),
+    *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer", "replay_hours", "hours_asked"),
 )
 
 
@@ -85,12 +85,14 @@ class Progress:
         self.rows.append(row)
         if self._writer is None:
             return
-        with open(self._run_dir / "train.csv", "a", encoding="utf-8", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS, restval="").writerow(row)
-        for name in COLUMNS[1:]:
-            if isinstance(row.get(name), int | float):
-                self._writer.add_scalar(name, row[name], row["step"])
-        self._writer.flush()
+        path = self._run_dir / "train.csv"
+        with explaining_full_disk(path):
+            with open(path, "a", encoding="utf-8", newline="") as stream:
+                csv.DictWriter(stream, COLUMNS, restval="").writerow(row)
+            for name in COLUMNS[1:]:
+                if isinstance(row.get(name), int | float):
+                    self._writer.add_scalar(name, row[name], row["step"])
+            self._writer.flush()
 
     def due(self) -> bool:
         """Whether a minute has passed since the last line."""

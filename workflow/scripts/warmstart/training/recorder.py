@@ -5,10 +5,13 @@ import logging
 import math
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
@@ -18,9 +21,53 @@ from warmstart.training.interruption import Interruption
 from warmstart.training.order import EndlessSampler, seed_step
 from warmstart.training.progress import Progress
 from warmstart.training.record import Starts
+from warmstart.training.unreadable import FEWEST_UNREADABLE, described
 from warmstart.training.validation import Validation
 
 logger = logging.getLogger(__name__)
+
+
+_WATCHED = ("loss", "dev_loss", "dev_wer")
+_LISTED_FILES = 8
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Seconds of a batch, as its cuts declare them.
+
+    Attributes:
+        declared_s: all, as heard.
+        budget_s: of the budget, as recorded.
+        replay_s: of a replayed language, as heard.
+    """
+
+    declared_s: float
+    budget_s: float
+    replay_s: float
+
+    @classmethod
+    def of(cls, trained: dict[str, Any], heard: list[bool] | None = None) -> "Asked":
+        """Of all cuts of a step, or of those that were heard."""
+        if heard is None:
+            return cls(sum(trained["durations_s"]), trained["budget_s"], trained["replay_s"])
+        each = zip(trained["durations_s"], trained["each_budget_s"], heard, strict=True)
+        kept = [(duration_s, budget_s) for duration_s, budget_s, one in each if one]
+        return cls(
+            sum(duration_s for duration_s, _ in kept),
+            sum(budget_s for _, budget_s in kept),
+            # A cut that is not of the budget is replayed.
+            sum(duration_s for duration_s, budget_s in kept if not budget_s),
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _given(row: dict[str, Any], name: str) -> bool:
+    value = row.get(name)
+    # The rate of no words is no number, and JSON has none for it.
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 class Recorder(pl.Callback):
@@ -67,6 +114,11 @@ class Recorder(pl.Callback):
         # Hours heard of the budget, were each cut heard as recorded; and hours heard of a replayed
         # language.
         self.state |= {"budget_hours": 0.0, "replay_hours": 0.0}
+        # Hours of both that were asked for and could not be read; cuts of the budget that never
+        # could so far, with their seconds as recorded; the first files.
+        self.state |= {"unread_hours": 0.0, "unread_replay_hours": 0.0}
+        self.state |= {"never_heard": {}, "unreadable_files": []}
+        self._learns = True  # from the batch at hand
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
         self.averaged_steps: list[
             int
@@ -123,6 +175,17 @@ class Recorder(pl.Callback):
     ) -> None:
         """Random numbers of this step from (seed, step)."""
         seed_step(self._seed, trainer.global_step, self._ranks.rank)
+        self._learns = any(self._heard(trainer.global_step))
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Any) -> None:
+        """Nothing is learned from what stands in for a batch of which no cut can be read."""
+        if not self._learns:
+            loss.register_hook(torch.zeros_like)
+
+    def _heard(self, index: int) -> list[bool]:
+        """Which cuts of a batch could be read."""
+        trained = self._sampler.recent[index]
+        return trained.get("heard") or [True] * len(trained["ids"])
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -130,30 +193,33 @@ class Recorder(pl.Callback):
         """Count the finished step; stop on a loss that is no number, or on a signal."""
         step = trainer.global_step
         trained = self._sampler.recent[step - 1]
-        loss = float(outputs["loss"])
-        lengths = batch[1]
-        missing = len(trained["ids"]) - len(lengths)
+        heard = self._heard(step - 1)
+        learns, missing = any(heard), heard.count(False)
+        loss = float(outputs["loss"]) if learns else 0.0
         if missing:
             logger.warning(
-                "step %d: %d of %d cuts could not be decoded and were left out",
+                "step %d: %d of %d cuts could not be read and were left out",
                 step,
                 missing,
                 len(trained["ids"]),
             )
-        audio_s = float(lengths.sum()) / self._sample_rate
-        declared_s = sum(trained["durations_s"])
-        # Of cuts that could not be decoded it is not known which: a replayed one and one of the
-        # budget count alike.
-        replay_s = audio_s * (trained["replay_s"] / declared_s)
-        budget_s = audio_s * (trained["budget_s"] / declared_s)
-        padded_s = batch[0].shape[0] * batch[0].shape[1] / self._sample_rate
-        bad, loss_sum, audio_s, replay_s, budget_s, padded_s, missing, *signals = self._ranks.sum(
-            *(not math.isfinite(loss), loss, audio_s, replay_s, budget_s, padded_s, missing),
+        asked = Asked.of(trained)
+        got = Asked.of(trained, heard) if missing else asked
+        audio_s = float(batch[1].sum()) / self._sample_rate if learns else 0.0
+        replay_s = audio_s * (got.replay_s / got.declared_s) if learns else 0.0
+        budget_s = audio_s * (got.budget_s / got.declared_s) if learns else 0.0
+        padded_s = batch[0].shape[0] * batch[0].shape[1] / self._sample_rate if learns else 0.0
+        unread_replay_s = asked.replay_s - got.replay_s
+        unread_s = asked.declared_s - got.declared_s - unread_replay_s
+        bad, loss_sum, learning, audio_s, replay_s, budget_s, padded_s, *rest = self._ranks.sum(
+            *(not math.isfinite(loss), loss, learns, audio_s, replay_s, budget_s, padded_s),
+            *(missing, unread_s, unread_replay_s),
             *(self.interruption.received == number for number in self.interruption.SIGNALS),
         )
+        missing, unread_s, unread_replay_s, *signals = rest
         if bad:
             raise UserError(self._bad_loss(loss, step, trained))
-        loss = loss_sum / self._ranks.world
+        loss = loss_sum / learning if learning else math.nan
         self.state.update(
             step=step,
             hours_seen=self.state["hours_seen"] + (audio_s - replay_s) / 3600,
@@ -163,10 +229,16 @@ class Recorder(pl.Callback):
             index=trained["index"],
             epoch_s=trained["epoch_s"],
             undecodable=self.state["undecodable"] + int(missing),
+            unread_hours=self.state["unread_hours"] + unread_s / 3600,
+            unread_replay_hours=self.state["unread_replay_hours"] + unread_replay_s / 3600,
         )
+        self._note_unread(trained, heard)
+        if missing:
+            self._require_readable()
         self.padding["audio_s"] += audio_s
         self.padding["padded_s"] += padded_s
-        self._window["loss"].append(loss)
+        if learning:
+            self._window["loss"].append(loss)
         self._window["audio_s"] += audio_s
         self._window["padded_s"] += padded_s
 
@@ -183,7 +255,7 @@ class Recorder(pl.Callback):
         due = self._progress.due()
         if due or validated:
             seen, heard = self.state["hours_seen"], self.padding["audio_s"] / 3600
-            mean_loss = sum(self._window["loss"]) / len(self._window["loss"])
+            mean_loss = _mean(self._window["loss"])
             self._progress.say(
                 step, mean_loss, lr, seen, heard, self.elapsed_s, validated.get("dev_wer")
             )
@@ -201,6 +273,49 @@ class Recorder(pl.Callback):
                     for number, sent in zip(self.interruption.SIGNALS, signals, strict=True)
                     if sent
                 ),
+            )
+
+    def _note_unread(self, trained: dict[str, Any], heard: list[bool]) -> None:
+        """Keep the list of cuts that no epoch has heard, the same in all processes."""
+        never = self.state["never_heard"]
+        each = list(zip(trained["ids"], trained["each_budget_s"], heard, strict=True))
+        own_lost = {
+            name: seconds
+            for name, seconds, one in each
+            # In a later epoch one may be lost that was heard before.
+            if not one and seconds and (trained["epoch_of_cuts"] == 0 or name in never)
+        }
+        own_found = [name for name, _, one in each if one and name in never]
+        own_files = [file for file, one in zip(trained["files"], heard, strict=True) if not one]
+        (changes,) = self._ranks.sum(len(own_lost) + len(own_found) + len(own_files))
+        if not changes:
+            return
+        for lost, found, files in self._ranks.gather((own_lost, own_found, own_files)):
+            never |= lost
+            for name in found:
+                never.pop(name, None)
+            known = self.state["unreadable_files"]
+            new = [file for file in dict.fromkeys(files) if file not in known]
+            known += new[: _LISTED_FILES - len(known)]
+
+    def _require_readable(self) -> None:
+        """Stop a run that hears too little of what it asks for. Called where a cut was missing, so
+        that a run goes on once its audio is there again.
+
+        Raises:
+            UserError: with counts, hours, files and remedy.
+        """
+        limit, cuts = self._settings["max_unreadable_fraction"], self.state["undecodable"]
+        unread = self.state["unread_hours"] + self.state["unread_replay_hours"]
+        asked = unread + self.state["hours_seen"] + self.state["replay_hours"]
+        if cuts >= FEWEST_UNREADABLE and unread > limit * asked:
+            files = described(self.state["unreadable_files"])
+            raise UserError(
+                f"{cuts} training cuts cannot be read, {unread:.4f} h of the {asked:.4f} h that "
+                f"were asked for until step {self.state['step']}, more than "
+                f"training.max_unreadable_fraction = {limit:g}; first: {files}. Bring the files "
+                "back, or mount their disk: then the same command goes on from the last "
+                "checkpoint. Or raise training.max_unreadable_fraction if you know why"
             )
 
     @property
@@ -258,8 +373,15 @@ class Recorder(pl.Callback):
 
     @property
     def unique_hours(self) -> float:
-        """Hours of different audio seen: the whole set once an epoch is over."""
-        return self._total_hours if self.state["epoch"] > 0 else self.state["epoch_s"] / 3600
+        """Hours of different audio heard: once an epoch is over the whole set, but for cuts that
+        could never be read."""
+        met = self._total_hours if self.state["epoch"] > 0 else self.state["epoch_s"] / 3600
+        return met - sum(self.state["never_heard"].values()) / 3600
+
+    @property
+    def hours_asked(self) -> float:
+        """Hours of the budget that would have been seen, could all of it be read."""
+        return self.state["hours_seen"] + self.state["unread_hours"]
 
     @property
     def epochs(self) -> float:
@@ -274,8 +396,19 @@ class Recorder(pl.Callback):
 
     @property
     def final(self) -> dict[str, Any]:
-        """The last losses and the last word error rate."""
-        return {name: self.last_row.get(name) for name in ("loss", "dev_loss", "dev_wer")}
+        """The last losses and the last word error rate; None where there was none."""
+        row = self.last_row
+        return {name: row[name] if _given(row, name) else None for name in _WATCHED}
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first ones, each with the step of its row: what has not fallen since was not
+        learned."""
+        rows = self._progress.rows
+        found = {name: next((row for row in rows if _given(row, name)), {}) for name in _WATCHED}
+        return {
+            name: {"step": row.get("step"), "value": row.get(name)} for name, row in found.items()
+        }
 
     @property
     def totals(self) -> dict[str, Any]:
@@ -285,11 +418,19 @@ class Recorder(pl.Callback):
             "steps": self.state["step"],
             "averaged_steps": self.averaged_steps,
             "hours_seen": round(self.state["hours_seen"], 6),
+            "hours_asked": round(self.hours_asked, 6),
             "replay_hours_seen": round(self.state["replay_hours"], 6),
+            "replay_hours_asked": round(
+                self.state["replay_hours"] + self.state["unread_replay_hours"], 6
+            ),
             "unique_hours": round(self.unique_hours, 6),
             "epochs": round(self.epochs, 4),
-            "padding_share": round(1 - audio_s / padded_s, 4),
+            "padding_share": round(1 - audio_s / padded_s, 4) if padded_s else None,
             "undecodable_cuts": self.state["undecodable"],
+            "never_heard_cuts": len(self.state["never_heard"]),
+            "unreadable_files": self.state["unreadable_files"],
+            "validation_cuts_unreadable": self._validate.unreadable if self._validate else 0,
+            "first": self.first,
             "final": self.final,
             "train_s": round(self.elapsed_s, 2),
             "audio_hours_per_hour": round(audio_s / self.elapsed_s, 2),
@@ -304,7 +445,7 @@ class Recorder(pl.Callback):
         self._progress.row(
             {
                 "step": self.state["step"],
-                "loss": round(sum(self._window["loss"]) / len(self._window["loss"]), 5),
+                "loss": round(_mean(self._window["loss"]), 5) if self._window["loss"] else "",
                 "lr": float(f"{groups[0]['lr']:.4g}"),
                 "lr_encoder": float(f"{groups[-1]['lr']:.4g}"),
                 "hours_seen": round(self.state["hours_seen"], 6),
@@ -316,6 +457,7 @@ class Recorder(pl.Callback):
                 "hours_per_hour": round(self.padding["audio_s"] / elapsed_s, 2),
                 "elapsed_s": round(elapsed_s, 2),
                 "replay_hours": round(self.state["replay_hours"], 6),
+                "hours_asked": round(self.hours_asked, 6),
                 **{name: round(value, 5) for name, value in validated.items()},
             }
         )

@@ -1,7 +1,9 @@
 """Loss and word error rate on held-out cuts, by greedy decoding of the full forward."""
 
+import contextlib
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ from warmstart.data.text import TextSettings, normalize
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch
 from warmstart.run.errors import UserError
+from warmstart.run.memory import is_out_of_memory
 from warmstart.training.distributed import Ranks
+from warmstart.training.unreadable import FEWEST_UNREADABLE, audio_file, described
+
+logger = logging.getLogger(__name__)
 
 
 class Validation:
@@ -24,6 +30,10 @@ class Validation:
         held_out: manifests, each with the normaliser of its texts, that of the training text; None
             where the texts are normalised already.
         batch_duration_s: audio in a batch.
+        max_unreadable_fraction: of the held-out cuts.
+
+    Attributes:
+        unreadable: held-out cuts of which the audio cannot be read, of all processes.
     """
 
     def __init__(
@@ -31,10 +41,13 @@ class Validation:
         recogniser: Recogniser,
         held_out: Sequence[tuple[Path, TextSettings | None]],
         batch_duration_s: float,
+        max_unreadable_fraction: float = 1.0,
     ):
         self._recogniser, self._held_out = recogniser, held_out
         self._batch_duration_s = batch_duration_s
-        self._batches: list[tuple[list[str], Batch]] | None = None
+        self._limit = max_unreadable_fraction
+        self._batches: list[tuple[list[str], Batch, Any]] | None = None
+        self.unreadable = 0
 
     def __call__(
         self, ranks: Ranks | None = None, broken_off: Callable[[], int] | None = None
@@ -49,6 +62,9 @@ class Validation:
         Returns:
             `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed
             words); nothing when broken off.
+
+        Raises:
+            UserError: too many held-out cuts cannot be read, or a batch does not fit the memory.
         """
         import jiwer
 
@@ -58,11 +74,12 @@ class Validation:
         model.eval()
         references, hypotheses, loss, count = [], [], 0.0, 0
         with torch.no_grad():
-            for texts, batch in self.batches(ranks):
+            for texts, batch, longest in self.batches(ranks):
                 if broken_off is not None and broken_off():
                     model.train(was_training)
                     return {}
-                value, found = self._recogniser.evaluate(batch.to(model.device))
+                with _explaining(longest, len(texts)):
+                    value, found = self._recogniser.evaluate(batch.to(model.device))
                 loss, count = loss + value * len(texts), count + len(texts)
                 hypotheses += found
                 references += texts
@@ -80,9 +97,9 @@ class Validation:
         loss, count, errors, words = ranks.sum(loss, count, errors, words)
         return {"dev_loss": loss / max(count, 1), "dev_wer": errors / words if words else math.nan}
 
-    def batches(self, ranks: Ranks) -> list[tuple[list[str], Batch]]:
-        """Reference texts and tensors of the batches of one process, longest cuts first, made
-        once."""
+    def batches(self, ranks: Ranks) -> list[tuple[list[str], Batch, Any]]:
+        """Reference texts, tensors and longest cut of the batches of one process, longest cuts
+        first, made once."""
         if self._batches is None:
             from lhotse import CutSet
             from lhotse.dataset import DynamicCutSampler
@@ -101,7 +118,49 @@ class Validation:
             ordered = CutSet.from_cuts(sorted(chosen, key=lambda cut: -cut.duration))
             sampler = DynamicCutSampler(ordered, max_duration=self._batch_duration_s, shuffle=False)
             self._batches = []
+            lost: list[str] = []
             for cuts in islice(sampler, ranks.rank, None, ranks.world):
-                batch, texts = dataset.read(cuts)
-                self._batches.append((texts, batch))
+                batch, heard = dataset.hear(cuts)
+                each = list(zip(cuts, heard, strict=True))
+                lost += [audio_file(cut) for cut, one in each if not one]
+                texts = [cut.supervisions[0].text or "" for cut, one in each if one]
+                if texts:
+                    longest = max(cuts, key=lambda cut: cut.duration)
+                    self._batches.append((texts, batch, longest))
+            self._require_readable([name for part in ranks.gather(lost) for name in part], chosen)
         return self._batches
+
+    def _require_readable(self, lost: list[str], asked: list[Any]) -> None:
+        """Count what cannot be read.
+
+        Raises:
+            UserError: too much, or all.
+        """
+        self.unreadable = len(lost)
+        if not lost:
+            return
+        manifests = ", ".join(str(path) for path, _ in self._held_out)
+        said = f"{len(lost)} of {len(asked)} validation cuts of {manifests} cannot be read"
+        too_many = len(lost) >= FEWEST_UNREADABLE and len(lost) > self._limit * len(asked)
+        if too_many or len(lost) == len(asked):
+            raise UserError(
+                f"{said}, more than training.max_unreadable_fraction = {self._limit:g}; first: "
+                f"{described(lost)}. Bring the files back, or mount their disk: then the same "
+                "command goes on from the last checkpoint"
+            )
+        logger.warning("%s and are left out; first: %s", said, described(lost))
+
+
+@contextlib.contextmanager
+def _explaining(longest: Any, count: int) -> Iterator[None]:
+    """Name the held-out cut with which a batch is too large for the memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"out of memory in the validation: {count} cuts, each padded to {longest.duration:.1f} "
+            f"s as {longest.id} is; take it out of the validation split, lower "
+            "training.batch_duration_s, or raise resources.train_mem_mb"
+        ) from error

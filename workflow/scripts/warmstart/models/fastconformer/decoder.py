@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _STEP_FRAMES = {"cpu": 128, "cuda": 2048}
 
 
+# Encoder frames (a minute) up to which an offline tier is one forward, whose attention is a matrix
+# of all frames by all. A longer utterance goes through the steps of the same context, many chunks
+# at a time: they give the same frames, and what they need grows with the length alone.
+_FULL_FORWARD_FRAMES = 750
+
+
 _LANGUAGE_TAG = re.compile(r"<[a-z]{2,3}(-[A-Za-z0-9]{2,4})?>")
 
 
@@ -68,6 +74,7 @@ class Decoder(base.Decoder):
         if encoder is None and not tier.offline:
             encoder = EncoderSteps(model.encoder, min(self._step_frames, _MOST_FRAMES))
         self._encoder = encoder  # None for offline tiers: the model's own forward
+        self._long: Encoder | None = None  # of an offline tier, for long utterances
         self._search: Search = search or GreedySearch(model)
 
     def chunk_by_chunk(self) -> "Decoder":
@@ -101,6 +108,8 @@ class Decoder(base.Decoder):
         import torch
 
         timing = timing if timing is not None else Timing()
+        if self.tier.offline and (long := self._long_ones(waveforms)):
+            return self._apart(waveforms, long, timing, steps_ms)
         order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
         hypotheses = [Found() for _ in waveforms]
         by_length, state, took_ms = [hypotheses[index] for index in order], None, []
@@ -129,6 +138,26 @@ class Decoder(base.Decoder):
         if steps_ms is not None:
             steps_ms += [took + 1000 * features_s / len(took_ms) for took in took_ms]
         return hypotheses
+
+    def _long_ones(self, waveforms: Sequence) -> set[int]:
+        """Of a mixed batch, the utterances that are too long for one forward; none of a batch of
+        long ones."""
+        most = _FULL_FORWARD_FRAMES * self.frame_s * self.sample_rate
+        long = {index for index, samples in enumerate(waveforms) if len(samples) > most}
+        return long if len(long) < len(waveforms) else set()
+
+    def _apart(
+        self, waveforms: Sequence, long: set[int], timing: Timing, steps_ms: list[float] | None
+    ) -> list[Found]:
+        """Long utterances and the others, each among themselves."""
+        found: dict[int, Found] = {}
+        for part in (sorted(long), [i for i in range(len(waveforms)) if i not in long]):
+            try:
+                heard = self.search([waveforms[index] for index in part], timing, steps_ms)
+            except NotFinite as error:
+                raise NotFinite(part[error.index]) from error
+            found |= dict(zip(part, heard, strict=True))
+        return [found[index] for index in range(len(waveforms))]
 
     def logits(self, waveforms: Sequence) -> "list[torch.Tensor]":
         """What the joint makes of every frame before any token: (T, V) a waveform, to compare ways
@@ -170,16 +199,22 @@ class Decoder(base.Decoder):
     ) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
         """Of the n longest utterances, which are not over: encoder frames (n, T, D) and how many of
         them count (n,)."""
-        if self.tier.offline:
+        steps, step_frames = self._encoder, self._step_frames
+        if self.tier.offline and features.shape[2] > 8 * _FULL_FORWARD_FRAMES:
+            from warmstart.models.fastconformer.streaming_encoder import EncoderSteps
+
+            steps = self._long = self._long or EncoderSteps(self.model.encoder, _MOST_FRAMES)
+            step_frames = max(_STEP_FRAMES.values())
+        elif self.tier.offline:
             if heard := int((lengths > 0).sum()):
                 encoded, counts = self.model.encoder(
                     audio_signal=features[:heard], length=lengths[:heard]
                 )[:2]
                 yield self._prompted(encoded.transpose(1, 2)), counts
             return
-        steps, caches, before = self._encoder, None, 0
+        caches, before = None, 0
         assert steps is not None
-        for chunk, chunk_lengths, dropped in self._shape.cut(features, lengths, self._step_frames):
+        for chunk, chunk_lengths, dropped in self._shape.cut(features, lengths, step_frames):
             if caches is None:
                 caches = steps.start(len(chunk))
             elif len(chunk) < before:
