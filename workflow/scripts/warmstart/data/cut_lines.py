@@ -36,6 +36,9 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
         UserError: no such file, or cut short.
     """
     try:
+        # To gzip a file of no bytes is one of no lines. A manifest without a cut has a header too.
+        if not Path(path).stat().st_size:
+            raise EOFError("empty")
         # Buffers around gzip: its own line reader and its write are Python code, called once a
         # line.
         with gzip.open(path, "rb") as packed, io.BufferedReader(packed, _BUFFER_BYTES) as stream:

@@ -57,7 +57,7 @@ class Job:
     zero_shot: bool = False
     prompt: str | None = None
     batch_size: int = 32
-    batch_duration_s: float = 960
+    batch_duration_s: float = 1920
     device: str = "auto"
     threads: int = 1
     version: int = 0

@@ -188,6 +188,23 @@ def confounded(display: Display, contrast: Contrast) -> str | None:
     )
 
 
+def unheard(runs: Iterable[Run], display: Display) -> list[str]:
+    """A line for each run that heard less than it asked for, because recordings could not be read
+    any more when it was trained."""
+    lines = []
+    for run in runs:
+        seen, asked, cuts = (
+            run.get(name) for name in ("hours_seen", "hours_asked", "undecodable_cuts")
+        )
+        if cuts and asked is not None:
+            lines.append(
+                f"{display.training_set(run['training_set'])}, {display.arm(run['arm'])}, "
+                f"{run['hours']} h, seed {run['seed']}: {seen:.4g} h heard of {asked:.4g} h asked "
+                f"for, with repetition; {run.get('never_heard_cuts', 0)} cuts never heard."
+            )
+    return lines
+
+
 # ---- donors
 
 

@@ -122,6 +122,8 @@ def banners(material: Material) -> list[Banner]:
         said for each in display.contrasts if (said := fairness.confounded(display, each))
     ]:
         found.append(Banner("Contrasts of more than one thing", mixed))
+    if lost := fairness.unheard(material.runs, display):
+        found.append(Banner("Runs that heard less audio than they asked for", lost))
     different, missing, fine = [], [], []
     for contrast in display.contrasts:
         pairs = fairness.pairs(material.runs, display, contrast)

@@ -23,6 +23,7 @@ def runs_sheet(runs: Sequence[Run], display: Display) -> Sheet:
         field("Seed", number("seed", 0)),
         field("Steps", number("steps", 0)),
         field("Audio seen h", number("hours_seen", 2), "With repetition"),
+        field("Audio asked h", number("hours_asked", 2), "Seen, had all of it been readable"),
         field("Epochs", number("epochs", 1)),
         field("Final loss", lambda run: number_cell((run.get("final") or {}).get("loss"), 3)),
         field("Wall s", number("wall_s", 0), "Of all starts"),

@@ -118,6 +118,9 @@ class Recorder(pl.Callback):
         # could so far, with their seconds as recorded; the first files.
         self.state |= {"unread_hours": 0.0, "unread_replay_hours": 0.0}
         self.state |= {"never_heard": {}, "unreadable_files": []}
+        # The last step until which little enough was missing: checkpoints of later ones go when a
+        # run stops for it.
+        self.state |= {"heard_enough_until": 0}
         self._learns = True  # from the batch at hand
         self.padding = {"audio_s": 0.0, "padded_s": 0.0}
         self.averaged_steps: list[
@@ -233,8 +236,7 @@ class Recorder(pl.Callback):
             unread_replay_hours=self.state["unread_replay_hours"] + unread_replay_s / 3600,
         )
         self._note_unread(trained, heard)
-        if missing:
-            self._require_readable()
+        self._require_readable(step, missing)
         self.padding["audio_s"] += audio_s
         self.padding["padded_s"] += padded_s
         if learning:
@@ -298,9 +300,10 @@ class Recorder(pl.Callback):
             new = [file for file in dict.fromkeys(files) if file not in known]
             known += new[: _LISTED_FILES - len(known)]
 
-    def _require_readable(self) -> None:
-        """Stop a run that hears too little of what it asks for. Called where a cut was missing, so
-        that a run goes on once its audio is there again.
+    def _require_readable(self, step: int, missing: float) -> None:
+        """Stop a run that hears too little of what it asks for.
+
+        Only at a step where a cut was missing, so that a run goes on once its audio is there again.
 
         Raises:
             UserError: with counts, hours, files and remedy.
@@ -308,14 +311,20 @@ class Recorder(pl.Callback):
         limit, cuts = self._settings["max_unreadable_fraction"], self.state["undecodable"]
         unread = self.state["unread_hours"] + self.state["unread_replay_hours"]
         asked = unread + self.state["hours_seen"] + self.state["replay_hours"]
-        if cuts >= FEWEST_UNREADABLE and unread > limit * asked:
+        if unread <= limit * asked:
+            self.state["heard_enough_until"] = step
+        elif missing and cuts >= FEWEST_UNREADABLE:
+            for path in checkpoints.listed(self._directory) if self._ranks.first else ():
+                if checkpoints.step_of(path) > self.state["heard_enough_until"]:
+                    path.unlink()
             files = described(self.state["unreadable_files"])
             raise UserError(
                 f"{cuts} training cuts cannot be read, {unread:.4f} h of the {asked:.4f} h that "
-                f"were asked for until step {self.state['step']}, more than "
+                f"were asked for until step {step}, more than "
                 f"training.max_unreadable_fraction = {limit:g}; first: {files}. Bring the files "
                 "back, or mount their disk: then the same command goes on from the last "
-                "checkpoint. Or raise training.max_unreadable_fraction if you know why"
+                "checkpoint that heard enough. Or raise training.max_unreadable_fraction if you "
+                "know why"
             )
 
     @property
