@@ -235,7 +235,7 @@ class Recorder(pl.Callback):
             unread_hours=self.state["unread_hours"] + unread_s / 3600,
             unread_replay_hours=self.state["unread_replay_hours"] + unread_replay_s / 3600,
         )
-        self._note_unread(trained, heard)
+        self._note_unread(trained, heard, missing)
         self._require_readable(step, missing)
         self.padding["audio_s"] += audio_s
         self.padding["padded_s"] += padded_s
@@ -277,9 +277,12 @@ class Recorder(pl.Callback):
                 ),
             )
 
-    def _note_unread(self, trained: dict[str, Any], heard: list[bool]) -> None:
+    def _note_unread(self, trained: dict[str, Any], heard: list[bool], missing: float) -> None:
         """Keep the list of cuts that no epoch has heard, the same in all processes."""
         never = self.state["never_heard"]
+        # Both are the same in all processes.
+        if not missing and not never:
+            return
         each = list(zip(trained["ids"], trained["each_budget_s"], heard, strict=True))
         own_lost = {
             name: seconds
@@ -308,7 +311,8 @@ class Recorder(pl.Callback):
         Raises:
             UserError: with counts, hours, files and remedy.
         """
-        limit, cuts = self._settings["max_unreadable_fraction"], self.state["undecodable"]
+        cuts = self.state["undecodable"]
+        limit = self._settings["max_unreadable_fraction"] if cuts else 0.0
         unread = self.state["unread_hours"] + self.state["unread_replay_hours"]
         asked = unread + self.state["hours_seen"] + self.state["replay_hours"]
         if unread <= limit * asked:
