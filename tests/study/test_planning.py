@@ -109,6 +109,13 @@ def test_measured_speeds_replace_assumed_ones(tmp_path):
     assert planner.training_speed.source == "measured on 2 of this study's runs"
     assert planner.training(first).wall_h == pytest.approx(0.6)  # as it took
     assert planner.training(third).wall_h == pytest.approx(5 / 12 + 0.1)
+    # Of a record that a crash has cut planners take nothing, and they change nothing.
+    cut = tmp_path / "runs" / third.path / "run.json"
+    finish(tmp_path, third)
+    cut.write_text(cut.read_text()[:20])
+    planner = Planner(made, tmp_path)
+    assert planner.training_speed.source == "measured on 2 of this study's runs"
+    assert cut.stat().st_size == 20
     # Replayed audio is trained on like any other, and a run went as fast as the devices that it
     # had.
     more = tmp_path / "more"

@@ -107,16 +107,28 @@ def test_a_file_of_settings_is_named_by_what_is_in_it(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir()), "a dry run writes nothing"
     made.write()
     assert yaml.safe_load((tmp_path / first).read_text()) == {"a": 1, "b": {"é": [1.5, None, "x"]}}
+    # One that a crash has cut is written again by the next Snakemake.
+    whole = (tmp_path / first).read_bytes()
+    (tmp_path / first).write_bytes(whole[: len(whole) // 2])
+    again = SettingsFiles(live=True)
+    assert again.path("train", {"a": 1, "b": {"é": [1.5, None, "x"]}}) == first
+    assert (tmp_path / first).read_bytes() == whole
     later = made.path("decode", {"threads": 4})
     assert (tmp_path / later).exists(), "once begun, files are there when a job asks for them"
     ordered = SettingsFiles("planned", in_order=True)
     assert ordered.path("config", {"b": 1, "a": 2}) != ordered.path("config", {"a": 2, "b": 1})
 
 
-@pytest.mark.parametrize("key", ["log_every_steps", "num_workers", "validate_every_steps"])
-def test_the_pace_of_a_training_is_no_part_of_what_it_makes(key):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("log_every_steps", 3), ("num_workers", 3), ("validate_every_steps", 3)),
+        ("max_unreadable_fraction", 0.5),
+    ],
+)
+def test_the_pace_of_a_training_is_no_part_of_what_it_makes(key, value):
     made = config.load_config(ROOT / "demo.yaml")
-    made["training"][key] = 3
+    made["training"][key] = value
     assert every_slice(study(made))["train"] == every_slice(study())["train"]
 
 

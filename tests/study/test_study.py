@@ -384,6 +384,22 @@ def test_the_real_pool_decides_over_the_statistics(full, tmp_path, monkeypatch):
         make(full)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_pools_report_that_a_crash_has_cut_is_put_aside(
+    full, tmp_path, monkeypatch, caplog, share
+):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "results/pools/fr.qc.json"
+    report.parent.mkdir(parents=True)
+    text = json.dumps({"total": {"hours": 812.5}, "corpora": {}})
+    report.write_text(text[: int(share * len(text))])
+    make(full)  # with the publishers' hours, as on a fresh clone
+    assert "results/pools/fr.qc.json: damaged (" in caplog.text
+    assert "the pool is made again" in caplog.text
+    assert not report.exists()
+    assert report.with_name("fr.qc.json.damaged").exists()
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
 def test_every_key_of_the_shipped_configs_is_in_the_schema(name):
     make(load_config(ROOT / name))
@@ -559,6 +575,9 @@ def test_a_digest_pinned_later_is_compared_with_the_file_that_is_here(full, tmp_
     here.parent.mkdir(parents=True)
     here.write_text(f'{{"sha256": "{"a" * 64}"}}')
     checks.inits.check_digests(study)
+    here.write_text('{"sha256": "aaa')
+    checks.inits.check_digests(study)  # cut by a crash: put aside, with a warning
+    assert here.with_name("en.json.damaged").exists()
     here.write_text(f'{{"sha256": "{"b" * 64}"}}')
     with pytest.raises(
         UserError,

@@ -41,7 +41,9 @@ class Journal:
                 value = json.loads(line)
             except ValueError:
                 break
-            if not line.endswith(b"\n") or (offset == 0 and value != {"fingerprint": fingerprint}):
+            if not line.endswith(b"\n") or not isinstance(value, dict):
+                break
+            if offset == 0 and value != {"fingerprint": fingerprint}:
                 break
             if "index" in value:
                 open_batch[value["index"]] = offset
