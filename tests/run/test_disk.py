@@ -146,3 +146,19 @@ def test_the_room_is_looked_for_where_there_is_no_folder_yet(tmp_path):
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "a" / "b" / "c.json"))
     assert f"MB free in {tmp_path})" in (disk.no_room(error) or "")
     files.write_text(tmp_path / "a" / "b" / "c.json", "x")
+
+
+def test_an_error_without_a_name_is_looked_for_where_the_program_writes(small_disk):
+    folder = small_disk(1)
+    status, said = run(
+        "import argparse\n"
+        "output = [('it/human', Path(sys.argv[1]))]\n"
+        "cli.start(argparse.Namespace(log=None, output=output))\n"
+        "with tempfile.TemporaryFile(dir=output[0][1].parent) as spool:\n"
+        "    spool.write(b'0' * 3_000_000)",
+        folder / "human.jsonl",
+    )
+    assert status == 1
+    [line] = said.splitlines()
+    assert f"no room to write a file (No space left on device; 1 MB free in {folder});" in line
+    assert "TMPDIR" not in line

@@ -98,6 +98,7 @@ def start(arguments: argparse.Namespace, processes: int = 1) -> logging.Logger:
         processes: of the run that this process is one of.
     """
     forgotten = launchers.forget(processes)
+    disk.writes_into(_folders(arguments))
     configure_logging(arguments.log)
     if forgotten:
         logging.getLogger("settings").info(
@@ -111,6 +112,22 @@ def start(arguments: argparse.Namespace, processes: int = 1) -> logging.Logger:
         # ours.
         logging.getLogger("settings").info("%s = %s", name, value)
     return logger
+
+
+# Arguments by which programs are told what to write.
+_WRITTEN = ("output", "output_dir", "report", "run_dir", "work_dir", "directory", "log")
+
+
+def _folders(arguments: argparse.Namespace) -> list[Path]:
+    """Where a program writes, by its arguments."""
+    found: list[Path] = []
+    for name in _WRITTEN:
+        value = getattr(arguments, name, None)
+        for one in value if isinstance(value, list) else [value]:
+            path = one[1] if isinstance(one, tuple) else one
+            if isinstance(path, Path):
+                found.append(path if name.endswith("dir") else path.parent)
+    return found
 
 
 def run(main: Callable[[], None]) -> None:

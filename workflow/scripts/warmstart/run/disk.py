@@ -5,13 +5,14 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # A full file system, a quota, the limit of a file's size (`ulimit -f`).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in C++ pass the words on and not the number.
 _NO_ROOM_SAID = tuple(os.strerror(number) for number in _NO_ROOM)
+_HARDLY_BYTES = 16 << 20
 _REFUSED = {
     errno.EACCES: "allow this user to read and write there",
     errno.EPERM: "allow this user to read and write there",
@@ -20,6 +21,15 @@ _REFUSED = {
     errno.ESTALE: "the file server has lost the file: start again, or mount the folder anew",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
 }
+
+
+# Folders that this program writes into, for errors that name no file.
+_written: list[Path] = []
+
+
+def writes_into(folders: Iterable[Path]) -> None:
+    """Tell which folders this program writes into."""
+    _written[:] = folders
 
 
 def flush(path: str | Path) -> None:
@@ -60,7 +70,9 @@ def name_file(error: BaseException, path: str | Path, temporary: Path | None = N
         return
     folder, scratch = Path(path).parent, Path(tempfile.gettempdir())
     if temporary is not None and cause.filename is not None:
-        if Path(os.fsdecode(cause.filename)) == temporary:
+        # A copy names its source first.
+        named = cause.filename2 if cause.filename2 is not None else cause.filename
+        if Path(os.fsdecode(named)) == temporary:
             cause.filename = str(path)
     elif cause.filename is None and _free(folder) <= _free(scratch):
         cause.filename = str(path)
@@ -78,11 +90,11 @@ def no_room(error: BaseException) -> str | None:
     scratch = Path(tempfile.gettempdir())
     name = getattr(cause, "filename", None)
     if name is None:
-        folders = dict.fromkeys([scratch, Path.cwd()])
+        folders = _fullest([scratch, *_written, Path.cwd()])
         what = "no room to write a file"
     else:
         name = os.fsdecode(name)
-        folders = {_existing(Path(name).parent): None}
+        folders = [_existing(Path(name).parent)]
         what = f"{name}: no room to write it"
     if getattr(cause, "errno", None) == errno.EFBIG:
         return f"{what} ({said}); raise the limit (`ulimit -f`), then the same command goes on"
@@ -121,6 +133,16 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         yield one
         # torch says that its archive is cut short; the reason is the exception behind that one.
         one = one.__cause__ or one.__context__
+
+
+def _fullest(folders: Iterable[Path]) -> list[Path]:
+    """Of some folders those with hardly any room, by file system; all of them where none is so: a
+    quota is not seen."""
+    by_device = {}
+    for folder in map(_existing, folders):
+        by_device.setdefault(folder.stat().st_dev, folder)
+    found = list(by_device.values())
+    return [folder for folder in found if _free(folder) < _HARDLY_BYTES] or found
 
 
 def _of_temporary_files(folder: Path, scratch: Path) -> bool:
