@@ -6,6 +6,7 @@ import json
 import pytest
 import sentencepiece
 from made.pool_material import cut, write
+from made.small_disk import small_disk  # noqa: F401 (a fixture)
 
 import train_tokenizer
 from warmstart.data import tokenizer
@@ -102,3 +103,36 @@ def test_nemo_loads_the_folder(made):
 def test_a_vocabulary_smaller_than_the_alphabet_is_named(tmp_path):
     with pytest.raises(UserError, match=r"3 pieces.*tokenizer\.vocab_size"):
         tokenizer.train(iter(TEXTS), tmp_path, 3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_tokenizer_that_was_cut_is_named(tmp_path, share):
+    tokenizer.train(["uno due tre", "quattro cinque sei"] * 9, tmp_path, 24)
+    model = tmp_path / "tokenizer.model"
+    tokenizer.require_whole(model)
+    content = model.read_bytes()
+    model.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=r"tokenizer\.model: damaged \(.*; delete it and run"):
+        tokenizer.require_whole(model)
+
+
+def test_what_was_wrong_with_the_text_is_not_put_down_to_the_vocabulary(tmp_path):
+    def texts():
+        yield "uno due tre"
+        raise UserError("it.jsonl.gz: damaged; delete it")
+
+    with pytest.raises(UserError, match=r"^it\.jsonl\.gz: damaged; delete it$"):
+        tokenizer.train(texts(), tmp_path, 24)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("room_kb", [8, 16, 241])
+def test_a_full_disk_leaves_no_half_of_a_tokenizer(small_disk, room_kb):
+    """SentencePiece looks at no result of its writes; its model has 240 kB, of other tables."""
+    folder = small_disk(1)
+    (folder / "fill").write_bytes(b"0" * (2**20 - 1024 * room_kb))
+    with pytest.raises(OSError, match="No space left on device"):
+        tokenizer.train(["uno due tre", "quattro cinque sei"] * 9, folder / "it", 24)
+    left = list((folder / "it").iterdir())
+    assert all(path.stat().st_size for path in left)
+    assert not (folder / "it" / "tokenizer.model").exists()

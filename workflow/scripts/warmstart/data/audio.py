@@ -23,9 +23,12 @@ def load_audio(utterance: TestUtterance, sample_rate: int):
         samples = (
             cut if cut.sampling_rate == sample_rate else cut.resample(sample_rate)
         ).load_audio()
-    except Exception as error:  # whatever the audio backend raises
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the audio backend raises, with pages of what it was doing
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"cut {utterance.id}: audio cannot be read ({error}); run prepare_manifest again"
+            f"cut {utterance.id}: audio cannot be read ({why}); run prepare_manifest again"
         ) from error
     if samples.shape[0] != 1:
         raise UserError(

@@ -14,7 +14,7 @@ import sentencepiece
 from warmstart.data import cut_lines, mixing
 from warmstart.data.text import normalize
 from warmstart.run import files
-from warmstart.run.errors import UserError
+from warmstart.run.errors import Damaged, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,20 @@ def _sentences(texts: Iterable[str], failed: list[Exception]) -> Iterator[str]:
     except Exception as error:
         failed.append(error)
         raise
+
+
+def require_whole(model: str | Path) -> None:
+    """Check that a tokenizer can be read, before a library says of it what names no file.
+
+    Raises:
+        Damaged: it cannot.
+    """
+    try:
+        sentencepiece.SentencePieceProcessor(model_file=str(model))
+    except (RuntimeError, OSError) as error:
+        raise Damaged(
+            f"{model}: damaged ({error}); delete it and run the workflow again"
+        ) from error
 
 
 def _require_whole(model: Path, vocabulary: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from warmstart.adaptation import open_adaptation
 from warmstart.adaptation.base import Adaptation
-from warmstart.data import mixing
+from warmstart.data import mixing, tokenizer
 from warmstart.models import kind_of, open_family
 from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
@@ -174,10 +174,13 @@ def begin(job: Job, steps: int) -> Start:
         other, path = job.compared_with
         family.require_same_kind({other: path, job.init: job.donor}, job.settings)
     adaptation = open_adaptation(job.adaptation)
+    trained_tokenizer = kind_of(job.family).tokenizer == "trained"
+    if trained_tokenizer and job.tokenizer_model is not None:
+        tokenizer.require_whole(job.tokenizer_model)
     recogniser = family.build(
         donor,
         job.settings,
-        tokenizer=job.tokenizer if kind_of(job.family).tokenizer == "trained" else None,
+        tokenizer=job.tokenizer if trained_tokenizer else None,
         seed=job.seed,
         steps=steps,
         take_weights=not job.from_scratch,
