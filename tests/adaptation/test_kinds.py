@@ -37,10 +37,10 @@ def test_old_and_new_keys_mean_one_block(settings, expected):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"adaptation": "adaptor"}, r"'adaptor' is unknown; did you mean 'adapter'\?"),
+        ({"adaptation": "adaptor"}, r"'adaptor' is unknown \(did you mean 'adapter'\?"),
         ({"adaptation": "lora"}, "'lora' is unknown; allowed: full, freeze, adapter"),
         ({"adaptation": {"dim": 64}}, "has no kind; give one of full, freeze, adapter"),
-        ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm'; did you mean 'dim'"),
+        ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm' \\(did you mean 'dim'"),
         ({"adaptation": {"kind": "full", "dim": 64}}, "adaptation full has no option 'dim'.* none"),
         ({"adaptation": {"kind": "freeze", "steps": 1}}, "freeze lacks encoder_layers"),
         ({"adapter_dim": 128}, r"adapter_dim is 128, .* full; write adaptation: \{kind: adapter"),

@@ -28,7 +28,7 @@ def test_its_options_are_checked_and_families_that_offer_what_it_needs_have_it()
     block = adaptation.of_settings({"adaptation": {"kind": "biases:BIASES"}})
     assert block == {"kind": "biases:BIASES", "encoder_layers": 1}
     adaptation.check("biases:BIASES", "fastconformer_ctc")
-    with pytest.raises(UserError, match="no option 'layers'; did you mean 'encoder_layers'"):
+    with pytest.raises(UserError, match="no option 'layers' \\(did you mean 'encoder_layers'"):
         adaptation.of_settings({"adaptation": {"kind": "biases:BIASES", "layers": 1}})
     with pytest.raises(UserError, match=r"cannot be imported .*no attribute 'NONE'"):
         adaptation.of_settings({"adaptation": {"kind": "biases:NONE"}})

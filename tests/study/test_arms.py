@@ -194,7 +194,7 @@ FAULTS = {
     ),
     "unknown family": (
         {"arms__ml__family": "fastconformer_rnn"},
-        ["arms.ml: family 'fastconformer_rnn' is unknown; did you mean 'fastconformer_rnnt'"],
+        ["arms.ml: family 'fastconformer_rnn' is unknown (did you mean 'fastconformer_rnnt'"],
     ),
     "unknown adaptation": (
         {"arms__ml_adapter__adaptation": {"kind": "adaptor"}},

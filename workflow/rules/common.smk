@@ -46,6 +46,9 @@ try:
     study_config.validate(config)
     STUDY = Study(config, os.path.relpath(BASE))
     checks.check(STUDY)
+    # Jobs read what their inputs are; the Snakemake that plans them says what is not there.
+    if workflow.is_main_process:
+        checks.check_files(STUDY)
     checks.arms.check_donors(STUDY)
     checks.inits.check_digests(STUDY)
     for lang in [*STUDY.languages, *config["support_languages"]]:

@@ -6,13 +6,12 @@ one module here and one entry of `KINDS`. One of somebody else's is named `modul
 kind is named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/adaptation.md).
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warmstart import models
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from warmstart.adaptation.base import Adaptation
@@ -66,16 +65,23 @@ class Kind:
         here = f"adaptation {name}"
         for key in options:
             if key not in self.options:
-                near = difflib.get_close_matches(key, self.options, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise UserError(
-                    f"{here} has no option {key!r}; {hint}it has "
+                    f"{here} has no option {key!r}{did_you_mean(key, self.options)}; it has "
                     f"{', '.join(self.options) or 'none'}"
                 )
         if lacking := [
             key for key in self.options if self._must_be_given(key) and key not in options
         ]:
             raise UserError(f"{here} lacks {', '.join(lacking)}; give the block a value for each")
+        # As in the study's schema: 64.0 is the integer 64.
+        options = {
+            key: int(value)
+            if self.options[key].get("type") == "integer"
+            and isinstance(value, float)
+            and value.is_integer()
+            else value
+            for key, value in options.items()
+        }
         for key, value in options.items():
             try:
                 jsonschema.validate(value, dict(self.options[key]))

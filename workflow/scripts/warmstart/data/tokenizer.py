@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 # SentencePiece's own default, and NeMo's (process_asr_text_tokenizer.py); plenty for a BPE of a few
 # thousand pieces.
 _MAX_SENTENCES = 1_000_000
+# SentencePiece leaves out what is longer (max_sentence_length). Not raised, because the number
+# stands in tokenizer.model, whose bytes would be others for every text.
+_LONGEST_BYTES = 4192
 
 
 def supervision_texts(manifest: str | Path) -> Iterator[str]:
@@ -79,8 +83,8 @@ def train(
         if failed:  # SentencePiece has another word for it
             raise failed[0] from None
         raise UserError(
-            f"no tokenizer of {vocab_size} pieces can be made from this text ({error}); change "
-            "tokenizer.vocab_size"
+            f"no tokenizer of {vocab_size} pieces can be made from this text: "
+            f"{_cause(str(error), vocab_size)}"
         ) from error
     finally:
         model.unlink(missing_ok=True)
@@ -88,9 +92,10 @@ def train(
 
 
 def _sentences(texts: Iterable[str], failed: list[Exception]) -> Iterator[str]:
-    """The texts that say something; an error on the way to them is kept in `failed`."""
+    """The texts that say something, in parts that SentencePiece reads; an error on the way to them
+    is kept in `failed`."""
     try:
-        yield from (text for text in texts if text)
+        yield from (part for text in texts if text for part in _parts(text))
     except Exception as error:
         failed.append(error)
         raise
@@ -136,6 +141,50 @@ def _write(directory: Path, model: Path, vocabulary: Path) -> None:
     files.write_text(directory / "vocab.txt", "\n".join(word for word in wordpieces if word) + "\n")
     with files.atomic_path(directory / "tokenizer.model") as temporary:
         shutil.copyfile(model, temporary)
+
+
+def _cause(said: str, vocab_size: int) -> str:
+    """What SentencePiece's refusal means, and the key that mends it."""
+    if needed := re.search(r"required_chars\. \d+ vs (\d+)", said):
+        return (
+            f"it has {needed[1]} characters, each of which is a piece (with <unk> and the mark of "
+            f"a word's begin); raise tokenizer.vocab_size to {needed[1]} or more, or lower "
+            "tokenizer.character_coverage, or take letters out of the languages' text.alphabet"
+        )
+    if "sentences_.empty()" in said:
+        return (
+            "it is empty; look into results/pools/LANG.qc.json for what was dropped, and correct "
+            "filters or text.alphabet"
+        )
+    return f"{said}; vocab_size is {vocab_size}"
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A sentence in parts that SentencePiece reads: it leaves longer ones out.
+
+    Cut between words, which changes nothing, because pieces never reach over a blank; a text
+    without blanks between its characters.
+    """
+    if len(text) * 4 <= _LONGEST_BYTES or len(text.encode()) <= _LONGEST_BYTES:
+        yield text
+        return
+    part: list[str] = []
+    size = 0
+    for word in _short_words(text):
+        length = len(word.encode()) + 1
+        if part and size + length > _LONGEST_BYTES:
+            yield " ".join(part)
+            part, size = [], 0
+        part.append(word)
+        size += length
+    yield " ".join(part)
+
+
+def _short_words(text: str) -> Iterator[str]:
+    """The words of a text; one that is too long alone, in pieces."""
+    longest = _LONGEST_BYTES // 4 - 1  # characters of at most four bytes
+    for word in text.split(" "):
+        yield from (word[start : start + longest] for start in range(0, len(word), longest))
 
 
 def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:

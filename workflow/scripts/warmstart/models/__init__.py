@@ -5,7 +5,6 @@ one entry of `KINDS`. A family of somebody else's is named `module:OBJECT` where
 named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md).
 """
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from warmstart.models.base import Family
@@ -41,6 +40,7 @@ class Kind:
         model_file: name of the file that a trained model is.
         encoder: name of the encoder that several families share. Arms of such families that are
             compared are held to one architecture; '' = it is this family's alone.
+        ignores: keys of `training.model` that its models do not have; an arm cannot ask for them.
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
             frozen), `adapters` (its encoder takes new modules). See `adaptation.Kind.needs`.
     """
@@ -56,6 +56,7 @@ class Kind:
     donor_suffix: str = ""
     model_file: str = "model.pt"
     encoder: str = ""
+    ignores: frozenset[str] = frozenset()
     offers: frozenset[str] = frozenset()
 
 
@@ -81,6 +82,7 @@ KINDS: dict[str, Kind] = {
         donor_suffix=".nemo",
         model_file="model.nemo",
         encoder="fastconformer",
+        ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
         offers=frozenset({"blocks", "adapters"}),
     ),
 }
@@ -122,11 +124,9 @@ def declared(name: str, kinds: Mapping[str, _Kind], what: str, own: str) -> _Kin
     if name in kinds:
         return kinds[name]
     if ":" not in name:
-        near = difflib.get_close_matches(name, kinds, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(
-            f"{what} {name!r} is unknown; {hint}allowed: {', '.join(kinds)}, or module:OBJECT of "
-            f"{own}"
+            f"{what} {name!r} is unknown{did_you_mean(name, kinds)}; allowed: {', '.join(kinds)}, "
+            f"or module:OBJECT of {own}"
         )
     kind = type(next(iter(kinds.values())))
     found = named_object(name, what)
@@ -155,6 +155,11 @@ def named_object(target: str, what: str) -> Any:
         raise UserError(
             f"{what} {target!r} cannot be imported ({error}); give module:OBJECT and put the "
             "folder of the module on PYTHONPATH"
+        ) from error
+    except Exception as error:  # whatever a module of somebody else's does when it is imported
+        raise UserError(
+            f"{what} {target!r}: the module {module} fails when it is imported "
+            f"({type(error).__name__}: {error}); mend it"
         ) from error
 
 

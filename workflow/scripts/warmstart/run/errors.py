@@ -1,4 +1,7 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the name that was meant by a misspelt one."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -10,3 +13,31 @@ class UserError(Exception):
 
 class Damaged(UserError):
     """A file that this workflow wrote and that is no longer whole."""
+
+
+# Above difflib's own 0.6, at which `ears` is near `header`; `owm` and `own` are at 0.67.
+_ALIKE = 0.65
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """The nearest of the names that there are, for a message about one that there is not.
+
+    Capitals, and - for _, are no difference. A name is never answered with itself.
+
+    Args:
+        value: what was written.
+        known: what could have been.
+
+    Returns:
+        " (did you mean 'own'?)" with a blank in front, or the empty string where nothing is near.
+    """
+    forms: dict[str, str] = {}
+    for name in known:
+        if name != value:
+            forms.setdefault(_form(name), name)
+    near = difflib.get_close_matches(_form(str(value)), forms, n=1, cutoff=_ALIKE)
+    return f" (did you mean {forms[near[0]]!r}?)" if near else ""
+
+
+def _form(name: str) -> str:
+    return name.strip().casefold().replace("-", "_")

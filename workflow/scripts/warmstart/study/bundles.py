@@ -1,6 +1,6 @@
 """Which models of a study become deployable bundles."""
 
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study import paths
 from warmstart.study.grid import FULL, Run, Study
 
@@ -86,6 +86,9 @@ def find(
                 "[SEED=...]"
             )
         if value not in allowed:
-            raise UserError(f"{name}={value} is not in this study; allowed: {', '.join(allowed)}")
+            raise UserError(
+                f"{name}={value} is not in this study{did_you_mean(value, allowed)}; allowed: "
+                f"{', '.join(allowed)}"
+            )
     run = Run(str(training_set), str(arm), str(hours), int(named["SEED"][0]))
     return page(run, named["PRECISION"][0], named["TIER"][0])

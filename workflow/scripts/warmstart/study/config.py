@@ -16,13 +16,21 @@ import yaml
 
 from warmstart.data import corpora
 from warmstart.run.errors import UserError
-from warmstart.study import config_faults
+from warmstart.study import config_faults, config_values
 
 # PyYAML's loader in C is ten times as fast and is missing in some builds; both are the safe ones.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+
+# What a language says of itself in a corpus, beside settings of the corpus's block.
+_OWN_CODE = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "description": "the language's own code in the corpus"}
+    },
+}
 
 # Keys of the recipe that no arm can have of its own, and why.
 OF_THE_STUDY = {
@@ -48,15 +56,27 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 
 def refuse_duplicates(path: str | Path) -> None:
-    """Refuse a file in which a name stands twice in one block: YAML silently keeps the second, and
-    a whole block is lost.
+    """Refuse what YAML reads in silence as something else than was written: a name that stands
+    twice in one block, of which the second stays and a whole block is lost; and numbers such as 010
+    and 1:30.
 
     Raises:
-        UserError: with the name, its place and both lines.
+        UserError: with the name or the number, its place and its lines.
     """
+    seen: set[int] = set()  # an alias is one node in many places
 
     def look(node: yaml.Node, place: str) -> None:
-        if isinstance(node, yaml.SequenceNode):
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+            if number and (read := config_values.misread(node.value)):
+                raise UserError(
+                    f"{path}: line {node.start_mark.line + 1}: {place} is {node.value}, which YAML "
+                    f"reads as {read}; write the number in full, or in quotes where a text is meant"
+                )
+        elif isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 look(item, place)
         elif isinstance(node, yaml.MappingNode):
@@ -123,15 +143,18 @@ def validate(config: dict[str, Any]) -> None:
     Raises:
         UserError: the first offence, with its place in the file, its value and what is allowed.
     """
-    _check_names(config, "")
+    config_values.check(config)
     _check_overrides(config)
     _fill_defaults(config, schema(), schema())
+    _make_whole(config)
     _check_schema(config, schema())
+    config_values.check_numbers(config)
     corpus = {"$defs": schema()["$defs"], **schema()["$defs"]["corpus"]}
     for section in ("languages", "support_languages"):
         for lang, block in config[section].items():
             for name, code in block["corpora"].items():
                 if isinstance(code, dict) and name in config["corpora"]:
+                    _check_schema(code, _OWN_CODE, f"{section}.{lang}.corpora.{name}")
                     own = {key: value for key, value in code.items() if key != "code"}
                     _check_schema(
                         {**config["corpora"][name], **own},
@@ -224,6 +247,27 @@ def _check_overrides(config: dict[str, Any]) -> None:
             )
 
 
+def _make_whole(config: dict[str, Any]) -> None:
+    """Whole numbers as such: of the study, and of what its corpora say, each kind by its own
+    keys."""
+    config_values.whole(config, schema(), schema())
+    kinds = {}
+    for name, block in _blocks(config.get("corpora")):
+        if block.get("kind") in corpora.KINDS:
+            kinds[name] = {"properties": corpora.reader(block["kind"]).properties()}
+            config_values.whole(block, kinds[name], {})
+    for section in ("languages", "support_languages"):
+        for _, lang in _blocks(config.get(section)):
+            for name, own in _blocks(lang.get("corpora")):
+                config_values.whole(own, kinds.get(name, {}), {})
+
+
+def _blocks(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The named blocks of a part that the schema has not seen yet."""
+    items = value.items() if isinstance(value, dict) else ()
+    return [(name, block) for name, block in items if isinstance(block, dict)]
+
+
 def _check_schema(value: Any, schema: dict[str, Any], place: str = "") -> None:
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
@@ -231,19 +275,6 @@ def _check_schema(value: Any, schema: dict[str, Any], place: str = "") -> None:
     )
     if errors:
         raise UserError(config_faults.fault(errors[0], place))
-
-
-def _check_names(value: Any, place: str) -> None:
-    """JSON Schema looks at names that are text only, and YAML reads the code of Norwegian as
-    False."""
-    if isinstance(value, list):
-        for number, item in enumerate(value):
-            _check_names(item, f"{place}.{number}")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise UserError(config_faults.not_text(key, place))
-            _check_names(item, f"{place}.{key}" if place else key)
 
 
 def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """What a fault that JSON Schema finds in a configuration means, in the words of somebody who edits
 YAML."""
 
-import difflib
+import datetime
 from typing import Any
 
 import jsonschema
+
+from warmstart.run.errors import did_you_mean
 
 _TYPES = {
     "string": "text",
@@ -24,6 +26,7 @@ PATTERNS = {
     "^[a-z][a-z0-9]*$": "lower-case letters and digits, a letter first",
     "^[a-z0-9]+$": "lower-case letters and digits",
     "^[A-Za-z0-9_-]+$": "letters, digits, _ and -",
+    "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$": "OWNER/NAME of letters, digits, ., _ and -",
     "^[0-9a-f]{64}$": "a SHA-256, 64 hexadecimal digits",
 }
 _BOUNDS = {
@@ -62,7 +65,7 @@ def fault(error: jsonschema.ValidationError, within: str = "") -> str:
         # Where the keys depend on what the block is: what it is, and which others have this one.
         kind = f", {schema['title']}" if "title" in schema else ""
         elsewhere = schema.get("elsewhere", {}).get(unknown[0])
-        hint = f" ({elsewhere})" if elsewhere else _near(unknown[0], allowed)
+        hint = f" ({elsewhere})" if elsewhere else did_you_mean(unknown[0], allowed)
         return (
             f"config: unknown key {unknown[0]!r} at {place}{kind}{hint}; allowed keys: "
             f"{', '.join(allowed)}"
@@ -74,7 +77,7 @@ def fault(error: jsonschema.ValidationError, within: str = "") -> str:
         return f"config: {place} has the name {value!r}; allowed: {PATTERNS.get(asked, asked)}"
     if validator == "enum":
         near = (
-            _near(value, [one for one in asked if isinstance(one, str)])
+            did_you_mean(value, [one for one in asked if isinstance(one, str)])
             if isinstance(value, str)
             else ""
         )
@@ -117,11 +120,6 @@ def _branch(schema: dict[str, Any]) -> str:
     return _TYPES[schema["type"]] + above + many
 
 
-def _near(value: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(value, allowed, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def _hint(value: Any, types: list[str]) -> str:
     if isinstance(value, str) and {"number", "integer"} & set(types):
         try:
@@ -130,11 +128,14 @@ def _hint(value: Any, types: list[str]) -> str:
             return ""
         return "; YAML reads 1e-4 and quoted numbers as text: write 1.0e-4, without quotes"
     if (
-        isinstance(value, bool | int | float)
+        isinstance(value, bool | int | float | datetime.date)
         and "string" in types
         and not {"number", "integer"} & set(types)
     ):
-        return "; YAML reads no, yes, on, off and numbers as values of their own: put it in quotes"
+        return (
+            "; YAML reads no, yes, on, off, numbers and dates as values of their own: put it in "
+            "quotes"
+        )
     if "array" in types and not isinstance(value, list | dict):
         return f"; write [{value}]"
     return ""

@@ -10,7 +10,7 @@ from typing import Any
 from warmstart.data import numbers
 from warmstart.data.corpora import open_corpus, reader
 from warmstart.data.text import normalize
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study.hours import format_hours
 
 
@@ -62,26 +62,28 @@ def _check_readers(config: dict[str, Any], place: str, lang: str, codes: dict[st
 def _check_splits(config: dict[str, Any]) -> None:
     """Each corpus has the splits that are asked of it, and nobody is tested on what was trained or
     watched on."""
-    test_sets, validation = config["test_sets"], config["validation"]
+    test_sets = config["test_sets"]
     asked = {
         f"test_sets.{name}": (source["corpus"], source["split"])
         for name, source in test_sets.items()
     }
-    asked |= {"validation": (validation["corpus"], validation["split"])}
+    validations = {"validation": config.get("validation")} | {
+        f"languages.{lang}.validation": block.get("validation")
+        for lang, block in config["languages"].items()
+    }
+    watched = {place for place, source in validations.items() if source}
+    asked |= {
+        place: (source["corpus"], source["split"])
+        for place, source in validations.items()
+        if source
+    }
     for name, init in config["inits"].items():
         if recipe := init.get("pretrain"):
             asked[f"inits.{name}.pretrain"] = recipe["corpus"], recipe["split"]
-    for place, (corpus, _) in asked.items():
-        if corpus not in config["corpora"]:
-            raise UserError(
-                f"config: {place}.corpus has {corpus!r}; allowed: "
-                f"{', '.join(sorted(config['corpora']))}"
-            )
     asked |= {
         f"corpora.{name}.train_split": (name, block["train_split"])
         for name, block in config["corpora"].items()
     }
-    watched = {"validation"}
     for section in ("languages", "support_languages"):
         for lang, block in config[section].items():
             for corpus in block.get("training_corpora", []):
@@ -96,7 +98,8 @@ def _check_splits(config: dict[str, Any]) -> None:
         if known and split not in known:
             key = place if place.endswith(".train_split") else f"{place}.split"
             raise UserError(
-                f"config: {key} is {split!r}, which {corpus} does not have; allowed: "
+                f"config: {key} is {split!r}{did_you_mean(split, known)}, which {corpus} does not "
+                "have; allowed: "
                 f"{', '.join(known)}"
             )
     for name, source in test_sets.items():
@@ -154,8 +157,8 @@ def _check_seen(config: dict[str, Any]) -> None:
     for init, block in config["inits"].items():
         if unknown := sorted(set(block["seen"]) - set(known)):
             raise UserError(
-                f"inits.{init}.seen has {unknown[0]!r}, which is no test set and no corpus here, "
-                "so no report would name it; "
+                f"inits.{init}.seen has {unknown[0]!r}{did_you_mean(unknown[0], known)}, which is "
+                "no test set and no corpus here, so no report would name it; "
                 f"known: {', '.join(known)}"
             )
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from warmstart import adaptation, models
+from warmstart.data.download import local_source
 from warmstart.data import numbers
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study.hours import format_hours
 
 ZERO_SHOT = "0"  # hours of an init that is decoded as published, with its own decoder
@@ -202,9 +203,14 @@ class Study:
                 return self.config[section][lang]
         known = [*self.config["languages"], *self.config["support_languages"]]
         raise UserError(
-            f"language {lang!r} has no block in the config; add one under languages: (README, Add "
-            f"a language); blocks: {', '.join(known)}"
+            f"language {lang!r} has no block in the config{did_you_mean(lang, known)}; add one "
+            f"under languages: (README, Add a language); blocks: {', '.join(known)}"
         )
+
+    def validation(self, lang: str) -> dict[str, str]:
+        """Corpus and split that trainings of a target language are watched on: its own, else the
+        study's."""
+        return self.config["languages"][lang].get("validation") or self.config["validation"]
 
     def text(self, lang: str) -> dict[str, Any]:
         """What normalises a language's text.
@@ -235,9 +241,21 @@ class Study:
         return [init for init in self.inits if self.donor(init) == init]
 
     def source_path(self, path: str) -> str:
-        """A path of the configuration: absolute as it is, relative ones from the folder of the
-        Snakefile."""
+        """A path of the configuration: absolute as it is, `~` as the home folder, relative ones
+        from the folder of the Snakefile."""
+        path = str(Path(path).expanduser()) if path.startswith("~") else path
         return str(self.base / path) if not Path(path).is_absolute() else path
+
+    def source(self, source: str) -> str:
+        """The `source` of a corpus: a web address as it is, a path as `source_path`.
+
+        What stands in the folder of the Snakefile, or at home, keeps its spelling, because
+        manifests follow from it.
+        """
+        here = self.base == Path()
+        if here or source.startswith("~") or local_source(source) is None:
+            return source
+        return self.source_path(source)
 
     # ---- runs
 

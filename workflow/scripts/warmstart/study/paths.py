@@ -54,7 +54,7 @@ def training_manifests(study: Study, lang: str) -> dict[str, str]:
 
 def validation_manifest(study: Study, lang: str) -> str:
     """CutSet of a language on which training is watched; never a test split."""
-    source = study.config["validation"]
+    source = study.validation(lang)
     return manifest(source["corpus"], lang, source["split"])
 
 
@@ -136,6 +136,12 @@ def donor_suffix(study: Study, name: str) -> str:
     users = [arm.kind for arm in study.arms.values() if study.donor(arm.init) == name]
     kind = users[0] if users else models.kind_of(models.DEFAULT_FAMILY)
     return kind.donor_suffix
+
+
+def donor_is_folder(study: Study, name: str) -> bool:
+    """Whether a donor is a whole snapshot of a hub's repository, for its arms' family."""
+    users = [arm.kind for arm in study.arms.values() if study.donor(arm.init) == name]
+    return bool(users) and users[0].donor == "snapshot"
 
 
 def donor(study: Study, arm: str) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from warmstart.models.recipe import Recipe
+from warmstart.models.recipe import Architecture, Recipe
 from warmstart.run.errors import UserError
 
 
@@ -74,6 +74,7 @@ def check_recipe(training: Recipe) -> None:
     """
     _check_steps(training)
     _check_rates(training)
+    _check_architecture(training["model"])
 
 
 def _share_files(one: str, other: str) -> bool:
@@ -115,6 +116,32 @@ def _check_rates(training: Recipe) -> None:
     if steps := training["steps"].get("fixed"):
         check_averaging(training, steps)
         check_warmup(training, steps)
+        _check_early_stop(training, steps)
+
+
+def _check_early_stop(training: Recipe, steps: int) -> None:
+    """A run that may end early is looked at often enough to do so."""
+    every, stop = training["validate_every_steps"], training["early_stop"]
+    if stop and every * (stop["patience"] + 1) > steps:
+        raise UserError(
+            f"training.early_stop ends a run after {stop['patience']} validations without "
+            f"improvement, and with training.validate_every_steps {every} a run of {steps} steps "
+            f"has {steps // every}: lower validate_every_steps or patience"
+        )
+
+
+def _check_architecture(model: Architecture) -> None:
+    """What an encoder that is pretrained here is made of."""
+    width, heads, kernel = model.get("d_model"), model.get("n_heads"), model["conv_kernel_size"]
+    if width and heads and width % heads:
+        raise UserError(
+            f"training.model.d_model is {width}, which {heads} heads (n_heads) cannot share; give "
+            "a number of heads that divides it"
+        )
+    if kernel % 2 == 0:
+        raise UserError(
+            f"training.model.conv_kernel_size is {kernel}; a kernel has a middle: give an odd one"
+        )
 
 
 def check_warmup(training: Recipe, steps: int) -> None:

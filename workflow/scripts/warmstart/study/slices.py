@@ -23,6 +23,12 @@ def corpus_block(study: Study, corpus: str, lang: str) -> dict[str, Any]:
         settings["directory"] = study.source_path(
             settings["directory"].replace("{lang}", lang).replace("{code}", settings["code"])
         )
+    if settings.get("source"):
+        settings["source"] = study.source(settings["source"])
+    if "statistics" in settings:
+        settings["statistics"] = study.source(settings["statistics"])
+    if "manifests" in settings:
+        settings["manifests"] = [study.source_path(path) for path in settings["manifests"]]
     return settings
 
 

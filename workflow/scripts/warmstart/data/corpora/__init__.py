@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from warmstart.data.corpora.base import COMMON, Corpus, Utterance
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 KINDS = (
     "commonvoice",
@@ -32,7 +32,9 @@ def reader(kind: str) -> type[Corpus]:
         UserError: unknown kind.
     """
     if kind not in KINDS:
-        raise UserError(f"unknown kind {kind!r}; kinds: {', '.join(sorted(KINDS))}")
+        raise UserError(
+            f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}; kinds: {', '.join(sorted(KINDS))}"
+        )
     return importlib.import_module(f"{__name__}.{kind}").Reader
 
 

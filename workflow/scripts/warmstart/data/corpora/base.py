@@ -5,12 +5,11 @@ Read while the DAG is built: standard library only, here and at the top of every
 """
 
 import copy
-import difflib
 import logging
 import stat
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,12 +17,14 @@ from typing import Any, ClassVar
 from warmstart.data.corpora import pinned
 from warmstart.data.corpora.pinned import Hours, Size
 from warmstart.data.download import local_source
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 Seconds = float
 Schema = dict[str, Any]
 
 log = logging.getLogger(__name__)
+
+_MANY = 40  # names that a message lists
 
 COMMON: Schema = {
     "kind": {
@@ -248,8 +249,8 @@ class Corpus(ABC):
         """Hours of speech in a split in this language, before cleaning; None where nobody can know
         before the data are read."""
         given = self.settings.get("hours")
-        if given is not None and split == self.settings.get("train_split"):
-            return given.get(self.lang)
+        if given and self.lang in given and split == self.settings.get("train_split"):
+            return given[self.lang]
         return pinned.published_hours().get((self.kind, split, self.lang))
 
     def gigabytes(self) -> Size | None:
@@ -270,6 +271,56 @@ class Corpus(ABC):
         """Whether `source` says that the release lies on this machine already."""
         source = self.settings.get("source")
         return bool(source) and local_source(str(source)) is not None
+
+    def codes(self) -> Mapping[str, str] | None:
+        """The codes that the release has, each with its language by ISO 639; None where nobody
+        lists them, or where the release lies on this machine and says so itself."""
+        return None if self.is_here() else pinned.codes(self.kind) or None
+
+    def check_code(self) -> None:
+        """Hold the code against those of the release.
+
+        Raises:
+            UserError: it has no such code; with the one that was meant where that can be told.
+        """
+        given = self.settings.get("code", self.lang)
+        if not isinstance(given, str) or not given:
+            raise UserError(
+                f"code is {given!r}; give the language's own code in {self.name}, in quotes where "
+                "YAML reads it as something else"
+            )
+        known = self.codes()
+        if known is None or self.code in known:
+            return
+        same = [code for code, lang in known.items() if lang == self.lang]
+        meant = pinned.language_of_country(self.code.casefold())
+        same += [code for code, lang in known.items() if lang == meant]
+        hint = f" (did you mean {same[0]!r}?)" if same else did_you_mean(self.code, known)
+        raise UserError(
+            f"{self.name} has no language {self.code!r}{hint}; {self.codes_are_from()}: "
+            f"{listed(self.code, known)}"
+        )
+
+    def codes_are_from(self) -> str:
+        """What the list of codes is, for the message about one that is not in it."""
+        return "its codes"
+
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """Look for what must lie on this machine before anything is fetched.
+
+        Args:
+            splits: key of the configuration -> the split that it asks this corpus for.
+
+        Raises:
+            UserError: a folder, a table, a column or a split is not there; with those that are.
+        """
+        source = self.settings.get("source")
+        place = local_source(str(source)) if source else None
+        if place is not None and not place.exists():
+            raise self.fail(
+                f"no folder or file {place}{beside(place)}",
+                "correct `source` in the corpus's block, or remove it to fetch from the publisher",
+            )
 
     def tables(self) -> list[Path]:
         """The tables of somebody's own recordings, by name; a reader without `DOWNLOADS` has
@@ -313,19 +364,43 @@ class Corpus(ABC):
         return UserError(f"{self.name}/{self.lang}: {problem}; {remedy}")
 
 
+def listed(value: str, known: Collection[str]) -> str:
+    """The names that there are, for a message; of very many those with the same first letter."""
+    if len(known) <= _MANY:
+        return ", ".join(sorted(known))
+    alike = [name for name in sorted(known) if name[:1] == value[:1].lower()]
+    return f"{len(known)} in all, among them {', '.join(alike or sorted(known)[:_MANY])}"
+
+
+def beside(path: Path) -> str:
+    """The name beside a path that is not there that may have been meant, for a message."""
+    missing = path
+    while not missing.parent.exists() and missing.parent != missing:
+        missing = missing.parent
+    try:
+        names = [found.name for found in missing.parent.iterdir()]
+    except OSError:
+        return ""
+    hint = did_you_mean(missing.name, names)
+    return f", because {missing.parent} has no {missing.name}{hint}" if hint else ""
+
+
 def _check_values(place: str, settings: dict[str, Any], properties: Schema) -> None:
     """What a program that runs by hand must notice; the study's schema looks at everything."""
     allowed = sorted({*properties, "code"})
     if unknown := sorted(set(settings) - set(allowed)):
-        near = difflib.get_close_matches(unknown[0], allowed, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UserError(
-            f"{place}: unknown key {unknown[0]!r}{hint}; keys of this kind: {', '.join(allowed)}"
+            f"{place}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], allowed)}; keys of this "
+            f"kind: {', '.join(allowed)}"
         )
     for key, value in settings.items():
         listed = properties.get(key, {}).get("enum")
         if listed and value not in listed:
-            raise UserError(f"{place}: {key} is {value!r}; allowed: {', '.join(map(str, listed))}")
+            names = list(map(str, listed))
+            raise UserError(
+                f"{place}: {key} is {value!r}{did_you_mean(value, names)}; allowed: "
+                f"{', '.join(names)}"
+            )
 
 
 def _filled(settings: dict[str, Any], properties: Schema) -> dict[str, Any]:

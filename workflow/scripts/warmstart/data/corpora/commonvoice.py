@@ -19,7 +19,8 @@ recipes/commonvoice.py).
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,12 +31,14 @@ from warmstart.data.corpora.base import (
     Corpus,
     Licence,
     Utterance,
+    beside,
+    listed,
     read_table,
     table_rows,
 )
 from warmstart.data.download import Digest
 from warmstart.run import files
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,34 @@ STATISTICS = pinned.FOLDER / "commonvoice-25.json"
 SPLITS = ("train", "dev", "test", "validated", "other", "invalidated")
 # client_id has 128 hex digits; 32 tell people apart as well, and a million lines carry it twice.
 _SPEAKER_DIGITS = 32
+
+
+@cache
+def _read_statistics(path: Path) -> dict[str, Any] | None:
+    """Locale -> its statistics; None where there is no such file.
+
+    Raises:
+        UserError: the file is no JSON of a release.
+    """
+    try:
+        read = files.read_json(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: no statistics of a release of Common Voice ({type(error).__name__}); give "
+            "its JSON from common-voice/cv-dataset as `statistics`"
+        ) from error
+    locales = read.get("locales", read) if isinstance(read, dict) else None
+    wanted = ("size", "checksum")
+    if not isinstance(locales, dict) or not all(
+        isinstance(one, dict) and all(key in one for key in wanted) for one in locales.values()
+    ):
+        raise UserError(
+            f"{path}: no statistics of a release of Common Voice, whose locales have "
+            f"{' and '.join(wanted)}; give its JSON from common-voice/cv-dataset as `statistics`"
+        )
+    return locales
 
 
 class Reader(Corpus):
@@ -95,8 +126,56 @@ class Reader(Corpus):
         return settings
 
     def gigabytes(self) -> pinned.Size | None:
-        entry = files.read_json(STATISTICS).get(self.code)
+        entry = (self._locales() or {}).get(self.code)
         return pinned.Size(entry["size"] / 1e9, True) if entry else None
+
+    def hours(self, split: str) -> pinned.Hours | None:
+        """As published; of a split that the statistics count in clips, its clips times the locale's
+        mean clip."""
+        stated = self.settings.get("hours") or {}
+        if "statistics" not in self.settings or self.lang in stated:
+            if (known := super().hours(split)) is not None:
+                return known
+        entry = (self._locales() or {}).get(self.code)
+        if entry is None or split not in ("validated", *entry.get("buckets", ())):
+            return None
+        if split == "validated":
+            return entry.get("validHrs")
+        return round(entry["buckets"][split] * entry["avgDurationSecs"] / 3600, 2)
+
+    def codes(self) -> Mapping[str, str] | None:
+        """The locales of the statistics; another release may have more, which its own say."""
+        if self.is_here() and self._root(Path()).is_dir():
+            return None
+        locales = self._locales()
+        return {code: code.partition("-")[0] for code in locales} if locales else None
+
+    def codes_are_from(self) -> str:
+        path, other = self._statistics(), self.release != DEFAULT_RELEASE
+        more = (
+            f" (for {self.release} give its JSON from common-voice/cv-dataset as `statistics`)"
+            if other and path == STATISTICS
+            else ""
+        )
+        return f"locales of {path.name}{more}"
+
+    def _statistics(self) -> Path:
+        return Path(self.settings.get("statistics") or STATISTICS).expanduser()
+
+    def _locales(self) -> dict[str, Any] | None:
+        """Statistics of every locale; None where the file is not there."""
+        return _read_statistics(self._statistics())
+
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """Source and statistics, where they are somebody's own files."""
+        super().check_files(splits)
+        path = self._statistics()
+        if not path.is_file():
+            raise self.fail(
+                f"no file {path}{beside(path)}",
+                "correct `statistics` in the corpus's block: the release's JSON from "
+                "common-voice/cv-dataset, from which sizes and digests are taken",
+            )
 
     def _root(self, directory: Path) -> Path:
         """The unpacked locale: the folder with `clips`."""
@@ -109,7 +188,7 @@ class Reader(Corpus):
 
     def _pinned(self) -> tuple[Digest | None, int | None]:
         """Digest and size that the publisher states for the tarball."""
-        path = Path(self.settings.get("statistics") or STATISTICS)
+        path = self._statistics()
         if path == STATISTICS and self.release != DEFAULT_RELEASE:
             log.warning(
                 "%s: no statistics for %s, so no digest to check; give its JSON as `statistics`",
@@ -117,11 +196,14 @@ class Reader(Corpus):
                 self.release,
             )
             return None, None
-        locales = files.read_json(path, "take the publisher's file as `statistics`")
-        locales = locales.get("locales", locales)
+        locales = self._locales()
+        if locales is None:
+            raise self.fail(f"no file {path}", "correct `statistics` in the corpus's block")
         if self.code not in locales:
             raise self.fail(
-                f"{path.name} has no locale {self.code!r}", f"locales: {', '.join(sorted(locales))}"
+                f"{path.name} has no locale {self.code!r}{did_you_mean(self.code, locales)}",
+                f"locales: {listed(self.code, locales)}; or give the JSON of a release that has it "
+                "as `statistics`",
             )
         entry = locales[self.code]
         return Digest("sha256", entry["checksum"]), int(entry["size"])
@@ -176,10 +258,14 @@ class Reader(Corpus):
                 "set `source` to the tarball",
             )
         import datacollective
+        import requests
 
-        dataset = (self.settings.get("dataset_ids") or {}).get(self.code) or self._search(
-            datacollective
-        )
+        try:
+            dataset = (self.settings.get("dataset_ids") or {}).get(self.code) or self._search(
+                datacollective
+            )
+        except (requests.RequestException, PermissionError, RuntimeError, ValueError) as error:
+            raise self._api_failed("the search for the data set", error) from error
         try:
             return Path(
                 datacollective.download_dataset(
@@ -204,6 +290,18 @@ class Reader(Corpus):
             raise self.fail(
                 f"the download broke off ({error.__cause__!r})", "run again; it continues"
             ) from error
+        except (requests.RequestException, ValueError) as error:
+            raise self._api_failed(f"the data set {dataset}", error) from error
+
+    def _api_failed(self, what: str, error: Exception) -> UserError:
+        """The publisher's site cannot be used: one line, without addresses, which may be signed."""
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        said = f"HTTP {status}" if status else type(error).__name__
+        return self.fail(
+            f"Mozilla Data Collective (mozilladatacollective.com): {what}: {said}",
+            "check the network and MDC_API_KEY, and run again, what came is kept; or set `source` "
+            "to the tarball",
+        )
 
     def _search(self, datacollective: Any) -> str:
         """The id of the release on the site, by its name and locale."""

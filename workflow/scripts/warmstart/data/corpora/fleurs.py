@@ -14,7 +14,7 @@ that `datasets` >= 4 refuses, and puts a made-up id per recording into the speak
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from warmstart.data.corpora import pinned
 from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, table_rows
 from warmstart.data.download import Digest
 from warmstart.run import files
+from warmstart.run.errors import UserError, did_you_mean
 
 REPOSITORY = "google/fleurs"
 # The head of main from 2022 to the end of 2026.
@@ -57,6 +58,21 @@ class Reader(Corpus):
 
     def gigabytes(self) -> pinned.Size | None:
         return pinned.release_size("fleurs", "hub", self.lang)
+
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """A folder as `source` has the language."""
+        super().check_files(splits)
+        folder = download.local_source(self.settings.get("source"))
+        if folder is None or any(
+            (folder / name).exists() for name in ("train.tsv", f"data/{self.code}")
+        ):
+            return
+        there = sorted(path.name for path in folder.glob("data/*"))
+        raise self.fail(
+            f"{folder} has no data/{self.code}{did_you_mean(self.code, there)}; there: "
+            f"{', '.join(there) or 'none'}",
+            "correct the language's code or `source`",
+        )
 
     def _files(self, split: str) -> tuple[str, str]:
         return f"data/{self.code}/{split}.tsv", f"data/{self.code}/audio/{split}.tar.gz"
@@ -112,18 +128,14 @@ class Reader(Corpus):
     def _hub_digests(self, revision: str) -> tuple[dict[str, Digest], str]:
         """Digests of the large files at a revision, and the commit that it names."""
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
         api = HfApi(token=os.environ.get("HF_TOKEN"))
         wanted = [relative for split in SPLITS for relative in self._files(split)]
         try:
             commit = api.dataset_info(REPOSITORY, revision=revision).sha
             entries = api.get_paths_info(REPOSITORY, wanted, revision=commit, repo_type="dataset")
-        except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-            raise self.fail(
-                f"the hub: {type(error).__name__}",
-                "check the network and `revision`, or set `source`",
-            ) from error
+        except _hub_errors() as error:
+            raise self._hub_failed(f"{REPOSITORY}@{revision}", error) from error
         missing = sorted(set(wanted) - {entry.path for entry in entries})
         if missing:
             raise self.fail(
@@ -134,11 +146,25 @@ class Reader(Corpus):
             entry.path: Digest("sha256", entry.lfs.sha256) for entry in entries if entry.lfs
         }, commit
 
+    def _hub_failed(self, what: str, error: Exception) -> UserError:
+        """The hub cannot be used: one line, with its address and not that of a redirection, which
+        may be signed."""
+        from huggingface_hub import constants
+
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        said = f"HTTP {status}" if status else type(error).__name__
+        if reason := getattr(error, "strerror", None):
+            said += f", {reason}"
+        return self.fail(
+            f"the hub {download.shown(constants.ENDPOINT)}: {what}: {said}",
+            "check the network, HF_ENDPOINT, HF_HUB_OFFLINE and `revision`, and run again, what "
+            "came is kept; or set `source` to a copy",
+        )
+
     def _from_hub(
         self, relative: str, revision: str, directory: Path, digest: Digest | None
     ) -> tuple[Path, str]:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
 
         try:
             path = hf_hub_download(
@@ -149,10 +175,8 @@ class Reader(Corpus):
                 local_dir=directory / ".hub",
                 token=os.environ.get("HF_TOKEN"),
             )
-        except (HfHubHTTPError, OSError) as error:
-            raise self.fail(
-                f"the hub, {relative}: {type(error).__name__}", "run again; what came is kept"
-            ) from error
+        except _hub_errors() as error:
+            raise self._hub_failed(relative, error) from error
         path = Path(path)
         try:
             return path, download.verify(path, digest, None, relative)
@@ -192,3 +216,20 @@ class Reader(Corpus):
                 speaker=None,
                 block=row["id"],
             )
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises where the hub is away, refuses, or has something else."""
+    import httpx2
+    from huggingface_hub import errors
+
+    return (
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+        errors.EntryNotFoundError,
+        errors.RevisionResolutionError,
+        errors.XetDownloadError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    )

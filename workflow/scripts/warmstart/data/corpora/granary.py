@@ -14,12 +14,13 @@ offset is a part of a recording. The block is the recording, where no speaker is
 import glob
 import json
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, text_lines
+from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, beside, text_lines
 from warmstart.run import files
 
 
@@ -58,13 +59,16 @@ class Reader(Corpus):
             raise self.fail(
                 "no directory", "give the folder of the audio as `directory` in the corpus's block"
             )
-        return Path(self._filled(str(self.settings["directory"])))
+        return Path(self._filled(str(self.settings["directory"]))).expanduser()
 
     def _fitting(self) -> dict[str, list[str]]:
         patterns = self.settings.get("manifests") or [
             f"{self._folder()}/{{lang}}/*/{{lang}}_asr*.jsonl"
         ]
-        return {pattern: self._matches(pattern) for pattern in map(self._filled, patterns)}
+        return {
+            pattern: self._matches(os.path.expanduser(pattern))
+            for pattern in map(self._filled, patterns)
+        }
 
     def _matches(self, pattern: str) -> list[str]:
         """Files that a pattern fits. Brackets in a file's own name, or in that of the corpus's
@@ -88,13 +92,23 @@ class Reader(Corpus):
                 )
         return self.tables()
 
-    def fetch(self, directory: Path) -> dict[str, Any]:
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """The folder of the audio, and manifests for every pattern."""
+        self._require_folder()
+        self._manifests()
+
+    def _require_folder(self) -> Path:
         folder = self._folder()
         if not folder.is_dir():
             raise self.fail(
-                f"no folder {folder}",
-                "put the audio there; the data set's card says where each part comes from",
+                f"no folder {folder}{beside(folder)}",
+                "put the audio there, or correct `directory` in the corpus's block; the data set's "
+                "card says where each part comes from",
             )
+        return folder
+
+    def fetch(self, directory: Path) -> dict[str, Any]:
+        folder = self._require_folder()
         return {
             "source": str(folder),
             "files": {str(path): f"sha256:{files.digest(path)}" for path in self._manifests()},

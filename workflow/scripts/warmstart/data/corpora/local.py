@@ -13,14 +13,16 @@ Config: {kind: local, directory: demo/speech/{lang}, block: speaker}; `{lang}` a
 `sentence_id`, or the transcript where there is none) or utterance.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.base import BadRow, Corpus, Utterance, table_rows
+from warmstart.data.corpora.base import BadRow, Corpus, Utterance, beside, read_table, table_rows
 from warmstart.run import files
+from warmstart.run.errors import did_you_mean
 
 
 class Reader(Corpus):
@@ -60,7 +62,7 @@ class Reader(Corpus):
             str(self.settings["directory"])
             .replace("{lang}", self.lang)
             .replace("{code}", self.code)
-        )
+        ).expanduser()
 
     def tables(self) -> list[Path]:
         """The tables there are, by name."""
@@ -82,37 +84,66 @@ class Reader(Corpus):
             "files": {table.name: {"sha256": files.digest(table)} for table in tables},
         }
 
-    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
-        folder = self.folder(directory)
-        table = next(
-            (
-                found
-                for stem in (split, f"metadata-{split}")
-                if (found := folder / f"{stem}.tsv").exists()
-            ),
-            None,
-        )
-        by_column = table is None
-        if table is None:
-            table = folder / "metadata.tsv"
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """The folder, its tables, their columns, and the splits that are asked for."""
+        folder = self.folder(Path())
+        if not folder.is_dir():
+            raise self.fail(
+                f"no folder {folder}{beside(folder)}",
+                "create it or correct `directory` in the corpus's block",
+            )
+        counted: Counter[str] | None = None
+        for key, split in splits.items():
+            table, by_column = self._table(folder, split)
+            if not by_column:
+                next(read_table(table, required=self._columns(by_column)), None)
+                continue
             if not table.exists():
                 there = ", ".join(found.name for found in self.tables()) or "no table at all"
                 raise self.fail(
-                    f"no {split}.tsv, metadata-{split}.tsv or metadata.tsv in {folder}, which has "
-                    f"{there}",
-                    "name the table after the split, or give metadata.tsv a column split",
+                    f"{key} is {split!r}, and {folder} has neither {split}.tsv nor metadata.tsv "
+                    f"with a column split (there: {there})",
+                    f"write one, or correct {key}",
                 )
-        required = [
-            "path",
-            "text",
-            *(["speaker"] if self.block == "speaker" else []),
-            *(["split"] if by_column else []),
-        ]
+            if counted is None:
+                rows = read_table(table, required=self._columns(by_column))
+                counted = Counter(row["split"] for row in rows)
+            if split not in counted:
+                there = ", ".join(f"{name!r} {count}" for name, count in counted.items())
+                raise self.fail(
+                    f"{key} is {split!r}{did_you_mean(split, counted)}, and no row of {table} has "
+                    f"this split; rows by split: {there or 'none'}",
+                    f"correct the table or {key}",
+                )
+
+    def _table(self, folder: Path, split: str) -> tuple[Path, bool]:
+        """The table of a split, and whether it is the one of all splits, with a column."""
+        for stem in (split, f"metadata-{split}"):
+            if (found := folder / f"{stem}.tsv").exists():
+                return found, False
+        return folder / "metadata.tsv", True
+
+    def _columns(self, by_column: bool) -> tuple[str, ...]:
+        """The columns that a table needs."""
+        speaker = ("speaker",) if self.block == "speaker" else ()
+        return ("path", "text", *speaker, *(("split",) if by_column else ()))
+
+    def read(self, directory: Path, split: str) -> Iterator[Utterance | BadRow]:
+        folder = self.folder(directory)
+        table, by_column = self._table(folder, split)
+        if not table.exists():
+            there = ", ".join(found.name for found in self.tables()) or "no table at all"
+            raise self.fail(
+                f"no {split}.tsv, metadata-{split}.tsv or metadata.tsv in {folder}, which has "
+                f"{there}",
+                "name the table after the split, or give metadata.tsv a column split",
+            )
+        required = self._columns(by_column)
 
         def file(cells: dict[str, str]) -> Path | None:
             return folder / cells["path"] if cells.get("path") else None
 
-        for line in table_rows(table, self.rows, required=tuple(required), text="text", audio=file):
+        for line in table_rows(table, self.rows, required=required, text="text", audio=file):
             its_split = (line.cells or {}).get("split") if by_column else split
             if its_split is not None and its_split != split:
                 self.rows.of(its_split)

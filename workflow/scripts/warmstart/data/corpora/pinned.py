@@ -46,6 +46,20 @@ def release_size(kind: str, variant: str, lang: str) -> Size | None:
 
 
 @cache
+def codes(kind: str) -> dict[str, str]:
+    """Code of a release -> the language that it is of, by ISO 639; empty for a kind whose codes
+    nobody lists."""
+    return {row["code"]: row["lang"] for row in _rows("codes.tsv") if row["kind"] == kind}
+
+
+def language_of_country(country: str) -> str | None:
+    """The language that somebody means who writes a country's code for it (`cz`), as FLEURS pairs
+    the two (`cs_cz`); None where no language is meant, or several."""
+    found = {lang for code, lang in codes("fleurs").items() if code == f"{lang}_{country}"}
+    return found.pop() if len(found) == 1 else None
+
+
+@cache
 def _rows(name: str) -> list[dict[str, str]]:
     with open(FOLDER / name, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

@@ -3,6 +3,7 @@
 Config: {kind: synthetic, ...}; its other keys are settings of `corpora.espeak.synthesize`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from warmstart.data.corpora import local
 from warmstart.data.corpora.base import Corpus, Licence
 from warmstart.data.corpora.pinned import Hours
 from warmstart.run import files
+from warmstart.run.errors import UserError
 
 _COUNT = {"type": "integer", "minimum": 1}
 _HOURS = {"type": "number", "exclusiveMinimum": 0}
@@ -72,6 +74,7 @@ class Reader(local.Reader):
                 "description": "Key of texts and voices.",
                 "type": "integer",
                 "minimum": 0,
+                "maximum": 2**32 - 1,
                 "default": 1,
             },
         }
@@ -86,6 +89,19 @@ class Reader(local.Reader):
 
     def folder(self, directory: Path) -> Path:
         return directory
+
+    def check_code(self) -> None:
+        """The code is that of a voice and of a language of numbers, which espeak-ng and num2words
+        know when they are asked; here: what the other keys say."""
+        super().check_code()
+        low, high = self.options["numbers_per_text"]
+        if low > high:
+            raise UserError(
+                f"corpora.{self.name}.numbers_per_text is [{low}, {high}]; give the lower one first"
+            )
+
+    def check_files(self, splits: Mapping[str, str]) -> None:
+        """Nothing is here before it is made."""
 
     def fetch(self, directory: Path) -> dict[str, Any]:
         # Here, not at the top: reading manifests needs no synthesizer.

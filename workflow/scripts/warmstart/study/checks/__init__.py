@@ -7,7 +7,16 @@ from pathlib import Path
 
 from warmstart.study import config as configuration
 from warmstart.study import consistency, recipe
-from warmstart.study.checks import arms, inits, languages, tiers, training_sets
+from warmstart.study.checks import (
+    arms,
+    inits,
+    languages,
+    names,
+    noise,
+    tiers,
+    tokenizers,
+    training_sets,
+)
 from warmstart.study.grid import Study
 
 
@@ -17,13 +26,29 @@ def check(study: Study) -> None:
     Raises:
         UserError: the first fault, with key, value and remedy.
     """
+    names.check(study)
     tiers.check(study)
     recipe.check(study.config)
     consistency.check(study.config)
     languages.check(study)
     training_sets.check(study)
+    tokenizers.check(study)
     inits.check(study)
     arms.check(study)
+
+
+def check_files(study: Study) -> None:
+    """Look for what the configuration says is on this machine, as far as some job is still to read
+    it: recordings, their tables and splits, donors, noise.
+
+    Not part of `check`: planners answer before the recordings are here.
+
+    Raises:
+        UserError: the first thing that is not there, its key, and what lies beside it.
+    """
+    languages.check_files(study)
+    inits.check_files(study)
+    noise.check_files(study)
 
 
 def open_study(source: str | Path, base: str | Path = ".") -> Study:

@@ -1,9 +1,8 @@
 """A value among those that there are."""
 
-import difflib
 from collections.abc import Iterable
 
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 
 
 def require(place: str, value: str, allowed: Iterable[str]) -> None:
@@ -14,8 +13,7 @@ def require(place: str, value: str, allowed: Iterable[str]) -> None:
     """
     known = list(allowed)
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UserError(
-            f"config: {place} has {value!r}{hint}; allowed: {', '.join(sorted(known)) or 'none'}"
+            f"config: {place} has {value!r}{did_you_mean(value, known)}; allowed: "
+            f"{', '.join(sorted(known)) or 'none'}"
         )

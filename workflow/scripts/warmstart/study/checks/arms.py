@@ -120,6 +120,11 @@ def _check_arm(study: Study, arm: Arm) -> None:
             f"{here}.training.model has {', '.join(idle)}, which an init brings itself; remove it, "
             "or take another init"
         )
+    if ignored := sorted(set(arm.training.get("model", ())) & arm.kind.ignores):
+        raise UserError(
+            f"{here}.training.model has {', '.join(ignored)}, which models of family {arm.family} "
+            "do not have; remove it, or take another family"
+        )
     settings = slices.recipe_of(study, arm.name)
     with _said_of(study, arm):
         family.check_settings(settings)

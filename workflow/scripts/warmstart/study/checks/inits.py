@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from warmstart.data.corpora.base import beside
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
@@ -34,6 +35,40 @@ def check(study: Study) -> None:
                     f"inits.{name}.pretrain.languages has {lang!r}, a target language of this "
                     "study: the warm start would have seen it; take it out of one of the two"
                 )
+        if recipe := init.get("pretrain"):
+            _check_pretraining(study, f"inits.{name}.pretrain", recipe)
+
+
+def check_files(study: Study) -> None:
+    """Look for the donors that the configuration takes from this machine.
+
+    One that was copied to resources/inits/ already is needed by no job.
+
+    Raises:
+        UserError: no such file, or a folder where a file is wanted; with what lies beside it.
+    """
+    for name, init in study.config["inits"].items():
+        if "path" not in init or Path(paths.init(study, name)).exists():
+            continue
+        path = Path(study.source_path(init["path"]))
+        if paths.donor_is_folder(study, name):
+            if not path.is_dir():
+                raise UserError(
+                    f"inits.{name}.path is {init['path']!r}: there is no folder {path}"
+                    f"{beside(path)}; give the folder of the snapshot"
+                )
+        elif path.is_dir():
+            suffix = paths.donor_suffix(study, name)
+            there = ", ".join(sorted(one.name for one in path.glob(f"*{suffix}"))) or "none"
+            raise UserError(
+                f"inits.{name}.path is {init['path']!r}, a folder; give the {suffix or 'model'} "
+                f"file itself; in the folder: {there}"
+            )
+        elif not path.is_file():
+            raise UserError(
+                f"inits.{name}.path is {init['path']!r}: there is no file {path}{beside(path)}; "
+                "relative paths start at the Snakefile; correct it, or put the file there"
+            )
 
 
 def check_digests(study: Study) -> None:
@@ -69,6 +104,25 @@ def at_hand(study: Study) -> dict[str, Path]:
         if (path := next((path for path in places if path.is_file()), None)) is not None:
             found[name] = path
     return found
+
+
+def _check_pretraining(study: Study, here: str, recipe: dict[str, Any]) -> None:
+    """Its languages have the corpus, and as much speech as each has to give."""
+    corpus, split = recipe["corpus"], recipe["split"]
+    each = recipe["hours"] / len(recipe["languages"])
+    for lang in recipe["languages"]:
+        if corpus not in study.language(lang)["corpora"]:
+            raise UserError(
+                f"{here}.languages has {lang!r}, and support_languages.{lang}.corpora has no code "
+                f"for {corpus!r}; add it"
+            )
+        hours = slices.reader(study, corpus, lang).hours(split)
+        if hours is not None and each > hours:
+            raise UserError(
+                f"{here}.hours is {recipe['hours']:g}, {each:.4g} h of each of "
+                f"{len(recipe['languages'])} languages; {split!r} of {corpus} has {hours:.4g} h of "
+                f"{lang}: lower it"
+            )
 
 
 def _check_zero_shot(study: Study, name: str, init: dict[str, Any]) -> None:

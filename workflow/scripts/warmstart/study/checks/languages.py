@@ -6,7 +6,6 @@ from typing import Any
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
-from warmstart.study.checks.allowed import require
 from warmstart.study.grid import Study
 from warmstart.study.hours import format_hours
 
@@ -14,13 +13,72 @@ from warmstart.study.hours import format_hours
 def check(study: Study) -> None:
     """Every language has a code for what it is asked to have, and enough speech."""
     _check_noisy_test_sets(study)
+    for section in ("languages", "support_languages"):
+        for lang, block in study.config[section].items():
+            for corpus in block["corpora"]:
+                try:
+                    slices.reader(study, corpus, lang).check_code()
+                except UserError as error:
+                    raise UserError(f"{section}.{lang}.corpora.{corpus}: {error}") from None
+    _check_apart(study)
     for lang in study.languages:
         _check_language(study, lang)
-    for lang, block in study.config["support_languages"].items():
-        for corpus in block["corpora"]:
-            require(f"support_languages.{lang}.corpora", corpus, study.config["corpora"])
-    headline = study.config["statistics"]["headline_test_set"]
-    require("statistics.headline_test_set", headline, study.config["test_sets"])
+
+
+def check_files(study: Study) -> None:
+    """Look for what must lie on this machine before anything is fetched: folders, tables, their
+    columns and splits.
+
+    Only of recordings that no job has read yet: what was deleted after its manifests were made is
+    needed by nobody.
+
+    Raises:
+        UserError: with the thing that is not there, those that are, and the key.
+    """
+    config = study.config
+    for section in ("languages", "support_languages"):
+        for lang, block in config[section].items():
+            for corpus in block["corpora"]:
+                wanted = {
+                    key: split
+                    for key, split in _splits(study, section, lang, corpus).items()
+                    if not Path(paths.manifest(corpus, lang, split)).exists()
+                }
+                if not wanted:
+                    continue
+                try:
+                    slices.reader(study, corpus, lang).check_files(wanted)
+                except UserError as error:
+                    raise UserError(f"{section}.{lang}.corpora.{corpus}: {error}") from None
+
+
+def _splits(study: Study, section: str, lang: str, corpus: str) -> dict[str, str]:
+    """Key of the configuration -> split, of what some job reads of a corpus in a language."""
+    config, block = study.config, study.language(lang)
+    found = {}
+    if lang in study.pooled_languages:
+        for name, source in config["test_sets"].items():
+            if source["corpus"] == corpus:
+                found[f"test_sets.{name}.split"] = source["split"]
+        if corpus in block["training_corpora"]:
+            own = isinstance(block["corpora"][corpus], dict) and (
+                "train_split" in block["corpora"][corpus]
+            )
+            key = f"corpora.{corpus}.train_split"
+            key = f"{section}.{lang}.{key}" if own else key
+            found[key] = slices.corpus_block(study, corpus, lang)["train_split"]
+    if lang in study.languages:
+        source = study.validation(lang)
+        if source["corpus"] == corpus:
+            own = "validation" in block
+            found[f"languages.{lang}.validation.split" if own else "validation.split"] = source[
+                "split"
+            ]
+    for name, init in config["inits"].items():
+        recipe = init.get("pretrain") if "path" not in init else None
+        if recipe and recipe["corpus"] == corpus and lang in recipe["languages"]:
+            found[f"inits.{name}.pretrain.split"] = recipe["split"]
+    return found
 
 
 def notes(study: Study) -> list[str]:
@@ -55,6 +113,26 @@ def available(study: Study, lang: str) -> tuple[float, str] | None:
     return sum(known), f"before cleaning: {parts}"
 
 
+def _check_apart(study: Study) -> None:
+    """No language has the code of another one of the study: a copied block would train one language
+    on the speech of the other."""
+    named = {**study.config["languages"], **study.config["support_languages"]}
+    for lang, block in named.items():
+        for corpus in block["corpora"]:
+            one = slices.reader(study, corpus, lang)
+            codes = one.codes() or {}
+            other = codes.get(one.code)
+            if other is None or other == lang or other not in named:
+                continue
+            own = [code for code, of in codes.items() if of == lang]
+            section = "languages" if lang in study.languages else "support_languages"
+            raise UserError(
+                f"{section}.{lang}.corpora.{corpus} is {one.code!r}, the code of {other} "
+                f"({named[other]['name']}), another language of this study"
+                + (f"; did you mean {own[0]!r}?" if own else f"; {corpus} has no {lang}")
+            )
+
+
 def _check_noisy_test_sets(study: Study) -> None:
     test_sets = study.config["test_sets"]
     for name, source in test_sets.items():
@@ -73,17 +151,14 @@ def _check_noisy_test_sets(study: Study) -> None:
 
 def _check_language(study: Study, lang: str) -> None:
     block = study.language(lang)
-    for key in ("training_corpora", "corpora"):
-        for corpus in block[key]:
-            require(f"languages.{lang}.{key}", corpus, study.config["corpora"])
-    for corpus in (*block["training_corpora"], study.config["validation"]["corpus"]):
+    for corpus in block["training_corpora"]:
         if corpus not in block["corpora"]:
             raise UserError(
-                f"languages.{lang}.corpora has no code for {corpus!r}, which the language is "
-                "trained or validated on"
+                f"languages.{lang}.corpora has no code for {corpus!r}, which its training_corpora "
+                f"list; add it (corpora: {{{corpus}: CODE}}), or take {corpus} out of them"
             )
+    _check_validation(study, lang)
     for test_set in block["test_sets"]:
-        require(f"languages.{lang}.test_sets", test_set, study.config["test_sets"])
         corpus = study.config["test_sets"][test_set]["corpus"]
         if corpus not in block["corpora"]:
             raise UserError(
@@ -93,8 +168,43 @@ def _check_language(study: Study, lang: str) -> None:
     _check_budgets(study, lang)
 
 
+def _check_validation(study: Study, lang: str) -> None:
+    """Each language is watched on recordings that it has, and that it is not trained on."""
+    block = study.language(lang)
+    corpora = ", ".join(block["corpora"])
+    example = f"languages.{lang}.validation: {{corpus: {next(iter(block['corpora']))}, split: dev}}"
+    if "validation" not in block and "validation" not in study.config:
+        raise UserError(
+            f"languages.{lang} has no validation, and neither has the study: write `validation` at "
+            f"the top level for all languages, or {example}; corpora of {lang}: {corpora}"
+        )
+    source = study.validation(lang)
+    here = f"languages.{lang}.validation" if "validation" in block else "validation"
+    corpus, split = source["corpus"], source["split"]
+    if corpus not in block["corpora"]:
+        raise UserError(
+            f"{here}.corpus is {corpus!r}, and languages.{lang}.corpora has no code for it; give "
+            f"the language a validation of its own, from a corpus that it has ({corpora}), e.g. "
+            f"{example}, or a code for {corpus!r}"
+        )
+    if corpus in block["training_corpora"] and (
+        slices.corpus_block(study, corpus, lang)["train_split"] == split
+    ):
+        raise UserError(
+            f"{here} is split {split!r} of {corpus}, which languages.{lang} trains on, so it would "
+            "show what was learnt by heart; give another split"
+        )
+
+
 def _check_budgets(study: Study, lang: str) -> None:
     """Compare budgets with what there is."""
+    least = min(study.language(lang)["budgets_hours"])
+    if least * 3600 < study.config["filters"]["min_duration_s"]:
+        raise UserError(
+            f"languages.{lang}.budgets_hours has {least:g}, {least * 3600:.3g} s, and no cut is "
+            f"shorter than filters.min_duration_s, {study.config['filters']['min_duration_s']:g} "
+            "s; hours are wanted: raise it"
+        )
     if (found := available(study, lang)) is None:
         return
     hours, source = found
