@@ -386,7 +386,7 @@ def test_the_same_corpus_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"kind": "lokal"}, "unknown kind 'lokal'; kinds: .*local"),
+        ({"kind": "lokal"}, "unknown kind 'lokal' .*kinds: .*local"),
         (
             {"kind": "local", "directry": "x"},
             "unknown key 'directry' .*did you mean 'directory'.*keys of this kind: .*directory",

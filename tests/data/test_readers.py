@@ -157,6 +157,7 @@ def test_the_studys_schema_has_a_branch_for_each_kind_with_its_own_keys_only():
 
 def test_an_unknown_kind_is_named():
     with pytest.raises(
-        UserError, match="corpus x: unknown kind 'mlss'; kinds: commonvoice, fleurs"
+        UserError,
+        match=r"corpus x: unknown kind 'mlss' \(did you mean 'mls'\?\); kinds: commonvoice, fleurs",
     ):
         open_corpus("x", "it", {"kind": "mlss"})

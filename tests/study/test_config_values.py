@@ -140,9 +140,8 @@ def test_a_whole_number_may_be_written_with_a_point(demo):
     ]
     assert found == [32, 64, 480, 4, 70, 24, 1, 8, 16]
     assert [type(value) for value in found] == [int] * 9
-    assert (
-        type(adaptation.of_settings({"adaptation": {"kind": "adapter", "dim": 64.0}})["dim"]) is int
-    )
+    options = adaptation.of_settings({"adaptation": {"kind": "adapter", "dim": 64.0}})
+    assert type(options["dim"]) is int
 
 
 def test_the_largest_seed_trains():

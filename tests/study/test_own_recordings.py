@@ -331,13 +331,32 @@ def test_another_release_brings_its_own_locales(config, tmp_path):
         make(config, tmp_path)
     entry = '{"size": 5, "checksum": "00", "validHrs": 7, "buckets": {}}'
     (tmp_path / "statistics.json").write_text(f'{{"locales": {{"tlh": {entry}}}}}')
-    config["languages"]["de"]["budgets_hours"] = [2500]
     config["languages"]["de"]["training_corpora"] = ["mls", "commonvoice"]
-    make(config, tmp_path / ".")  # 1967 h of MLS and what the pinned table says of German
+    config["languages"]["de"]["budgets_hours"] = [1973]  # 1966.51 h of MLS and 7
+    make(config, tmp_path)
+    config["languages"]["de"]["budgets_hours"] = [1974]  # published: 1388.9 h more
+    with pytest.raises(UserError, match=r"de: 1974 h asked, 197. h available"):
+        make(config, tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "statistics.json").write_text("[]")
     with pytest.raises(UserError, match="no statistics of a release of Common Voice"):
         make(config, tmp_path / "broken")
+
+
+@pytest.mark.parametrize("name", ["a {b} c", "{b,[0-9]+}"])
+def test_a_path_that_snakemake_would_take_for_a_wildcard_is_refused(config, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "en.nemo").touch()
+    config["inits"]["en"] = {"name": "English", "path": f"{tmp_path}/{name}/en.nemo"}
+    with pytest.raises(UserError, match=r"inits\.en\.path leads to .* takes \{b.* for a wildcard"):
+        make(config)
+    config["inits"]["en"]["path"] = str(tmp_path / "en {.nemo")
+    (tmp_path / "en {.nemo").touch()
+    make(config)
+    (tmp_path / "recordings").rename(tmp_path / name / "recordings")
+    config["corpora"]["own"]["directory"] = f"{tmp_path}/{name}/recordings/{{lang}}"
+    with pytest.raises(UserError, match=r"corpora\.own leads to .* for a wildcard"):
+        make(config)
 
 
 def test_the_codes_are_those_of_the_releases():

@@ -149,3 +149,15 @@ def test_shipped_configurations_can_be_planned_in_a_moment(name):
 def test_a_missing_configuration_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: .*give a configuration with --config"):
         plan_hours.main(["--config", str(tmp_path / "none.yaml")])
+
+
+def test_the_licence_that_a_block_states_is_told():
+    made = config()
+    assert "\nlocal: yours; state it as `licence` in the corpus's block." in plan(made)
+    made["corpora"]["own"]["licence"] = "GPL-2"
+    made["languages"]["it"]["corpora"]["mls"] = {"code": "italian", "licence": "by contract"}
+    text = plan(made)
+    assert "\nown: GPL-2." in text
+    assert "yours" not in text
+    assert "\nmls (it): by contract." in text
+    assert "\nmls: CC BY 4.0. To do: name the source: Multilingual LibriSpeech" in text

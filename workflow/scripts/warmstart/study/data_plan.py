@@ -141,10 +141,23 @@ def _disk(study: Study) -> str:
 
 
 def _licences(config: dict[str, Any]) -> str:
+    """Of each kind what its publisher says; of a corpus what its block says, or a language of
+    it."""
     lines = []
-    for kind in dict.fromkeys(settings["kind"] for settings in config["corpora"].values()):
+    for name, settings in config["corpora"].items():
+        stated = {"": settings["licence"]} if "licence" in settings else {}
+        stated |= {
+            f" ({lang})": own["licence"]
+            for section in ("languages", "support_languages")
+            for lang, block in config[section].items()
+            if isinstance(own := block["corpora"].get(name), dict) and "licence" in own
+        }
+        lines += [f"{name}{of}: {licence}." for of, licence in stated.items()]
+    for kind in dict.fromkeys(
+        settings["kind"] for settings in config["corpora"].values() if "licence" not in settings
+    ):
         licence = reader(kind).LICENCE
-        said = licence.name if licence else "yours"
+        said = licence.name if licence else "yours; state it as `licence` in the corpus's block"
         to_do = f" To do: {licence.duties}." if licence and licence.duties else ""
         lines.append(f"{kind}: {said}.{to_do}")
     return "Licences\n" + "\n".join(lines)

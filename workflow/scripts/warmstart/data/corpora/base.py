@@ -249,8 +249,8 @@ class Corpus(ABC):
         """Hours of speech in a split in this language, before cleaning; None where nobody can know
         before the data are read."""
         given = self.settings.get("hours")
-        if given and self.lang in given and split == self.settings.get("train_split"):
-            return given[self.lang]
+        if given is not None and split == self.settings.get("train_split"):
+            return given.get(self.lang)
         return pinned.published_hours().get((self.kind, split, self.lang))
 
     def gigabytes(self) -> Size | None:

@@ -50,16 +50,14 @@ _SPEAKER_DIGITS = 32
 
 
 @cache
-def _read_statistics(path: Path) -> dict[str, Any] | None:
-    """Locale -> its statistics; None where there is no such file.
+def _read_statistics(path: Path) -> dict[str, Any]:
+    """Locale -> its statistics.
 
     Raises:
         UserError: the file is no JSON of a release.
     """
     try:
         read = files.read_json(path)
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: no statistics of a release of Common Voice ({type(error).__name__}); give "
@@ -132,10 +130,10 @@ class Reader(Corpus):
     def hours(self, split: str) -> pinned.Hours | None:
         """As published; of a split that the statistics count in clips, its clips times the locale's
         mean clip."""
-        stated = self.settings.get("hours") or {}
-        if "statistics" not in self.settings or self.lang in stated:
-            if (known := super().hours(split)) is not None:
-                return known
+        if "hours" in self.settings:
+            return super().hours(split)
+        if "statistics" not in self.settings and (known := super().hours(split)) is not None:
+            return known
         entry = (self._locales() or {}).get(self.code)
         if entry is None or split not in ("validated", *entry.get("buckets", ())):
             return None
@@ -164,7 +162,8 @@ class Reader(Corpus):
 
     def _locales(self) -> dict[str, Any] | None:
         """Statistics of every locale; None where the file is not there."""
-        return _read_statistics(self._statistics())
+        path = self._statistics()
+        return _read_statistics(path) if path.is_file() else None
 
     def check_files(self, splits: Mapping[str, str]) -> None:
         """Source and statistics, where they are somebody's own files."""

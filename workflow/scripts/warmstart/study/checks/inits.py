@@ -7,7 +7,7 @@ from warmstart.data.corpora.base import beside
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
-from warmstart.study.checks.allowed import require
+from warmstart.study.checks.allowed import require, require_input
 from warmstart.study.grid import Study
 
 
@@ -51,6 +51,7 @@ def check_files(study: Study) -> None:
         if "path" not in init or Path(paths.init(study, name)).exists():
             continue
         path = Path(study.source_path(init["path"]))
+        require_input(f"inits.{name}.path", path)
         if paths.donor_is_folder(study, name):
             if not path.is_dir():
                 raise UserError(

@@ -6,6 +6,7 @@ from typing import Any
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
+from warmstart.study.checks.allowed import require_input
 from warmstart.study.grid import Study
 from warmstart.study.hours import format_hours
 
@@ -46,8 +47,11 @@ def check_files(study: Study) -> None:
                 }
                 if not wanted:
                     continue
+                one = slices.reader(study, corpus, lang)
                 try:
-                    slices.reader(study, corpus, lang).check_files(wanted)
+                    one.check_files(wanted)
+                    for table in one.inputs():
+                        require_input(f"corpora.{corpus}", table)
                 except UserError as error:
                     raise UserError(f"{section}.{lang}.corpora.{corpus}: {error}") from None
 
@@ -114,9 +118,9 @@ def available(study: Study, lang: str) -> tuple[float, str] | None:
 
 
 def _check_apart(study: Study) -> None:
-    """No language has the code of another one of the study: a copied block would train one language
-    on the speech of the other."""
-    named = {**study.config["languages"], **study.config["support_languages"]}
+    """No target has the code of another one: a copied block would train one language on the speech
+    of the other."""
+    named = study.config["languages"]
     for lang, block in named.items():
         for corpus in block["corpora"]:
             one = slices.reader(study, corpus, lang)
@@ -125,9 +129,8 @@ def _check_apart(study: Study) -> None:
             if other is None or other == lang or other not in named:
                 continue
             own = [code for code, of in codes.items() if of == lang]
-            section = "languages" if lang in study.languages else "support_languages"
             raise UserError(
-                f"{section}.{lang}.corpora.{corpus} is {one.code!r}, the code of {other} "
+                f"languages.{lang}.corpora.{corpus} is {one.code!r}, the code of {other} "
                 f"({named[other]['name']}), another language of this study"
                 + (f"; did you mean {own[0]!r}?" if own else f"; {corpus} has no {lang}")
             )
