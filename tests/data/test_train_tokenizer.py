@@ -136,3 +136,34 @@ def test_a_full_disk_leaves_no_half_of_a_tokenizer(small_disk, room_kb):
     left = list((folder / "it").iterdir())
     assert all(path.stat().st_size for path in left)
     assert not (folder / "it" / "tokenizer.model").exists()
+
+
+def test_letters_without_a_piece_are_counted_and_the_key_is_raised(tmp_path):
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 62)))  # and <unk>, and the mark of a word
+    with pytest.raises(
+        UserError, match=r"it has 64 characters, .*raise tokenizer\.vocab_size to 64 or more"
+    ):
+        tokenizer.train([letters] * 3, tmp_path, 63)
+    tokenizer.train([letters] * 3, tmp_path, 64)
+
+
+def test_a_text_of_nothing_names_the_filters(tmp_path):
+    with pytest.raises(UserError, match=r"it is empty; look into results/pools/.*text\.alphabet"):
+        tokenizer.train(["", ""], tmp_path, 64)
+
+
+def test_a_sentence_beyond_sentencepieces_limit_is_read(tmp_path):
+    """Left out in silence, its letters could not be written."""
+    words = " ".join(f"{word}ñ" for word in WORDS)
+    long = " ".join([words] * 80)
+    assert len(long.encode()) > 2 * 4192
+    tokenizer.train([*TEXTS, long], tmp_path / "long", 48)
+    assert tokenizer.coverage(tmp_path / "long/tokenizer.model", [words])["unwritable"] == {}
+    # As if its words stood in short sentences: pieces never reach over a blank.
+    tokenizer.train([*TEXTS, *([words] * 80)], tmp_path / "short", 48)
+    made = [(tmp_path / name / "tokenizer.vocab").read_text() for name in ("long", "short")]
+    assert made[0] == made[1]
+    # Alone, and without a blank in it.
+    tokenizer.train(["一二三四五六七八九十" * 500], tmp_path / "alone", 16)
+    found = tokenizer.coverage(tmp_path / "alone/tokenizer.model", ["十 一"])
+    assert found["unwritable"] == {}

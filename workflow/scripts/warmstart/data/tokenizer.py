@@ -3,8 +3,8 @@
 import errno
 import logging
 import os
-import shutil
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

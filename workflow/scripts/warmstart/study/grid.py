@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from warmstart import adaptation, models
-from warmstart.data.download import local_source
 from warmstart.data import numbers
+from warmstart.data.download import local_source
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
