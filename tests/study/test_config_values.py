@@ -102,6 +102,13 @@ def test_a_number_that_is_not_finite_is_refused_under_every_key(demo):
             20,
             r"inits\.ml\.pretrain\.hours is 20, 4 h of each of 5 languages; .* has 2\.3 h of en",
         ),
+        ("tiers.fast", {"context": [70, 1]}, r"tiers\.160ms and tiers\.fast are one"),
+        ("training.steps", {"fixed": 480, "min": 9}, r"min are bounds of `epochs`"),
+        ("training.model.context_probs", [0.5, 0.5, 0, 0], r"tiers\.160ms.*never draws"),
+        ("statistics.confidence", 0.9999, r"give at least 20000 replicates, or a lower conf"),
+        ("languages.fr.name", "Italian", r"languages\.it and languages\.fr are both called 'It"),
+        ("inits.ml.name", "English-only", r"inits\.en and inits\.ml are both called 'English-o"),
+        ("languages.it.text.keep", "'-", r"keep has '-', and \S+hyphen is 'space'"),
         (
             "corpora.spoken.numbers_per_text",
             [3, 1],
@@ -247,6 +254,22 @@ def test_an_alphabet_needs_a_piece_for_every_letter(demo):
     demo["support_languages"]["en"]["text"]["alphabet"] += "".join(map(chr, range(0x4E00, 0x4E80)))
     with pytest.raises(UserError, match=r"inits\.en\.pretrain\.vocab_size is 128, .* to 156 or"):
         make(demo)
+
+
+def test_what_a_release_is_asked_for_must_be_a_name_it_can_have():
+    full = load_config(ROOT / "config.yaml")
+    full["corpora"]["commonvoice"]["dataset_ids"] = {"sv": "x"}
+    with pytest.raises(UserError, match=r"dataset_ids has 'sv' \(did you mean 'sva'\?\); locales"):
+        make(full)
+    full["corpora"]["commonvoice"] |= {"dataset_ids": {"sv-SE": "x"}, "release": "25.0"}
+    with pytest.raises(UserError, match=r"corpora\.commonvoice\.release is '25\.0'; .*cv-corpus-"):
+        make(full)
+    full["corpora"]["commonvoice"].pop("release")
+    make(full)
+    for file in ("/etc/passwd", "../x.nemo"):
+        full["inits"]["en"]["hf"]["file"] = file
+        with pytest.raises(UserError, match=r"inits\.en\.hf\.file is .*inside the repository"):
+            make(full)
 
 
 def test_a_language_with_the_code_of_another_is_refused():

@@ -4,6 +4,7 @@ run.
 Those of `training` and `noise` are in `recipe`, those of tiers, precisions and budgets in `study`.
 """
 
+import math
 import unicodedata
 from typing import Any
 
@@ -133,6 +134,14 @@ def _check_statistics(config: dict[str, Any]) -> None:
             "one of "
             f"{', '.join(scored)}, or list it under test_sets of the languages"
         )
+    # Of the replicates, the tail beyond each bound has half of 1 - confidence.
+    least = round(2 / (1 - settings["confidence"]), 6)
+    if settings["replicates"] < least:
+        raise UserError(
+            f"statistics.confidence is {settings['confidence']:.10g}, and of statistics.replicates "
+            f"{settings['replicates']} none lies beyond its bounds: give at least "
+            f"{math.ceil(least)} replicates, or a lower confidence"
+        )
     full = config["precisions"].get("full")
     if full is None:
         raise UserError(
@@ -176,6 +185,11 @@ def _check_text(place: str, text: dict[str, Any]) -> None:
         raise UserError(
             f"{place}.keep has {''.join(letters)!r}: it lists punctuation; letters stay anyway "
             "(`alphabet`)"
+        )
+    if "-" in text["keep"]:
+        raise UserError(
+            f"{place}.keep has '-', and {place}.hyphen is {text['hyphen']!r}, which decides about "
+            "hyphens alone; take it out, and write hyphen: keep where they stay"
         )
     replaced = text.get("replace") or {}
     if long := [

@@ -90,6 +90,11 @@ def _check_steps(training: Recipe) -> None:
             f"training.steps is {steps}; give either `fixed` or `epochs` (with optional `min`, "
             "`max`)"
         )
+    if "fixed" in steps and (idle := sorted({"min", "max"} & set(steps))):
+        raise UserError(
+            f"training.steps is {steps}; {' and '.join(idle)} are bounds of `epochs`, and `fixed` "
+            "is one number: remove them"
+        )
     least, most = steps.get("min", 1), steps.get("max", math.inf)
     if least > most:
         raise UserError(f"training.steps.min is {least}, above training.steps.max {most}; lower it")

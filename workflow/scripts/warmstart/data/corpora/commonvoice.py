@@ -148,6 +148,23 @@ class Reader(Corpus):
         locales = self._locales()
         return {code: code.partition("-")[0] for code in locales} if locales else None
 
+    def check_code(self) -> None:
+        """Beside the code: the release's name, which is that of its folder, and the locales that
+        `dataset_ids` names."""
+        super().check_code()
+        if not self.release.startswith("cv-corpus-"):
+            raise UserError(
+                f"corpora.{self.name}.release is {self.release!r}; a release has the name of its "
+                f"folder, e.g. {DEFAULT_RELEASE}"
+            )
+        known = self._locales()
+        for code in self.settings.get("dataset_ids") or {} if known else {}:
+            if code not in known:
+                raise UserError(
+                    f"corpora.{self.name}.dataset_ids has {code!r}{did_you_mean(code, known)}; "
+                    f"{self.codes_are_from()}: {listed(code, known)}"
+                )
+
     def codes_are_from(self) -> str:
         path, other = self._statistics(), self.release != DEFAULT_RELEASE
         more = (

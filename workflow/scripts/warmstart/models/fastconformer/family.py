@@ -55,6 +55,13 @@ class _FastConformer(Family):
                 f"{here}, a context the models are not trained with; add it to "
                 f"training.model.contexts ({contexts}) or take one of those"
             )
+        probabilities = settings["model"]["context_probs"]
+        drawn = zip(contexts, probabilities, strict=True)
+        if not any(share for context, share in drawn if context == tier.context):
+            raise UserError(
+                f"{here}, which training.model.context_probs ({probabilities}) never draws, so the "
+                "models would not be trained with it; give it a share"
+            )
 
     def check_export(self, tier: Tier) -> None:
         """See `onnx_export.require_exportable`."""

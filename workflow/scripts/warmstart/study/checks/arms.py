@@ -32,10 +32,11 @@ def check(study: Study) -> None:
                 f"arms.{one.name} and arms.{other.name} are equal: the same init {one.init!r}, "
                 "family, adaptation and recipe; remove one of them, or say what differs"
             )
-        if study.config["arms"] and one.label == other.label:
+        if one.label == other.label:
+            section = "arms" if study.config["arms"] else "inits"
             raise UserError(
-                f"arms.{one.name} and arms.{other.name} are both called {one.label!r} in plots and "
-                "tables; give one of them another name"
+                f"{section}.{one.name} and {section}.{other.name} are both called {one.label!r} in "
+                "plots and tables; give one of them another name"
             )
     for contrast in study.contrasts.values():
         _check_contrast(study, contrast)

@@ -1,6 +1,6 @@
 """Inits: where their weights come from, whether they are what was pinned."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from warmstart.data.corpora.base import beside
@@ -20,6 +20,13 @@ def check(study: Study) -> None:
                 f"inits.{name} names {given or 'no source'}: give exactly one of hf, path, "
                 "scratch, or pretrain alone"
             )
+        if "hf" in init:
+            file = PurePosixPath(init["hf"]["file"])
+            if file.is_absolute() or ".." in file.parts:
+                raise UserError(
+                    f"inits.{name}.hf.file is {str(file)!r}; give the path of a file inside the "
+                    "repository, e.g. model.nemo"
+                )
         if "scratch" in init:
             others = [
                 other

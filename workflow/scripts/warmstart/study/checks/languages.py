@@ -118,10 +118,17 @@ def available(study: Study, lang: str) -> tuple[float, str] | None:
 
 
 def _check_apart(study: Study) -> None:
-    """No target has the code of another one: a copied block would train one language on the speech
-    of the other."""
+    """No target has the name or the code of another one: a copied block would train one language
+    on the speech of the other."""
     named = study.config["languages"]
+    called: dict[str, str] = {}
     for lang, block in named.items():
+        if block["name"] in called:
+            raise UserError(
+                f"languages.{called[block['name']]} and languages.{lang} are both called "
+                f"{block['name']!r} on the page; give one of them another name"
+            )
+        called[block["name"]] = lang
         for corpus in block["corpora"]:
             one = slices.reader(study, corpus, lang)
             codes = one.codes() or {}

@@ -18,6 +18,15 @@ def check(study: Study) -> None:
 
 
 def _check_tiers(study: Study) -> None:
+    same: dict[tuple[int, int, bool], str] = {}
+    for tier in study.tiers.values():
+        key = (tier.left, tier.right, tier.offline)
+        if key in same:
+            raise UserError(
+                f"tiers.{same[key]} and tiers.{tier.name} are one: the same context "
+                f"{tier.context}; remove one of them"
+            )
+        same[key] = tier.name
     contexts = [tuple(context) for context in study.config["training"]["model"]["contexts"]]
     for tier in study.tiers.values():
         if tier.name == "offline" and not tier.offline:

@@ -1,5 +1,6 @@
 """Tokenizers that cannot be made, as far as the alphabets tell."""
 
+import unicodedata
 from collections.abc import Iterable
 
 from warmstart.run.errors import UserError
@@ -33,9 +34,10 @@ def letters(study: Study, langs: Iterable[str]) -> set[str]:
     found = set()
     for lang in langs:
         text = study.language(lang)["text"]
-        found |= set(text["alphabet"]) | set(text["keep"])
-        found |= {"-"} if text["hyphen"] == "keep" else set()
-    return {letter for letter in found if not letter.isspace()}
+        composed = unicodedata.normalize("NFKC", text["alphabet"])
+        found |= {letter for letter in composed if unicodedata.category(letter)[0] in "LMN"}
+        found |= set(text["keep"]) | ({"-"} if text["hyphen"] == "keep" else set())
+    return found
 
 
 def _require(study: Study, key: str, size: int, langs: Iterable[str], of: str) -> None:
