@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_no_half_of_a_tokenizer(small_disk, room_kb):
 def test_letters_without_a_piece_are_counted_and_the_key_is_raised(tmp_path):
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 62)))  # and <unk>, and the mark of a word
     with pytest.raises(
-        UserError, match=r"it has 64 characters, .*raise tokenizer\.vocab_size to 64 or more"
+        UserError, match=r"it needs 64, one for each .*raise tokenizer\.vocab_size to 64 or more"
     ):
         tokenizer.train([letters] * 3, tmp_path, 63)
     tokenizer.train([letters] * 3, tmp_path, 64)

@@ -35,7 +35,11 @@ def supervision_texts(manifest: str | Path) -> Iterator[str]:
 
 
 def train(
-    texts: Iterable[str], directory: str | Path, vocab_size: int, character_coverage: float = 1.0
+    texts: Iterable[str],
+    directory: str | Path,
+    vocab_size: int,
+    character_coverage: float = 1.0,
+    key: str = "tokenizer.vocab_size",
 ) -> None:
     """Train a BPE and write what NeMo's `tokenizer.dir` expects: tokenizer.model, tokenizer.vocab,
     vocab.txt.
@@ -48,6 +52,7 @@ def train(
         directory: exists afterwards; earlier files of the same names are replaced.
         vocab_size: pieces, `<unk>` included; lowered by SentencePiece where the text has fewer.
         character_coverage: share of characters that get a piece of their own.
+        key: of the configuration that says `vocab_size`, for messages.
 
     Raises:
         UserError: no text, or a vocabulary smaller than the alphabet.
@@ -84,7 +89,7 @@ def train(
             raise failed[0] from None
         raise UserError(
             f"no tokenizer of {vocab_size} pieces can be made from this text: "
-            f"{_cause(str(error), vocab_size)}"
+            f"{_cause(str(error), key)}"
         ) from error
     finally:
         model.unlink(missing_ok=True)
@@ -143,20 +148,20 @@ def _write(directory: Path, model: Path, vocabulary: Path) -> None:
         shutil.copyfile(model, temporary)
 
 
-def _cause(said: str, vocab_size: int) -> str:
+def _cause(said: str, key: str) -> str:
     """What SentencePiece's refusal means, and the key that mends it."""
     if needed := re.search(r"required_chars\. \d+ vs (\d+)", said):
         return (
-            f"it has {needed[1]} characters, each of which is a piece (with <unk> and the mark of "
-            f"a word's begin); raise tokenizer.vocab_size to {needed[1]} or more, or lower "
-            "tokenizer.character_coverage, or take letters out of the languages' text.alphabet"
+            f"it needs {needed[1]}, one for each of its characters, <unk>, and the mark of a "
+            f"word's begin; raise {key} to {needed[1]} or more, or take letters out of the "
+            "languages' text.alphabet"
         )
     if "sentences_.empty()" in said:
         return (
             "it is empty; look into results/pools/LANG.qc.json for what was dropped, and correct "
             "filters or text.alphabet"
         )
-    return f"{said}; vocab_size is {vocab_size}"
+    return f"{said}; look at {key} and at the text"
 
 
 def _parts(text: str) -> Iterator[str]:

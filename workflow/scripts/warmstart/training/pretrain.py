@@ -54,7 +54,12 @@ def pretrain(job: Pretraining) -> None:
     steps, seed = settings["steps"], settings["seed"]
     chosen, text = work / "cuts.jsonl.gz", settings.get("text") or {}
     hours = mixing.equal_hours(job.cuts, settings["hours"], seed, text, chosen)
-    tokenizer.train(tokenizer.supervision_texts(chosen), work / "tokenizer", settings["vocab_size"])
+    tokenizer.train(
+        tokenizer.supervision_texts(chosen),
+        work / "tokenizer",
+        settings["vocab_size"],
+        key="inits.NAME.pretrain.vocab_size",
+    )
     recogniser = open_family(FAMILY).build(
         None, settings, tokenizer=work / "tokenizer", seed=seed, steps=steps
     )
