@@ -18,15 +18,6 @@ def check(study: Study) -> None:
 
 
 def _check_tiers(study: Study) -> None:
-    same: dict[tuple[int, int, bool], str] = {}
-    for tier in study.tiers.values():
-        key = (tier.left, tier.right, tier.offline)
-        if key in same:
-            raise UserError(
-                f"tiers.{same[key]} and tiers.{tier.name} are one: the same context "
-                f"{tier.context}; remove one of them"
-            )
-        same[key] = tier.name
     contexts = [tuple(context) for context in study.config["training"]["model"]["contexts"]]
     for tier in study.tiers.values():
         if tier.name == "offline" and not tier.offline:
@@ -38,6 +29,15 @@ def _check_tiers(study: Study) -> None:
                 f"ms of lookahead: call it {tier.lookahead_ms}ms or set the right context to "
                 f"{int(named[1]) / UNIT_MS - 1:g}"
             )
+    same: dict[tuple[int, int, bool], str] = {}
+    for tier in study.tiers.values():
+        key = (tier.left, tier.right, tier.offline)
+        if key in same:
+            raise UserError(
+                f"tiers.{same[key]} and tiers.{tier.name} are one: the same context "
+                f"{tier.context}; remove one of them"
+            )
+        same[key] = tier.name
     most = max(right for _, right in contexts)
     offline = [tier.right for tier in study.tiers.values() if tier.offline]
     if offline and max(offline) < most:
