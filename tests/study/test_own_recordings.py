@@ -188,8 +188,15 @@ def test_recordings_that_were_read_are_no_longer_asked_for(config, tmp_path, mon
         manifest = Path(paths.manifest("own", "hsb", split))
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.touch()
+    complete = Path(paths.complete("own", "hsb"))
+    complete.parent.mkdir(parents=True)
+    complete.write_text(f'{{"source": "{table(config).parent}"}}')
     table(config).unlink()
     make(config)
+    # From elsewhere they would be read again.
+    config["corpora"]["own"]["directory"] += "/new"
+    with pytest.raises(UserError, match=r"no folder \S+/new"):
+        make(config)
 
 
 def test_planners_answer_before_the_recordings_are_here(config, tmp_path):

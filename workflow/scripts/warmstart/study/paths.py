@@ -10,6 +10,11 @@ from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
 # ---- data
 
 
+def complete(corpus: str, lang: str) -> str:
+    """What says that the files of a corpus are whole, and where they came from."""
+    return f"resources/corpora/{corpus}/{lang}/complete.json"
+
+
 def manifest(corpus: str, lang: str, split: str) -> str:
     """Lhotse CutSet of one split."""
     return f"results/manifests/{corpus}/{lang}/{split}.jsonl.gz"

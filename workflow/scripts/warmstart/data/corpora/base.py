@@ -327,6 +327,11 @@ class Corpus(ABC):
         some."""
         return []
 
+    def place(self) -> str | None:
+        """Folder of somebody's own recordings, as `fetch` records it under `source`; None for a
+        release."""
+        return None
+
     def inputs(self) -> list[Path]:
         """What is made anew when somebody edits it: the tables of one's own recordings. A release
         never changes."""

@@ -80,6 +80,9 @@ class Reader(Corpus):
         escaped = pattern if inside == pattern else f"{glob.escape(folder)}/{inside}"
         return glob.glob(escaped, recursive=True) or glob.glob(pattern, recursive=True)
 
+    def place(self) -> str | None:
+        return str(self._folder())
+
     def tables(self) -> list[Path]:
         """The manifests there are, by name."""
         return sorted({Path(path) for paths in self._fitting().values() for path in paths})

@@ -64,6 +64,9 @@ class Reader(Corpus):
             .replace("{code}", self.code)
         ).expanduser()
 
+    def place(self) -> str | None:
+        return str(self.folder(Path()))
+
     def tables(self) -> list[Path]:
         """The tables there are, by name."""
         return sorted(self.folder(Path()).glob("*.tsv"))

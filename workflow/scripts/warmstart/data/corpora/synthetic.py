@@ -90,6 +90,9 @@ class Reader(local.Reader):
     def folder(self, directory: Path) -> Path:
         return directory
 
+    def place(self) -> str | None:
+        return None
+
     def check_code(self) -> None:
         """The code is that of a voice and of a language of numbers, which espeak-ng and num2words
         know when they are asked; here: what the other keys say."""

@@ -1,5 +1,6 @@
 """Languages: their corpora, test sets, and the hours that there are."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,30 @@ def check_files(study: Study) -> None:
     for section in ("languages", "support_languages"):
         for lang, block in config[section].items():
             for corpus in block["corpora"]:
+                one = slices.reader(study, corpus, lang)
+                moved = one.place() is not None and one.place() != _read_from(corpus, lang)
                 wanted = {
                     key: split
                     for key, split in _splits(study, section, lang, corpus).items()
-                    if not Path(paths.manifest(corpus, lang, split)).exists()
+                    if moved or not Path(paths.manifest(corpus, lang, split)).exists()
                 }
                 if not wanted:
                     continue
-                one = slices.reader(study, corpus, lang)
                 try:
                     one.check_files(wanted)
                     for table in one.inputs():
                         require_input(f"corpora.{corpus}", table)
                 except UserError as error:
                     raise UserError(f"{section}.{lang}.corpora.{corpus}: {error}") from None
+
+
+def _read_from(corpus: str, lang: str) -> str | None:
+    """Folder that somebody's own recordings were last read from."""
+    try:
+        facts = json.loads(Path(paths.complete(corpus, lang)).read_text(encoding="utf-8"))
+        return facts.get("source")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _splits(study: Study, section: str, lang: str, corpus: str) -> dict[str, str]:
