@@ -65,11 +65,17 @@ localrules:
     plan,
 
 
+# What README lists under "What comes out" comes back when it was deleted; `report` asks for the page
+# alone.
 rule all:
     default_target: True
     input:
         rules.build_report.output.report,
         bundles.wanted(STUDY),
+        rules.aggregate.output.tables,
+        rules.plot.output,
+        [path for page in bundles.wanted(STUDY) for path in bundle_files(page)],
+        products.deleted(STUDY),
 
 
 rule all_manifests:

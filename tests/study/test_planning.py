@@ -12,7 +12,7 @@ from made.studies import replay_config, smoke_config
 
 import plan_cost
 import plan_study
-from warmstart.study import planning
+from warmstart.study import overlays, planning
 from warmstart.study.config import read_config, validate
 from warmstart.study.grid import Study, TestSet
 from warmstart.study.planning import Cost, Planner
@@ -140,7 +140,7 @@ def test_measured_speeds_replace_assumed_ones(tmp_path):
         1 / 4 + 0.1
     )
     text = planning.per_run(planner)
-    row = next(line.split() for line in text.splitlines() if line.startswith(first.path))
+    row = next(line.split() for line in text.splitlines() if line.strip().startswith(first.path))
     assert row == [first.path, "10", "0.6", "0.5", "1.7", "6.8", "finished"]
     assert "planning.test_hours" not in text  # the size of the test set is known now
 
@@ -221,4 +221,135 @@ def test_the_cost_of_the_full_study_is_printed_for_all_runs(capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert sum("to do" in line for line in lines) == 50
     # 20,000 batches of 600 s at 300 h an hour, and three minutes: 11.16 h each.
-    assert lines[2].split()[:3] == ["de/en/100h/seed1", "3,333", "11.2"]
+    assert lines[2].startswith("all runs (50) ")
+    assert lines[3].startswith("still to train (50) ")
+    assert lines[4].startswith("German (de, 10) ")
+    assert lines[5].split()[:3] == ["de/en/100h/seed1", "3,333", "11.2"]
+
+
+def measured(results, run, owner=None, **record):
+    """Results with one finished run, its hypotheses and its manifest, of the study `owner`."""
+    finish(results, run, **record)
+    header = results / "hypotheses" / run.path / "full" / "560ms" / "same_voices.json"
+    header.parent.mkdir(parents=True)
+    header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0, "device": "cuda"}))
+    report = results / "manifests" / "spoken" / "it" / "test_same.qc.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"kept": {"hours": 9.0}}))
+    if owner:
+        (results / "study.json").write_text(json.dumps({"name": owner}))
+
+
+def test_nothing_is_learnt_from_results_of_another_study(tmp_path):
+    made = small()
+    run, tier = made.runs()[0], made.tiers["560ms"]
+    measured(tmp_path / "other", run, owner="full")
+    measured(tmp_path / "own", run, owner="demo")
+    other, own = Planner(made, tmp_path / "other"), Planner(made, tmp_path / "own")
+    assert (own.training_speed.value, own.decoding_speed("full", "560ms").value) == (12, 20)
+    assert own.test_audio_h(TestSet("it", "same_voices")) == 9
+    # As on an empty folder: 10 h an hour, 4 times real time, 0.04 h of test speech.
+    empty = Planner(made, tmp_path / "empty")
+    assert other.training_speed == empty.training_speed
+    assert other.decoding_speed("full", "560ms") == empty.decoding_speed("full", "560ms")
+    assert other.decoding(run, "full", tier) == empty.decoding(run, "full", tier)
+    assert other.finished(run) is None
+    text = planning.per_run(other)
+    assert "belongs to the study 'full'" in text
+    assert "measured" not in text
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"settings": {"model": {"contexts": [[70, 1]]}}}, "training.model"),
+        ({"init_source": {"source": "toys/toy.nemo"}}, "another donor (toys/toy.nemo)"),
+        ({"init_source": {"repo": "nvidia/other"}}, "another donor (nvidia/other)"),
+        ({"init_source": {"sha256": "0" * 64}}, "another donor"),
+        ({"hardware": {"gpu": None}}, "a CPU"),
+    ],
+)
+def test_nothing_is_learnt_from_a_toy_or_from_other_hardware(tmp_path, record, said):
+    made = small()
+    run = made.runs()[0]
+    measured(tmp_path, run, owner="demo", **record)
+    planner = Planner(made, tmp_path)
+    assert planner.training_speed.value == 10
+    assert planner.decoding_speed("full", "560ms").value == 4
+    assert planner.finished(run) is None
+    assert f"not on 1 finished run(s), {run.path} first: trained with {said}" in planning.per_run(
+        planner
+    )
+
+
+def test_what_says_the_same_of_itself_is_this_studys(tmp_path):
+    made = small()
+    run = made.runs()[0]
+    settings = {key: made.config["training"][key] for key in ("model", "batch_duration_s")}
+    digest = made.config["inits"]["en"]["sha256"]
+    source = {"source": "../checkout/demo/inits/en.nemo", "sha256": digest}
+    record = {"settings": settings, "init_source": source, "hardware": {"gpu": "H100"}}
+    measured(tmp_path, run, owner="demo", **record)
+    assert Planner(made, tmp_path).training_speed.value == 12
+
+
+def test_hypotheses_of_a_run_that_is_not_in_the_study_are_no_measure(tmp_path):
+    made = small()
+    header = tmp_path / "hypotheses/it/old/0.02h/seed1/full/560ms/same_voices.json"
+    header.parent.mkdir(parents=True)
+    header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0}))
+    assert Planner(made, tmp_path).decoding_speed("full", "560ms").value == 4
+
+
+def test_speeds_stand_in_the_order_of_latency(tmp_path):
+    made = small()
+    config = yaml.safe_load((ROOT / "demo.yaml").read_text(encoding="utf-8"))
+    validate(config)
+    made = Study(config)
+    line = next(line for line in Planner(made, tmp_path).assumptions() if "times real" in line)
+    tiers = [part.split("/")[1] for part in line.rstrip(")").split("; ")[1].split(", ")]
+    full = tiers[: len(made.tiers)]
+    assert full == ["160ms", "560ms", "1120ms", "offline"]
+
+
+def test_the_wall_time_of_one_machine_has_a_lower_bound():
+    # 80 core hours on 8 cores, or one job of 12 h; 40 GPU hours on one GPU.
+    assert planning.wall_time(Cost(core_h=80), 2, 8) == (
+        "On one machine with --cores 8 at least 10 h of wall time; more, where jobs wait for each "
+        "other."
+    )
+    assert "at least 12 h of" in planning.wall_time(Cost(core_h=80), 12, 8)
+    said = planning.wall_time(Cost(core_h=80, gpu_h=40), 2, 8)
+    assert "with one GPU 40 h, with eight 10 h" in said
+
+
+def test_planners_take_several_files_as_snakemake_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    over = tmp_path / "seeds.yaml"
+    over.write_text("seeds: [1, 2, 3]\ntraining: {batch_duration_s: 7}\n", encoding="utf-8")
+    demo = overlays.read_validated(["demo.yaml"])
+    both = overlays.read_validated(["demo.yaml", str(over)])
+    assert both["seeds"] == [1, 2, 3]
+    assert both["training"]["batch_duration_s"] == 7
+    assert both["training"]["optimizer"] == demo["training"]["optimizer"]
+    # Without languages it is laid over config.yaml.
+    alone = overlays.read_validated([str(over)])
+    assert list(alone["languages"]) == list(overlays.read_validated(["config.yaml"])["languages"])
+    assert alone["seeds"] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_plan_in_the_folder_of_another_study_is_for_an_empty_one(checkout: Checkout, tmp_path):
+    copy = checkout.copy(tmp_path / "warmstart")
+    copy.write_config(smoke_config())
+    (copy.folder / "results").mkdir()
+    (copy.folder / "results/study.json").write_text('{"name": "full"}')
+    program = [sys.executable, plan_study.__file__, "--config", "smoke.yaml", "--cores", "4"]
+    done = subprocess.run(program, cwd=copy.folder, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("!!!!")
+    assert "belong to the study 'full', not to 'smoke'" in " ".join(
+        done.stdout.replace("!!", "").split()
+    )
+    assert "\nall " in done.stdout
+    assert "--cores 4 at least" in done.stdout
+    assert not (copy.folder / "resources").exists()

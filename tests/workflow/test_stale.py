@@ -263,7 +263,7 @@ def test_what_a_failed_decode_had_finished_is_not_decoded_again(study):
     said = study.snakemake(*target).stdout
     assert "6 of 6 utterances were finished by a process before this one" in said
     assert (study.folder / made / "same_voices.jsonl").read_bytes() == before
-    assert not list((study.folder / made).glob(".*"))
+    assert not list((study.folder / made).glob(".*.journal"))
 
 
 def test_a_test_set_taken_out_or_moved_is_scored_without_decoding(study):
@@ -372,11 +372,129 @@ def test_another_learning_rate_trains_everything_and_keeps_the_data(study):
     } & set(jobs)
 
 
-def test_a_deleted_model_is_made_again_only_when_something_needs_it(study):
-    model = "results/runs/it/en/0.004h/seed1/model.nemo"
-    (study.folder / model).unlink()
+def test_a_deleted_model_comes_back_and_the_page_alone_does_not_ask_for_it(study):
+    model = study.folder / "results/runs/it/en/0.004h/seed1/model.nemo"
+    before = model.read_bytes()
+    model.unlink()
+    assert study.planned("report") == {}
+    assert study.planned()["train"] == 1
+    target = str(model.relative_to(study.folder))
+    said = study.snakemake("--cores", "1", "--workflow-profile", "profiles/demo", target).stdout
+    assert "nothing trained" in said
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        ("results/tables", "aggregate"),
+        ("results/figures/training.png", "plot"),
+        ("results/scores", "score"),
+        ("results/hypotheses/it/en/0.02h/seed1/full/560ms/human.json", "decode_it"),
+        ("results/runs/it/ml/0.02h/seed1", "train"),
+        ("results/pools/it.qc.json", "build_pool"),
+        ("results/bundles/it/ml/0.02h/seed1/int4/560ms/joiner.onnx", "build_bundle"),
+    ],
+)
+def test_what_the_readme_lists_comes_back_when_it_is_deleted(study, path, rule):
+    gone = study.folder / path
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    assert study.planned()[rule] == 1
+
+
+def test_settings_that_were_deleted_are_written_again_though_nothing_is_to_be_done(study):
+    settings = study.folder / "results/settings"
+    before = {path.name: path.read_bytes() for path in settings.rglob("*.yaml")}
+    shutil.rmtree(settings)
     assert study.planned() == {}
-    assert study.planned(model) == {"train": 1}
+    assert not settings.exists(), "a dry run writes nothing"
+    study.snakemake("--cores", "1")
+    assert {path.name: path.read_bytes() for path in settings.rglob("*.yaml")} == before
+
+
+LARGE = 1_000_000  # bytes; above it Snakemake alone compares times
+
+
+@pytest.mark.parametrize("profile", [(), ("--workflow-profile", "profiles/demo")])
+def test_large_files_of_other_times_and_the_same_content_change_nothing(study, profile):
+    """As after `touch`, a clone, an object store, or rsync without times."""
+    touched = [
+        study.folder / "demo/inits/en.nemo",
+        study.folder / "resources/inits/en.nemo",
+        study.folder / "results/runs/it/en/0.004h/seed1/model.nemo",
+    ]
+    assert all(path.stat().st_size > LARGE for path in touched)
+    for path in touched:
+        os.utime(path)
+    assert study.planned(*profile) == {}
+
+
+def test_a_copy_without_times_plans_nothing(study, tmp_path):
+    copy = tmp_path / "copied" / "warmstart"
+    shutil.copytree(study.folder, copy, symlinks=True, copy_function=shutil.copyfile)
+    assert Checkout(copy).planned() == {}
+
+
+def test_a_large_file_of_the_same_size_and_other_content_is_seen(study):
+    model = study.folder / "results/runs/it/en/0.004h/seed1/model.nemo"
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)
+    assert study.planned()["decode_it"] == 2
+
+
+EMPTY = "import gzip, sys; open(sys.argv[1], 'ab').write(60_000 * gzip.compress(b'', mtime=0))"
+
+
+def test_a_large_pool_that_comes_out_the_same_trains_and_decodes_nothing(study):
+    """Snakemake removes what follows and starts it; the programs find that nothing differs."""
+    pool = study.folder / "results/pools/it.jsonl.gz"
+    program = study.folder / "workflow/scripts/build_pool.py"
+    # Empty members after the data: a pool that reads the same, and is large enough.
+    text = program.read_text(encoding="utf-8")
+    last = "    cli.run(main)\n"
+    assert text.endswith(last)
+    add = f"""{last}
+    import subprocess
+
+    path = sys.argv[sys.argv.index("--output") + 1]
+    subprocess.run([sys.executable, "-c", {EMPTY!r}, path], check=True)
+"""
+    program.write_text("import sys\n" + text.removesuffix(last) + add, encoding="utf-8")
+    run = ("--cores", "2", "--workflow-profile", "profiles/demo")
+    one = "results/runs/it/en/0.004h/seed1/model.nemo"
+    hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
+    study.snakemake(*run, "--forcerun", "build_pool", "--", hypotheses)
+    assert pool.stat().st_size > LARGE
+    shutil.rmtree((study.folder / one).parent / "checkpoints")
+    before = {
+        path: (study.folder / path).read_bytes()
+        for path in (one, one.replace("model.nemo", "run.json"), hypotheses)
+    }
+    (study.folder / "results/pools/it.qc.json").unlink()
+    planned = study.snakemake("--dry-run", "--", hypotheses).stdout
+    assert "This is an upper bound: " in planned
+    assert "train 1" in planned.split("upper bound")[1]
+    said = study.snakemake(*run, "--forcerun", "build_pool", "--", hypotheses).stdout
+    assert "nothing trained" in said
+    assert "current, left as it is" in said
+    assert "step 6 of 6" not in said
+    assert {path: (study.folder / path).read_bytes() for path in before} == before
+    assert study.planned(hypotheses) == {}
+
+
+def test_hypotheses_of_another_model_are_never_current_after_a_decode_that_failed(study):
+    """Snakemake would put former outputs back with the time of now, if they were `update`d."""
+    made = "results/hypotheses/it/en/0.004h/seed1/full/560ms"
+    model = study.folder / "results/runs/it/en/0.004h/seed1/model.nemo"
+    whole = model.read_bytes()
+    model.write_bytes(b"another model")
+    target = ("--cores", "1", "--workflow-profile", "profiles/demo", f"{made}/human.jsonl")
+    assert study.snakemake(*target, check=False).returncode
+    assert study.planned(f"{made}/human.jsonl") == {"decode_it": 1}
+    # With the right model they are given back, not decoded.
+    model.write_bytes(whole)
+    assert "current, left as it is" in study.snakemake(*target).stdout
 
 
 def test_an_edited_transcript_makes_its_corpus_stale(study):

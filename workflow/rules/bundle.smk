@@ -20,6 +20,11 @@ BUNDLE_FILES = [
 ]
 
 
+def bundle_files(page):
+    """What lies beside the README of a bundle."""
+    return [page.replace("README.md", name) for name in BUNDLE_FILES]
+
+
 rule build_bundle:
     input:
         model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),

@@ -1,5 +1,6 @@
 """The study as read from the configuration, and what all rules share. No rule in here."""
 
+import collections
 import json
 import os
 import signal
@@ -9,12 +10,16 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
+from snakemake.io import _IOFile
+from snakemake.settings.enums import Quietness
+
 from warmstart import models
 from warmstart.data.text import check_examples
-from warmstart.run import files, slurm_jobs
+from warmstart.run import files, slurm_jobs, terminal
 from warmstart.run.errors import UserError
+from warmstart.run.file_digests import FileDigests
 from warmstart.run.imports import code_of
-from warmstart.study import bundles, checks, notes, paths, slices, stages
+from warmstart.study import bundles, checks, dry_runs, owner, paths, products, slices, stages
 from warmstart.study import config as study_config
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study
 from warmstart.study.settings_files import SettingsFiles
@@ -40,6 +45,11 @@ if "SLURM_JOB_ID" in os.environ:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+# Donors, pools and models are large, and compared by content all the same.
+if workflow.is_main_process:
+    FileDigests(".snakemake/digests.tsv").install(_IOFile)
+
+
 try:
     for path in workflow.configfiles:
         study_config.refuse_duplicates(path)
@@ -54,8 +64,10 @@ try:
     for lang in [*STUDY.languages, *config["support_languages"]]:
         check_examples(lang, {**STUDY.language(lang)["text"], **STUDY.text(lang)})
 except UserError as error:
-    # WorkflowError prints one line; anything else would print a traceback into Snakemake.
-    raise WorkflowError(str(error)) from None
+    # An exception would be shown with its class, the place in this file and a traceback, and the
+    # message in between.
+    logger.error(str(error))
+    raise SystemExit(1) from None
 
 if workflow.is_main_process:
     for note in notes.notes(STUDY):
@@ -303,21 +315,51 @@ def example_cuts(wildcards):
 
 def other_study():
     """What to do where this folder holds the results of another study, or None."""
-    claimed = "the folder is taken for this study's"
-    owner = files.read_if_whole(OWNER, dict, claimed)
-    if owner is None or (name := owner.get("name")) == config["study"]["name"]:
-        return None
-    return (
-        f"results/ and resources/ here belong to the study {name!r}, not to "
-        f"{config['study']['name']!r}: move both folders away (the demo's are removed by "
-        "`make clean`), or run this study in a folder of its own with --directory FOLDER"
+    return owner.of_another(OWNER, config["study"]["name"])
+
+
+def dry_run_notes():
+    """What a dry run says at its end, where one reads: below hundreds of jobs."""
+    if other := other_study():
+        yield owner.banner(other)
+        return
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+    # Where files are missing, a job has work to do whatever becomes of its inputs.
+    perhaps = collections.Counter(
+        job.rule.name
+        for job in jobs
+        if set(workflow.dag.reason(job).get_names()) == {"input files updated by another job"}
+        and job.output
+        and all(os.path.exists(path) for path in job.output)
     )
+    if perhaps:
+        yield dry_runs.upper_bound(perhaps, len(jobs))
+    if Quietness.RULES in (workflow.output_settings.quiet or ()):
+        yield dry_runs.NOT_LISTED
 
 
-# A run refuses (below); a dry run and the planners would compare with, and learn from, what is not
-# theirs.
-if other := other_study():
-    logger.warning(other)
+def write_settings():
+    """Write the settings of all stages where they are missing, though no job is to be done."""
+    if not workflow.dryrun and owner.name_of(OWNER) == config["study"]["name"]:
+        SETTINGS.write()
+        ORDERED.write()
+
+
+# A run refuses (below); a dry run and the planners would compare with what is not theirs.
+if workflow.is_main_process:
+    REPORTER = terminal.install(
+        logger,
+        notes=dry_run_notes,
+        idle=write_settings,
+        remote=lambda: not workflow.local_exec,
+    )
+    if other := other_study():
+        logger.warning(owner.banner(other))
+
+
+onerror:
+    if REPORTER.failures:
+        logger.error(terminal.summary(REPORTER.failures))
 
 if workflow.is_main_process:
     for note in checks.languages.notes(STUDY):

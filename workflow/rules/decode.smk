@@ -6,8 +6,10 @@ out   results/hypotheses/{run}/{precision}/{tier}/{test_set}.jsonl, .json
 
 One job decodes all test sets, because loading the model costs more than decoding one. Which test
 sets there are depends on the training set, and outputs cannot depend on a wildcard: hence one rule
-a training set, all from one template. The outputs are `update`d: a job finds the hypotheses that
-are still current and leaves them alone, so a new test set is decoded without the old ones.
+a training set, all from one template. Snakemake removes the outputs of a job before it starts; the
+program keeps a second name for those that are still current (`run/kept.py`), so a new test set is
+decoded without the old ones. They are not `update`d: of a job that failed Snakemake would put the
+former hypotheses back with the time of now, and take those of another model for current.
 """
 
 DECODING = {
@@ -85,8 +87,8 @@ for NAME in STUDY.decoded_sets:
             ),
             tests=decode_tests(NAME),
         output:
-            hypotheses=[update(path) for path in hypothesis_files(NAME)],
-            headers=[update(paths.header(path)) for path in hypothesis_files(NAME)],
+            hypotheses=hypothesis_files(NAME),
+            headers=[paths.header(path) for path in hypothesis_files(NAME)],
         log:
             f"logs/decode/{run_pattern(NAME)}/{{precision}}/{{tier}}.log",
         benchmark:

@@ -5,13 +5,14 @@ in    nothing: which files there are follows from the configuration
 out   results/lists/{name}.txt   one path a line; programs take it as @FILE
 """
 
+HYPOTHESES = paths.hypotheses(STUDY)
 RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
 LISTS = {
     **{
         f"hypotheses_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang)
         for lang in STUDY.scored_languages
     },
-    "headers": lambda: [paths.header(path) for path in paths.hypotheses(STUDY)],
+    "headers": lambda: [paths.header(path) for path in HYPOTHESES],
     "quantized": lambda: paths.quantize_reports(STUDY),
     "curves": lambda: [f"{path}/train.csv" for path in RUN_PATHS],
     "runs": lambda: [f"{path}/run.json" for path in RUN_PATHS],

@@ -15,7 +15,7 @@ FIGURES = analyses.figures(STUDY.contrasts)
 rule aggregate:
     input:
         scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
-        headers=[paths.header(path) for path in paths.hypotheses(STUDY)],
+        headers=[paths.header(path) for path in HYPOTHESES],
         quantized=paths.quantize_reports(STUDY),
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
         runs=[f"{path}/run.json" for path in RUN_PATHS],

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from warmstart.run import cli
-from warmstart.study import planning
-from warmstart.study.checks import open_study
+from warmstart.study import checks, overlays, owner, planning
+from warmstart.study.grid import Study
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,7 +20,11 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", default="config.yaml", help="the study's configuration: a file, or JSON"
+        "--config",
+        nargs="+",
+        default=["config.yaml"],
+        help="the study's configuration: a file, or JSON; of several each is laid over those "
+        "before it",
     )
     parser.add_argument(
         "--results",
@@ -29,10 +33,12 @@ def main(argv: list[str] | None = None) -> None:
         help="the study's results, as far as there are any",
     )
     arguments = parser.parse_args(argv)
-    print(
-        planning.per_run(planning.Planner(open_study(arguments.config), arguments.results)),
-        end="",
-    )
+    study = Study(overlays.read_validated(arguments.config))
+    checks.check(study)
+    planner = planning.Planner(study, arguments.results)
+    if planner.foreign:
+        print(owner.banner(planner.foreign))
+    print(planning.per_run(planner), end="")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ imports the standard library and PyYAML.
 import argparse
 
 from warmstart.run import cli
-from warmstart.study import data_plan
-from warmstart.study.config import read_config, validate
+from warmstart.study import data_plan, overlays
 from warmstart.study.grid import Study
 
 
@@ -21,13 +20,15 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config", default="config.yaml", help="the study's configuration: a file, or JSON"
+        "--config",
+        nargs="+",
+        default=["config.yaml"],
+        help="the study's configuration: a file, or JSON; of several each is laid over those "
+        "before it",
     )
     arguments = parser.parse_args(argv)
-    config = read_config(arguments.config)
     # Not checked: what asks for too much is what this shows.
-    validate(config)
-    print(data_plan.plan(Study(config)), end="")
+    print(data_plan.plan(Study(overlays.read_validated(arguments.config))), end="")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from warmstart.decoding.test_set import Decoded, batch_check, decode_test_set
 from warmstart.models import DEFAULT_FAMILY, open_family
 from warmstart.models.base import Decoder, EncoderFile
 from warmstart.models.tier import Tier
-from warmstart.run import files
+from warmstart.run import files, kept
 from warmstart.run.errors import UserError
 from warmstart.study.grid import Run
 
@@ -92,7 +92,11 @@ def decode(job: Job) -> None:
     device = devices.resolve_device(job.device)
     made_of = identity(job, device)
     work = to_do(job, made_of)
+    finished = [
+        path for output in job.outputs.values() for path in (output, hypotheses.header_path(output))
+    ]
     if not work:
+        kept.keep(finished)
         return
 
     started = time.perf_counter()
@@ -138,6 +142,7 @@ def decode(job: Job) -> None:
             *(one.test_set, job.tier.name, len(one.utterances), header["audio_s"]),
             *(header["compute_s"], header["rtfx"]),
         )
+    kept.keep(finished)
     for journal in journals:
         journal.remove()
 
@@ -179,6 +184,8 @@ def to_do(job: Job, made_of: dict[str, Any]) -> list[Work]:
         about = {**made_of, "lang": lang, "test_set": name}
         about["manifest_sha256"] = files.digest(manifest)
         about["fingerprint"] = hypotheses.fingerprint(**about)
+        # Snakemake has removed all outputs of the job, of test sets that are as they were too.
+        kept.give_back([output, hypotheses.header_path(output)])
         if hypotheses.is_current(output, about["fingerprint"]):
             logger.info("%s: current, left as it is", output)
             hypotheses.journal_path(output).unlink(missing_ok=True)

@@ -161,6 +161,12 @@ def model(study: Study, run: Run) -> str:
     return f"results/runs/{run.path}/{study.arms[run.arm].kind.model_file}"
 
 
+def run_files(study: Study, run: Run) -> list[str]:
+    """What a finished run consists of."""
+    folder = f"results/runs/{run.path}"
+    return [model(study, run), f"{folder}/train.csv", f"{folder}/run.json"]
+
+
 def encoder(run: str, precision: str, tier: str) -> str:
     """The quantised encoder of a run; `run` is its path, or the pattern of one."""
     return f"results/runs/{run}/{precision}/{tier}/encoder.onnx"

@@ -3,10 +3,12 @@ library only.
 
 Speeds are measured where this study has finished something (`run.json`, `train.csv`, headers of
 hypotheses, `.qc.json` of manifests) and assumed otherwise: the block `planning:` of the
-configuration. Every table says which.
+configuration. Every table says which. Results of another study, or of other models than this one
+trains, are no measure.
 """
 
 import csv
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.corpora.pinned import Size
 from warmstart.models.tier import Tier
 from warmstart.run import files
-from warmstart.study import slices
+from warmstart.study import owner, slices
 from warmstart.study.grid import Run, Study, TestSet
 from warmstart.study.run_length import heard_hours, resolve_steps
 
@@ -85,6 +87,9 @@ class Planner:
     def __init__(self, study: Study, results: Path = Path("results")):
         self.study, self.results = study, results
         self.assumed = study.config["planning"]
+        # What to do where the results are another study's: nothing of theirs is looked at.
+        self.foreign = owner.of_another(results / owner.NAME, study.config["study"]["name"])
+        self._unlike: dict[Run, str] = {}
         self.training_speed = self._training_speed()
         self._decoding_speeds: dict[tuple[str, str], Speed] = {}
 
@@ -114,9 +119,50 @@ class Planner:
         return max(asked, self.processes) if asked else 0
 
     def finished(self, run: Run) -> dict[str, Any] | None:
-        """`run.json` of a finished run."""
-        path = self.results / "runs" / run.path / "run.json"
-        return _read(path)
+        """`run.json` of a finished run; None for one of another model, or on other hardware, than
+        this study would train."""
+        return self._finished[run]
+
+    @functools.cached_property
+    def _finished(self) -> dict[Run, dict[str, Any] | None]:
+        found: dict[Run, dict[str, Any] | None] = {}
+        for run in self.study.runs():
+            path = self._own(f"runs/{run.path}/run.json")
+            record = _read(path) if path else None
+            if record and (other := self._differs(run, record)):
+                self._unlike[run] = other
+                record = None
+            found[run] = record
+        return found
+
+    def _own(self, path: str) -> Path | None:
+        """A file of this study's results, if it is there."""
+        found = self.results / path
+        return found if not self.foreign and found.exists() else None
+
+    def _differs(self, run: Run, record: dict[str, Any]) -> str | None:
+        """What decides the speed of a run and was another one when it was trained, in words.
+
+        A record that says nothing of it is taken for this study's.
+        """
+        wanted = slices.recipe_of(self.study, run.arm)
+        was = record.get("settings", {})
+        for key in ("model", "precision", "batch_duration_s"):
+            if key in was and was[key] != wanted.get(key):
+                return f"training.{key}"
+        source = record.get("init_source") or {}
+        init = self.study.donor(self.study.arms[run.arm].init)
+        block = self.study.config["inits"][init]
+        before = source.get("repo") or source.get("source")
+        now = block.get("hf", {}).get("repo") or block.get("path")
+        pinned = slices.init_digest(self.study, init)
+        # By the last part of the name: the folder of a checkout is no other donor.
+        named = before and now and Path(before).name != Path(now).name
+        if named or (pinned and source.get("sha256") not in (None, pinned)):
+            return f"another donor ({before})"
+        if self.training_gpus and "hardware" in record and not record["hardware"].get("gpu"):
+            return "a CPU, and jobs now ask for a GPU"
+        return None
 
     def _training_speed(self) -> Speed:
         audio_h = device_h = 0.0
@@ -145,8 +191,8 @@ class Planner:
             return record["hours_seen"] + record.get("replay_hours_seen", 0.0), record[
                 "train_s"
             ] * devices
-        path = self.results / "runs" / run.path / "train.csv"
-        if path.exists():
+        path = self._own(f"runs/{run.path}/train.csv")
+        if path and run not in self._unlike:
             with open(path, encoding="utf-8", newline="") as stream:
                 rows = list(csv.DictReader(stream))
             if rows:
@@ -185,8 +231,8 @@ class Planner:
 
     def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
         """Audio of one split of a corpus in a language."""
-        report = self.results / "manifests" / corpus / lang / f"{split}.qc.json"
-        if known := _read(report):
+        report = self._own(f"manifests/{corpus}/{lang}/{split}.qc.json")
+        if report and (known := _read(report)):
             return known["kept"]["hours"]
         reader = slices.reader(self.study, corpus, lang)
         unknown = 0.0 if split == reader.settings["train_split"] else self.assumed["test_hours"]
@@ -210,20 +256,30 @@ class Planner:
         )
 
     def decoding_speed(self, precision: str, tier: str) -> Speed:
-        """RTFx at a precision and tier, over all hypotheses there are."""
+        """RTFx at a precision and tier, over the hypotheses that this study has of them."""
         if (precision, tier) not in self._decoding_speeds:
             self._decoding_speeds[precision, tier] = self._decoding_speed(precision, tier)
         return self._decoding_speeds[precision, tier]
 
     def _decoding_speed(self, precision: str, tier: str) -> Speed:
         audio_s = compute_s = 0.0
-        for path in self.results.glob(f"hypotheses/*/*/*/*/{precision}/{tier}/*.json"):
-            if not (header := _read(path)):
+        on_gpu = slices.decode_gpus(self.study, precision) > 0
+        for run in self._decoded_runs:
+            if self.foreign or run in self._unlike:
                 continue
-            audio_s, compute_s = audio_s + header["audio_s"], compute_s + header["compute_s"]
+            for path in (self.results / "hypotheses" / run.path / precision / tier).glob("*.json"):
+                if not (header := _read(path)):
+                    continue
+                if on_gpu and str(header.get("device", "cuda")).startswith("cpu"):
+                    continue
+                audio_s, compute_s = audio_s + header["audio_s"], compute_s + header["compute_s"]
         if compute_s:
             return Speed(audio_s / compute_s, "measured")
         return Speed(self.assumed["decode_rtfx"], "assumed: planning.decode_rtfx")
+
+    @functools.cached_property
+    def _decoded_runs(self) -> list[Run]:
+        return [run for name in self.study.decoded_sets for run in self.study.decoded_runs(name)]
 
     # ---- the rest
 
@@ -271,6 +327,14 @@ class Planner:
     def assumptions(self) -> Iterator[str]:
         """What the figures rest on, a line each."""
         training, config = self.training_speed, self.study.config
+        if self.foreign:
+            yield (
+                f"nothing in {self.results}/: it belongs to the study "
+                f"{owner.name_of(self.results / owner.NAME)!r}"
+            )
+        for other in dict.fromkeys(self._unlike.values()):
+            runs = [run.path for run, why in self._unlike.items() if why == other]
+            yield f"not on {len(runs)} finished run(s), {runs[0]} first: trained with {other}"
         yield f"training: {training.value:.4g} h of audio an hour and device ({training.source})"
         gpus = f"{self.training_gpus} GPU(s)" if self.training_gpus else "no GPU"
         processes = f" in {self.processes} processes" if self.processes > 1 else ""
@@ -278,10 +342,17 @@ class Planner:
             f"a training job has {gpus} and {config['resources']['train_threads']} "
             f"core(s){processes}"
         )
+        asked = {
+            (precision, tier)
+            for run in self._decoded_runs
+            for precision, tier in self.study.precisions(run)
+        }
+        names = list(config["precisions"])
         speeds = {
             (precision, tier.name): self.decoding_speed(precision, tier.name)
-            for run in self.study.runs()
-            for precision, tier in self.study.precisions(run)
+            for precision, tier in sorted(
+                asked, key=lambda one: (names.index(one[0]), by_latency(one[1]))
+            )
         }
         for source in dict.fromkeys(speed.source for speed in speeds.values()):
             own = {key: speed.value for key, speed in speeds.items() if speed.source == source}
@@ -323,27 +394,43 @@ class Planner:
             for test in self.study.test_sets(name):
                 source = self.study.config["test_sets"][test.name]
                 corpus, split = source["corpus"], source["split"]
-                report = self.results / "manifests" / corpus / test.lang / f"{split}.qc.json"
+                report = self._own(f"manifests/{corpus}/{test.lang}/{split}.qc.json")
                 reader = slices.reader(self.study, corpus, test.lang)
-                known = report.exists() or reader.hours(split)
+                known = report or reader.hours(split)
                 slug = test.slug(self.study.training_set(name))
                 if not known and slug not in found:
                     found.append(slug)
         return found
 
 
+def by_latency(tier: Tier) -> tuple[bool, int, str]:
+    """Sort key of tiers: those that stream by what they wait for, then those that hear all."""
+    return tier.offline, tier.right, tier.name
+
+
 def per_run(planner: Planner) -> str:
-    """The table of `snakemake cost`: what each run takes, what it took, and the sums."""
-    rows = [["run", "audio h", "training h", "decoding h", "GPU h", "core h", "state"]]
-    sums = {"finished": Cost(), "to do": Cost()}
+    """The table of `snakemake cost`: the sums, then what each run takes or took, by training
+    set."""
+    heads = ["", "audio h", "training h", "decoding h", "GPU h", "core h", "state"]
+    groups: dict[str, list[list[str]]] = {}
+    sums: dict[str, Cost] = {}
+    total = to_do = Cost()
+    waiting = 0
     for run in planner.study.runs():
         state = "finished" if planner.finished(run) else "to do"
         training, decoding = planner.training(run), planner.decoding_of(run)
-        sums[state] += training + decoding
-        rows.append(_row(run.path, planner.training_audio_h(run), training, decoding, state))
-    total = sums["finished"] + sums["to do"]
-    for name, cost in (("all runs", total), ("still to train", sums["to do"])):
-        rows.append([name, "", "", "", amount(cost.gpu_h), amount(cost.core_h), ""])
+        both = training + decoding
+        total += both
+        if state == "to do":
+            to_do, waiting = to_do + both, waiting + 1
+        sums[run.training_set] = sums.get(run.training_set, Cost()) + both
+        row = _row(f"  {run.path}", planner.training_audio_h(run), training, decoding, state)
+        groups.setdefault(run.training_set, []).append(row)
+    count = sum(map(len, groups.values()))
+    rows = [heads, _sum(f"all runs ({count})", total), _sum(f"still to train ({waiting})", to_do)]
+    for name, own in groups.items():
+        label = planner.study.training_set(name).label
+        rows += [_sum(f"{label} ({name}, {len(own)})", sums[name]), *own]
     return (
         "Hours of each run: training, then decoding all test sets at every precision and tier\n"
         + aligned(rows)
@@ -351,6 +438,10 @@ def per_run(planner: Planner) -> str:
         + _lines(planner.assumptions())
         + "\nQuantising, data preparation and disk: `make plan`.\n"
     )
+
+
+def _sum(name: str, cost: Cost) -> list[str]:
+    return [name, "", "", "", amount(cost.gpu_h), amount(cost.core_h), ""]
 
 
 # ---- stages, from the outputs that Snakemake would make
@@ -449,14 +540,22 @@ def cost_of(planner: Planner, stage: str, keys: dict[str, str]) -> Cost:
     return planner.decoding(run, keys["precision"], planner.study.tiers[keys["tier"]])
 
 
-def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]]) -> str:
-    """The table of `make plan`: jobs, hours and disk of every stage that Snakemake would run
-    now."""
+def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]], cores: int = 1) -> str:
+    """The table of `make plan`: jobs, hours and disk of every stage that Snakemake would run now.
+
+    Args:
+        planner: of the study.
+        outputs: see `jobs_of`.
+        cores: that one machine would have.
+    """
     jobs = jobs_of(outputs)
     sums: dict[str, tuple[int, Cost]] = {}
+    longest = 0.0
     for (stage, _), keys in jobs.items():
         count, cost = sums.get(stage, (0, Cost()))
-        sums[stage] = count + 1, cost + cost_of(planner, stage, keys)
+        one = cost_of(planner, stage, keys)
+        sums[stage] = count + 1, cost + one
+        longest = max(longest, one.wall_h)
     if not sums:
         return "Nothing to be done: every output of this study is there and current.\n"
     for corpus in sorted(
@@ -475,8 +574,27 @@ def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]]) -> str:
     return (
         "What a run would do now, from Snakemake's own account of what is missing or stale\n"
         + aligned(rows)
-        + "\n\nThis rests on\n"
+        + f"\n\n{wall_time(total, longest, cores)}\n\nThis rests on\n"
         + _lines([*planner.assumptions(), *planner.stage_assumptions()])
+    )
+
+
+def wall_time(total: Cost, longest_h: Hours, cores: int) -> str:
+    """How long it takes at least on one machine, where every core and GPU is busy all the time.
+
+    Args:
+        total: of all jobs.
+        longest_h: wall hours of the longest job.
+        cores: of the machine.
+    """
+    with_cores = max(total.core_h / cores, longest_h)
+    words = f"On one machine with --cores {cores} at least {amount(with_cores)} h of wall time"
+    if not total.gpu_h:
+        return f"{words}; more, where jobs wait for each other."
+    one, eight = (max(total.gpu_h / gpus, with_cores) for gpus in (1, 8))
+    return (
+        f"{words}; with one GPU {amount(one)} h, with eight {amount(eight)} h. More, where jobs "
+        "wait for each other or in a queue."
     )
 
 

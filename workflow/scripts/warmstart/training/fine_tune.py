@@ -14,8 +14,8 @@ from warmstart.data import mixing, tokenizer
 from warmstart.models import kind_of, open_family
 from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
-from warmstart.run import files
-from warmstart.study import recipe, run_length
+from warmstart.run import files, kept
+from warmstart.study import recipe, run_length, stages
 from warmstart.training import loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
@@ -69,6 +69,19 @@ def fine_tune(job: Job) -> None:
     ranks = Ranks(job.settings["devices"], job.settings["num_nodes"])
     if ranks.first:
         write_settings(job)
+    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
+    digests = input_digests(job)
+    made_of = {
+        **identity(job, digests),
+        "inputs": digests,
+        "dev_text": job.text,
+        "settings": stages.canonical("train", recipe.of_model(job.settings)),
+        "processes": ranks.world,
+    }
+    # As each process does for itself: they see the same files and come to the same end.
+    if kept.take_back(job.run_dir, made_of, outputs_of(job), give=ranks.first):
+        logger.info("%s: made of the same inputs and settings before, nothing trained", job.output)
+        return
     length = run_length_of(job, ranks)
     start = begin(job, length.steps)
     logger.info(
@@ -76,8 +89,6 @@ def fine_tune(job: Job) -> None:
         *(length.heard.cuts, length.heard.hours, length.steps),
         *(start.recogniser.loaded_tensors, "nowhere" if job.from_scratch else job.donor),
     )
-    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
-    digests = input_digests(job)
     validate = None
     if job.dev_cuts:
         held_out = [(path, job.text.get(lang)) for lang, path in job.dev_cuts.items()]
@@ -135,12 +146,18 @@ def fine_tune(job: Job) -> None:
             **record.of_process(),
         },
     )
+    kept.vouch(job.run_dir, made_of, outputs_of(job))
     logger.info(
         "%s after %.0f s; dev WER %s",
         job.output,
         time.monotonic() - started,
         recorder.last_row.get("dev_wer"),
     )
+
+
+def outputs_of(job: Job) -> list[Path]:
+    """What a finished run consists of."""
+    return [job.output, job.run_dir / "train.csv", job.run_dir / "run.json"]
 
 
 def run_length_of(job: Job, ranks: Ranks) -> Length:
