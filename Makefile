@@ -123,7 +123,7 @@ debug: $(VENV)/.installed
 	  --config $(or $(call OF_MAKE,CONFIG),$(RUN_HERE))
 
 plan: $(VENV)/.installed
-	$(BIN)/python workflow/scripts/plan_study.py --config $(CONFIG)
+	$(BIN)/python workflow/scripts/plan_study.py --config $(CONFIG) --cores $(CORES)
 
 lock: $(VENV)/.python
 	$(BIN)/pip install --disable-pip-version-check --quiet uv
