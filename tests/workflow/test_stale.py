@@ -464,7 +464,7 @@ def test_a_large_pool_that_comes_out_the_same_trains_and_decodes_nothing(study):
     run = ("--cores", "2", "--workflow-profile", "profiles/demo")
     one = "results/runs/it/en/0.004h/seed1/model.nemo"
     hypotheses = "results/hypotheses/it/en/0.004h/seed1/full/560ms/human.jsonl"
-    study.snakemake(*run, "--forcerun", "build_pool", "--", hypotheses)
+    study.snakemake("--forcerun", "build_pool", *run, hypotheses)
     assert pool.stat().st_size > LARGE
     shutil.rmtree((study.folder / one).parent / "checkpoints")
     before = {
@@ -472,10 +472,10 @@ def test_a_large_pool_that_comes_out_the_same_trains_and_decodes_nothing(study):
         for path in (one, one.replace("model.nemo", "run.json"), hypotheses)
     }
     (study.folder / "results/pools/it.qc.json").unlink()
-    planned = study.snakemake("--dry-run", "--", hypotheses).stdout
+    planned = study.snakemake("--dry-run", hypotheses).stdout
     assert "This is an upper bound: " in planned
     assert "train 1" in planned.split("upper bound")[1]
-    said = study.snakemake(*run, "--forcerun", "build_pool", "--", hypotheses).stdout
+    said = study.snakemake("--forcerun", "build_pool", *run, hypotheses).stdout
     assert "nothing trained" in said
     assert "current, left as it is" in said
     assert "step 6 of 6" not in said
