@@ -116,6 +116,17 @@ def test_a_message_of_ours_loses_what_snakemake_puts_around_it(shown):
     assert lines == ["language 'xx' has no block; blocks: it, fr"]
 
 
+def test_what_a_rule_file_raises_is_its_message_alone(shown):
+    logger, lines, _ = shown
+    terminal.install(logger)
+    text = (
+        'WorkflowError in file "/here/common.smk", line 360:\nresults/ belong to another study\n'
+        '  File "/here/common.smk", line 360, in __onstart'
+    )
+    logger.error(text, extra={"event": "error"})
+    assert lines == ["results/ belong to another study"]
+
+
 def test_a_dry_run_ends_with_the_notes_and_without_bad_advice(shown):
     logger, lines, _ = shown
     terminal.install(logger, notes=lambda: ["an upper bound"])

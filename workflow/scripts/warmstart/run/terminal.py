@@ -23,6 +23,10 @@ _IDLE = "Nothing to be done"
 _OURS = re.compile(
     r"^ *UserError: (.*?)$(?=\nWildcards:|\nTraceback:|\Z)", re.MULTILINE | re.DOTALL
 )
+# The same of what a rule file raised itself.
+_RAISED = re.compile(
+    r'\AWorkflowError in file "[^"]*", line \d+:\n(.*?)(?:\n  File "[^\n]*)*\s*\Z', re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def for_terminal(record: logging.LogRecord) -> bool:
     event, text = event_of(record), str(record.msg)
     if event == "job_error" or (event == "error" and "CalledProcessError" in text):
         return False
-    if event == "error" and (ours := _OURS.search(text)):
+    if event == "error" and (ours := _OURS.search(text) or _RAISED.match(text)):
         record.msg = ours[1].strip()
     return not (_ENDED in text or text.startswith(_ADVICE))
 
