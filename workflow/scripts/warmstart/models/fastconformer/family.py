@@ -47,9 +47,9 @@ class _FastConformer(Family):
             fits = [right for right in range(tier.left) if tier.left % (right + 1) == 0]
             raise UserError(
                 f"{here}: the left context must be a multiple of the chunk "
-                f"(right + 1 = {tier.right + 1}); right contexts that fit left {tier.left}: {fits}. "
-                "Another left context has to stand in training.model.contexts, and an edit of that "
-                "trains every run again"
+                f"(right + 1 = {tier.right + 1}); right contexts that fit left {tier.left}: "
+                f"{fits}; another left context has to stand in training.model.contexts, and an edit "
+                "of that trains every run again"
             )
         contexts = [list(context) for context in settings["model"]["contexts"]]
         if tier.context not in contexts:
