@@ -48,8 +48,8 @@ class _FastConformer(Family):
             raise UserError(
                 f"{here}: the left context must be a multiple of the chunk "
                 f"(right + 1 = {tier.right + 1}); right contexts that fit left {tier.left}: "
-                f"{fits}; another left context has to stand in training.model.contexts, and an edit "
-                "of that trains every run again"
+                f"{fits}; another left context has to stand in training.model.contexts, and an "
+                "edit of that trains every run again"
             )
         contexts = [list(context) for context in settings["model"]["contexts"]]
         if tier.context not in contexts:
