@@ -75,7 +75,8 @@ rule all:
         rules.aggregate.output.tables,
         rules.plot.output,
         [path for page in bundles.wanted(STUDY) for path in bundle_files(page)],
-        products.deleted(STUDY),
+        # The targets are the main process's; a job's own would look for thousands of files.
+        products.deleted(STUDY) if workflow.is_main_process else [],
 
 
 rule all_manifests:

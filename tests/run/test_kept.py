@@ -16,12 +16,12 @@ def made(folder, **texts):
 
 def test_what_was_removed_comes_back_where_nothing_differs(tmp_path):
     outputs = made(tmp_path, model="weights", curve="loss")
-    kept.vouch(tmp_path, {"lr": 1, "inputs": {"cuts": "a"}}, outputs)
+    kept.vouch(tmp_path, {"lr": 1, "inputs": {"cuts": ("a",)}}, outputs)
     before = outputs[0].stat()
     assert before.st_nlink == 2, "a second name, not a copy"
     for path in outputs:
         path.unlink()
-    assert kept.take_back(tmp_path, {"lr": 1, "inputs": {"cuts": "a"}}, outputs)
+    assert kept.take_back(tmp_path, {"lr": 1, "inputs": {"cuts": ("a",)}}, outputs)
     assert [path.read_text() for path in outputs] == ["weights", "loss"]
     assert outputs[0].stat().st_ino == before.st_ino
 

@@ -5,6 +5,7 @@ turned out the same would then do weeks of work for the bytes that were there. A
 link) costs no room, and the program gives the first name back where nothing that matters differs.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -83,7 +84,8 @@ def take_back(
         record = files.read_json(_record(folder))
     except (OSError, ValueError):
         return False
-    if not isinstance(record, dict) or record.get("identity") != identity:
+    # As it is read back: a tuple is a list by then.
+    if not isinstance(record, dict) or record.get("identity") != json.loads(json.dumps(identity)):
         return False
     seconds = {output: path_of(output) for output in outputs}
     digests = record.get("digests", {})

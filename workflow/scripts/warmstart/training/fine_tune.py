@@ -71,13 +71,7 @@ def fine_tune(job: Job) -> None:
         write_settings(job)
     # Inputs are digested before training: a file replaced meanwhile must not enter the record.
     digests = input_digests(job)
-    made_of = {
-        **identity(job, digests),
-        "inputs": digests,
-        "dev_text": job.text,
-        "settings": stages.canonical("train", recipe.of_model(job.settings)),
-        "processes": ranks.world,
-    }
+    made_of = everything(job, digests, ranks.world)
     # As each process does for itself: they see the same files and come to the same end.
     if kept.take_back(job.run_dir, made_of, outputs_of(job), give=ranks.first):
         logger.info("%s: made of the same inputs and settings before, nothing trained", job.output)
@@ -238,6 +232,27 @@ def identity(job: Job, digests: dict[str, Any]) -> dict[str, Any]:
     if recipe.stops_early(job.settings):
         inputs |= {"dev_cuts": digests["dev_cuts"], "dev_text": job.text}
     return {"version": job.version, "family": job.family, **vars(job.run), "inputs": inputs}
+
+
+def everything(job: Job, digests: dict[str, Any], processes: int) -> dict[str, Any]:
+    """What decides a run's model and validations: where nothing of it differs, a finished run is
+    taken back.
+
+    Args:
+        job: of the run.
+        digests: of its inputs.
+        processes: that train together.
+    """
+    return {
+        **identity(job, digests),
+        "inputs": digests,
+        # A run from scratch has its donor's architecture, though none of its weights.
+        "donor": digests["init"] or files.digest(job.donor),
+        "adaptation": job.adaptation,
+        "dev_text": job.text,
+        "settings": stages.canonical("train", recipe.of_model(job.settings)),
+        "processes": processes,
+    }
 
 
 def source_of(donor: Path) -> dict[str, Any] | None:
