@@ -313,14 +313,20 @@ def test_speeds_stand_in_the_order_of_latency(tmp_path):
 
 
 def test_the_wall_time_of_one_machine_has_a_lower_bound():
-    # 80 core hours on 8 cores, or one job of 12 h; 40 GPU hours on one GPU.
-    assert planning.wall_time(Cost(core_h=80), 2, 8) == (
+    # Ten jobs of 2 h on 4 cores each: 80 core hours, two side by side on 8 cores.
+    jobs = [Cost(wall_h=2, core_h=8)] * 10
+    assert planning.wall_time(jobs, 8) == (
         "On one machine with --cores 8 at least 10 h of wall time; more, where jobs wait for each "
         "other."
     )
-    assert "at least 12 h of" in planning.wall_time(Cost(core_h=80), 12, 8)
-    said = planning.wall_time(Cost(core_h=80, gpu_h=40), 2, 8)
-    assert "with one GPU 40 h, with eight 10 h" in said
+    # On 2 cores each has both of them, and takes its 2 h.
+    assert "--cores 2 at least 20 h" in planning.wall_time(jobs, 2)
+    # None ends before its longest job.
+    assert "at least 12 h" in planning.wall_time([*jobs, Cost(wall_h=12, core_h=12)], 64)
+    on_gpus = [Cost(wall_h=2, core_h=2, gpu_h=4)] * 10
+    said = planning.wall_time(on_gpus, 8)
+    assert "at least 2.5 h of" in said
+    assert "with one GPU 40 h, with eight 5 h" in said
 
 
 def test_planners_take_several_files_as_snakemake_does(tmp_path, monkeypatch):

@@ -471,8 +471,7 @@ def test_a_large_pool_that_comes_out_the_same_trains_and_decodes_nothing(study):
         path: (study.folder / path).read_bytes()
         for path in (one, one.replace("model.nemo", "run.json"), hypotheses)
     }
-    (study.folder / "results/pools/it.qc.json").unlink()
-    planned = study.snakemake("--dry-run", hypotheses).stdout
+    planned = study.snakemake("--forcerun", "build_pool", "--dry-run", hypotheses).stdout
     assert "This is an upper bound: " in planned
     assert "train 1" in planned.split("upper bound")[1]
     said = study.snakemake("--forcerun", "build_pool", *run, hypotheses).stdout

@@ -550,12 +550,11 @@ def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]], cores: int =
     """
     jobs = jobs_of(outputs)
     sums: dict[str, tuple[int, Cost]] = {}
-    longest = 0.0
+    every: list[Cost] = []
     for (stage, _), keys in jobs.items():
         count, cost = sums.get(stage, (0, Cost()))
-        one = cost_of(planner, stage, keys)
-        sums[stage] = count + 1, cost + one
-        longest = max(longest, one.wall_h)
+        every.append(cost_of(planner, stage, keys))
+        sums[stage] = count + 1, cost + every[-1]
     if not sums:
         return "Nothing to be done: every output of this study is there and current.\n"
     for corpus in sorted(
@@ -574,26 +573,27 @@ def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]], cores: int =
     return (
         "What a run would do now, from Snakemake's own account of what is missing or stale\n"
         + aligned(rows)
-        + f"\n\n{wall_time(total, longest, cores)}\n\nThis rests on\n"
+        + f"\n\n{wall_time(every, cores)}\n\nThis rests on\n"
         + _lines([*planner.assumptions(), *planner.stage_assumptions()])
     )
 
 
-def wall_time(total: Cost, longest_h: Hours, cores: int) -> str:
-    """How long it takes at least on one machine, where every core and GPU is busy all the time.
+def wall_time(jobs: list[Cost], cores: int) -> str:
+    """How long jobs take at least on one machine, where every core and GPU is busy all the time.
 
     Args:
-        total: of all jobs.
-        longest_h: wall hours of the longest job.
-        cores: of the machine.
+        jobs: all of them.
+        cores: of the machine; a job that asks for more has all of them.
     """
-    with_cores = max(total.core_h / cores, longest_h)
+    busy_h = sum(min(job.core_h, job.wall_h * cores) for job in jobs) / cores
+    with_cores = max(busy_h, *(job.wall_h for job in jobs))
+    gpu_h = sum(job.gpu_h for job in jobs)
     words = f"On one machine with --cores {cores} at least {amount(with_cores)} h of wall time"
-    if not total.gpu_h:
+    if not gpu_h:
         return f"{words}; more, where jobs wait for each other."
-    one, eight = (max(total.gpu_h / gpus, with_cores) for gpus in (1, 8))
+    one, eight = (max(gpu_h / gpus, with_cores) for gpus in (1, 8))
     return (
-        f"{words}; with one GPU {amount(one)} h, with eight {amount(eight)} h. More, where jobs "
+        f"{words}; with one GPU {amount(one)} h, with eight {amount(eight)} h.\nMore, where jobs "
         "wait for each other or in a queue."
     )
 
