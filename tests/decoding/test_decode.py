@@ -405,7 +405,11 @@ def test_killed_decode_leaves_no_file_and_goes_on_without_what_was_finished(
     )
     assert header["threads"] is None, "one number for two speeds"
     assert header["device_name"] == devices.device_name("cpu")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "a.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".kept",
+        "a.json",
+        "a.jsonl",
+    ]
     whole = run(toy_model_path, tmp_path / "whole", {"a": manifest}, settings=options)
     assert out["a"].read_bytes() == whole["a"].read_bytes()
     assert (
@@ -438,6 +442,7 @@ def test_what_a_failed_job_had_finished_is_not_decoded_again(
     )
     assert [line["id"] for name in "ab" for line in read(out[name])] == ["u0", "u1", "u2"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".kept",
         "a.json",
         "a.jsonl",
         "b.json",
