@@ -50,7 +50,7 @@ rule build_bundle:
         # would make every bundle again.
         directory=lambda wildcards, output: [
             str(Path(output.files[0]).parent),
-            *(["--force"] if slices.bundle_forced(STUDY) else []),
+            *slices.bundle_options(STUDY, wildcards.training_set),
         ],
     message:
         f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"

@@ -69,10 +69,6 @@ except UserError as error:
     logger.error(str(error))
     raise SystemExit(1) from None
 
-if workflow.is_main_process:
-    for note in notes.notes(STUDY):
-        logger.warning(note)
-
 
 wildcard_constraints:
     corpus=r"[a-z][a-z0-9_]*",
@@ -355,15 +351,13 @@ if workflow.is_main_process:
     )
     if other := other_study():
         logger.warning(owner.banner(other))
+    for note in notes.notes(STUDY):
+        logger.warning(note)
 
 
 onerror:
     if REPORTER.failures:
         logger.error(terminal.summary(REPORTER.failures))
-
-if workflow.is_main_process:
-    for note in checks.languages.notes(STUDY):
-        logger.warning(note)
 
 
 onstart:

@@ -126,6 +126,7 @@ class Display:
             "targets": targets,
             "test_sets": block.get("test_sets_of", {}),
             "tiers": tiers,
+            "unspaced": block.get("unspaced", ()),
         }
         return cls(
             name=block["study"]["name"],

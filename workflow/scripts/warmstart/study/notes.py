@@ -1,12 +1,13 @@
 """What a user should know of a study before it runs, though nothing in it is a fault."""
 
 from warmstart.evidence.settings import headline_test_set
+from warmstart.study import slices
 from warmstart.study.grid import Study
 
 
 def notes(study: Study) -> list[str]:
     """Lines for the dry run."""
-    return [*read_elsewhere(study), *left_aside(study)]
+    return [*read_elsewhere(study), *left_aside(study), *without_spaces(study)]
 
 
 def read_elsewhere(study: Study) -> list[str]:
@@ -35,4 +36,14 @@ def left_aside(study: Study) -> list[str]:
         f"{', '.join(aside)}: in no training set (training_sets) and decoded as no init is "
         "published, so nothing of this study is about it; name it in a training set, or take its "
         "block out"
+    ]
+
+
+def without_spaces(study: Study) -> list[str]:
+    """A line for each language whose words of WER are whole sentences."""
+    return [
+        f"languages.{lang}: {study.language(lang)['name']} is written without spaces, so a word of "
+        "WER is a whole sentence: read CER, or set text.segment: characters, which makes each "
+        "letter a word"
+        for lang in slices.unspaced(study)
     ]

@@ -228,6 +228,7 @@ def statistics(study: Study) -> dict[str, Any]:
     }
     settings["test_sets"] = test_sets(study)
     settings["tiers"] = tiers(study)
+    settings |= _unspaced(unspaced(study))
     exports = [
         name
         for name, wanted in study.config["precisions"].items()
@@ -244,6 +245,11 @@ def unspaced(study: Study) -> list[str]:
         for lang, text in texts.items()
         if text.get("segment") is None and written_without_spaces(text)
     ]
+
+
+def _unspaced(langs: list[str]) -> dict[str, list[str]]:
+    """A key of settings; where there are none they stay as they were, and nothing is stale."""
+    return {"unspaced": langs} if langs else {}
 
 
 def display(study: Study) -> dict[str, Any]:
@@ -291,8 +297,7 @@ def display(study: Study) -> dict[str, Any]:
             for name in tiers(study)
         },
         "test_sets": list(study.config["test_sets"]),
-        # Where there are none the block stays as it was, and no page is stale.
-        **({"unspaced": langs} if (langs := unspaced(study)) else {}),
+        **_unspaced(unspaced(study)),
         "test_sets_of": test_sets(study),
     }
 
@@ -305,12 +310,22 @@ def bundle(study: Study, training_set: str) -> dict[str, Any]:
         "text": {lang: study.text(lang) for lang in sorted(langs)},
         **{key: study.config["statistics"][key] for key in wanted},
         "force": bundle_forced(study),
+        **_unspaced([lang for lang in unspaced(study) if lang in langs]),
     }
 
 
 def bundle_forced(study: Study) -> bool:
     """Whether a model that recognises nothing becomes a bundle all the same."""
     return bool((study.config["bundle"] or {}).get("force"))
+
+
+def bundle_options(study: Study, training_set: str) -> list[str]:
+    """What `build_bundle.py` is told of how to judge a model."""
+    languages = study.training_set(training_set).languages
+    return [
+        *(["--force"] if bundle_forced(study) else []),
+        *(["--unspaced"] if any(lang in unspaced(study) for lang in languages) else []),
+    ]
 
 
 def bundle_origin(study: Study, training_set: str, arm: str) -> dict[str, Any]:

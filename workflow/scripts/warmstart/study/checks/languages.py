@@ -96,16 +96,6 @@ def _splits(study: Study, section: str, lang: str, corpus: str) -> dict[str, str
     return found
 
 
-def notes(study: Study) -> list[str]:
-    """What a dry run says of languages that it does not refuse."""
-    return [
-        f"languages.{lang}: {study.language(lang)['name']} is written without spaces, so "
-        "a word of WER is a whole sentence: read CER, or set text.segment: characters, which "
-        "makes each letter a word"
-        for lang in slices.unspaced(study)
-    ]
-
-
 def available(study: Study, lang: str) -> tuple[float, str] | None:
     """Hours of a language's pool, and who says so: its report if it is there, else the publishers'
     statistics.
