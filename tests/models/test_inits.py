@@ -13,7 +13,7 @@ from made.small_speech import CONTEXTS, MODEL, SETTINGS, donor
 
 import train
 from warmstart.models.digests import tensors_digest
-from warmstart.models.fastconformer import build
+from warmstart.models.fastconformer import build, contents
 from warmstart.models.fastconformer.donor import read_config
 from warmstart.models.fastconformer.family import Transducer
 from warmstart.run import files
@@ -214,6 +214,6 @@ def test_the_same_model_is_the_same_bytes_whenever_it_is_written(donors, speech,
         digest = files.digest(speech["tokenizer"] / "tokenizer.model")
     assert Path(member).name == f"{digest[:32]}_tokenizer.model"
     assert (
-        read_config(tmp_path / "one.nemo")["tokenizer"]["model_path"]
+        contents.read_config(tmp_path / "one.nemo", "")["tokenizer"]["model_path"]
         == f"nemo:{digest[:32]}_tokenizer.model"
     )

@@ -11,15 +11,15 @@ import contextlib
 import copy
 import logging
 import pickle
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from warmstart.models.fastconformer import donor as donor_module
+from warmstart.models.fastconformer import contents
 from warmstart.models.recipe import Architecture
 from warmstart.run.errors import UserError
 
@@ -44,22 +44,17 @@ def mapped_tensors(path: str | Path) -> Iterator[dict[str, torch.Tensor]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with tarfile.open(path) as archive:
-                member = donor_module.member(archive, "model_weights.ckpt")
-                archive.extract(member, folder, filter="data")
-            weights = torch.load(
-                Path(folder) / member.name, map_location="cpu", mmap=True, weights_only=True
-            )
+            with contents.opened(path) as archive:
+                file = archive.take(contents.WEIGHTS, Path(folder))
+            weights = plain_weights(file)
         except (
-            tarfile.TarError,
-            EOFError,
-            KeyError,
-            OSError,
-            RuntimeError,
-            pickle.UnpicklingError,
+            *(*contents.FAULTS, RuntimeError),
+            *(pickle.UnpicklingError, zipfile.BadZipFile),
         ) as error:
+            # torch goes on with advice to load unsafely.
+            cause = str(error).partition("\n")[0]
             raise UserError(
-                f"init {path}: its weights cannot be read ({error}); delete it and fetch or make "
+                f"init {path}: its weights cannot be read ({cause}); delete it and fetch or make "
                 "it again"
             ) from error
         found = {
@@ -73,6 +68,28 @@ def mapped_tensors(path: str | Path) -> Iterator[dict[str, torch.Tensor]]:
                 "from"
             )
         yield found
+
+
+def plain_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from a checkpoint of torch, mapped, on the CPU.
+
+    Raises:
+        ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile: damaged, or anything
+            but tensors in it.
+    """
+    with zipfile.ZipFile(path) as archive:
+        # Mapped as it lies there, what is compressed would be taken for numbers.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise contents.NotPlain("compressed inside, which torch never writes")
+    weights = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    if not isinstance(weights, dict):
+        raise contents.NotPlain(f"a {type(weights).__name__} where tensors by name are expected")
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise contents.NotPlain(f"{str(name)[:80]!r} in it is a {type(value).__name__}")
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+            raise contents.NotPlain(f"{name[:80]!r} in it is no plain tensor")
+    return weights
 
 
 def encoder_tensors(path: str | Path) -> dict[str, torch.Tensor]:
@@ -302,6 +319,15 @@ def _load(encoder: torch.nn.Module, donor: dict[str, torch.Tensor], path: str | 
             f"{'; '.join(problems)}; "
             "a run from a partly loaded encoder would be no warm start: use an init with a "
             "matching configuration"
+        )
+    if broken := sorted(
+        name
+        for name, value in donor.items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ):
+        raise UserError(
+            f"init {path}: {len(broken)} encoder tensors hold NaN or infinity: "
+            f"{', '.join(broken[:_LISTED])}; get it from its publisher, or take another"
         )
     encoder.load_state_dict(donor, strict=True)
     loaded = encoder.state_dict()

@@ -6,13 +6,11 @@ gigabytes.
 """
 
 import math
-import tarfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from warmstart.models.base import Donor
+from warmstart.models.fastconformer import allowed, contents
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 
@@ -69,52 +67,28 @@ PREPROCESSOR_DEFAULTS: dict[str, Any] = {
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The model configuration inside a `.nemo` file.
+    """What a `.nemo` says of its encoder: `target` (the model's class), `encoder`, `preprocessor`.
+
+    Nothing else of it is taken, and of these only what is known to be harmless (`allowed`), because
+    NeMo runs whatever a configuration names.
 
     Raises:
-        UserError: no such file, not a `.nemo`, cut short, or without an encoder.
+        UserError: no such file, not a `.nemo`, cut short, without an encoder, or with a setting
+            that is unknown, no plain value or out of range.
     """
-    try:
-        with tarfile.open(path) as archive:
-            stream = archive.extractfile(member(archive, "model_config.yaml"))
-            config = yaml.safe_load(stream or b"")
-    except FileNotFoundError:
-        raise UserError(
-            f"init {path}: no such file; run the rule that makes it, or correct the path"
-        ) from None
-    except (
-        tarfile.TarError,
-        EOFError,
-        KeyError,
-        OSError,
-        yaml.YAMLError,
-        UnicodeDecodeError,
-    ) as error:
-        cause = str(error).partition("\n")[
-            0
-        ]  # tarfile goes on with a line for each compression that it tried
-        raise UserError(
-            f"init {path}: not a whole .nemo file ({cause}); delete it and fetch or make it again"
-        ) from error
-    missing = {"encoder", "preprocessor"} - set(config if isinstance(config, dict) else {})
-    if missing:
+    config = contents.read_config(path, f"init {path}: not a whole .nemo file")
+    if missing := {"encoder", "preprocessor"} - set(config):
         raise UserError(
             f"init {path}: its configuration has no {', '.join(sorted(missing))}; it is no speech "
             "encoder"
         )
-    return config
-
-
-def member(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo:
-    """The file of a name in a `.nemo`, in whatever folder.
-
-    Raises:
-        KeyError: none.
-    """
-    for found in archive:
-        if Path(found.name).name == name:
-            return found
-    raise KeyError(f"no {name} in it")
+    try:
+        return {"target": allowed.class_of(config), **allowed.encoder_blocks(config)}
+    except contents.NotPlain as error:
+        raise UserError(
+            f"init {path}: {error}; a donor gives plain settings of a FastConformer encoder and "
+            "its weights: get it from its publisher, or take another"
+        ) from None
 
 
 def facts(config: dict[str, Any]) -> dict[str, Any]:

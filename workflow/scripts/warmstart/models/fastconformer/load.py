@@ -7,7 +7,7 @@ must not pay them.
 from pathlib import Path
 from typing import Any, Literal
 
-from warmstart.models.fastconformer import donor
+from warmstart.models.fastconformer import allowed, contents, donor
 from warmstart.run.errors import UserError
 from warmstart.run.logs import route_nemo_logs
 
@@ -27,20 +27,14 @@ def load_model(path: str | Path, device: str = "cpu", head: Head = "transducer")
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such model; train it first (rule train)")
+    # Before NeMo is imported, which takes its time.
+    config = contents.read_config(path, f"{path}: cannot be restored as a NeMo model")
     import nemo.collections.asr as nemo_asr
     import torch
     from nemo.core.classes.common import typecheck
-    from omegaconf import OmegaConf
 
     route_nemo_logs()
-    try:
-        model: Any = nemo_asr.models.ASRModel.restore_from(
-            str(path), map_location=torch.device(device)
-        )
-    except Exception as error:  # tarfile, yaml, pickle, NeMo: the class says nothing
-        raise UserError(
-            f"{path}: cannot be restored as a NeMo model ({type(error).__name__}: {error})"
-        ) from error
+    model = _restored(path, config, device)
     has_head = (
         isinstance(model, nemo_asr.models.EncDecRNNTModel)
         if head == "transducer"
@@ -53,7 +47,6 @@ def load_model(path: str | Path, device: str = "cpu", head: Head = "transducer")
             "has no decoder to search;"
             " fine-tune from it (rule train), or take zero_shot out of its init"
         )
-    config: Any = OmegaConf.to_container(model.cfg)
     if found := donor.not_causal(config):
         raise UserError(
             f"{path}: {'; '.join(found)}; what is decoded chunk by chunk would not be what the "
@@ -69,6 +62,41 @@ def load_model(path: str | Path, device: str = "cpu", head: Head = "transducer")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     return model.to(device)
+
+
+def _restored(path: str | Path, config: dict[str, Any], device: str) -> Any:
+    """The model of a file. NeMo gets settings and files that were checked, never the archive: it
+    would run what a configuration names, and a trained model may have come from anywhere."""
+    import tempfile
+
+    import nemo.collections.asr as nemo_asr
+    import torch
+    from omegaconf import OmegaConf
+
+    from warmstart.models.fastconformer.nemo_file import Checked
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with contents.opened(path) as archive:
+                kept = allowed.restorable(config, archive.names, folder)
+                for name in (contents.WEIGHTS, *allowed.artifacts(kept)):
+                    archive.take(name, Path(folder))
+            return nemo_asr.models.ASRModel.restore_from(
+                str(path),
+                override_config_path=OmegaConf.create(kept),
+                map_location=torch.device(device),
+                save_restore_connector=Checked(folder),
+            )
+        except contents.NotPlain as error:
+            raise UserError(
+                f"{path}: cannot be restored as a NeMo model: {error}; take a model of this "
+                "workflow or a published FastConformer, or take zero_shot out of its init"
+            ) from None
+        except Exception as error:  # tarfile, yaml, pickle, NeMo: the class says nothing
+            cause = str(error).partition("\n")[0]
+            raise UserError(
+                f"{path}: cannot be restored as a NeMo model ({type(error).__name__}: {cause})"
+            ) from error
 
 
 def ctc_head(model: Any) -> Any:

@@ -1,9 +1,11 @@
 """A `.nemo` whose bytes follow from what is in it, so that a digest tells whether two models are
-the same."""
+the same; and one that is read from checked files only."""
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import torch
 from nemo.core.connectors.save_restore_connector import SaveRestoreConnector
 
 from warmstart.run import files
@@ -34,6 +36,23 @@ class SameBytes(SaveRestoreConnector):
         with tarfile.open(filename, "w:") as archive:
             # In the order of names; the folder itself first, as NeMo has it.
             archive.add(folder, arcname=".", filter=_plain)
+
+
+class Checked(SaveRestoreConnector):
+    """NeMo's way to read a model, from a folder of checked files.
+
+    Args:
+        folder: weights and files of the tokenizer.
+    """
+
+    def __init__(self, folder: str | Path):
+        super().__init__()
+        self.model_extracted_dir = str(folder)
+
+    @staticmethod
+    def _load_state_dict_from_disk(model_weights: str, map_location: Any = "cpu") -> Any:
+        # NeMo leaves it to the environment whether anything but tensors is unpickled.
+        return torch.load(model_weights, map_location=map_location, weights_only=True)
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
