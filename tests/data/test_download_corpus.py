@@ -1,10 +1,13 @@
 """download_corpus: what arrives is whole and verified; what does not is named; tokens stay out of
 logs and files."""
 
+import gzip
 import hashlib
 import io
+import itertools
 import logging
 import os
+import shutil
 import tarfile
 
 import pytest
@@ -186,6 +189,129 @@ def test_tokens_and_signed_links_stay_out_of_logs_messages_and_files(
     assert records
     assert all(secret not in text for text in [*records, str(raised.value)])
     assert all(secret.encode() not in path.read_bytes() for path in (tmp_path / "got").iterdir())
+
+
+PAGE = b"  <!DOCTYPE html>\n<html><body>Please log in</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("a.bin", PAGE, "sent a web page instead of the file"),
+        ("a.tar.gz", PAGE, "sent a web page instead of the file"),
+        ("a.tsv", b"\xef\xbb\xbf<html></html>", "sent a web page instead of the file"),
+        ("a.tar", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page"),
+        ("a.tar.gz", b"Service unavailable", "begins with b'Service unavaila' instead"),
+        ("a.parquet", b'{"error": 1}', "instead of the file"),
+        ("a.tsv", b"", "sent nothing instead of the file"),
+    ],
+)
+def test_a_page_in_place_of_a_file_is_refused_and_the_next_try_is_right(
+    site, tmp_path, waits, name, body, said
+):
+    site.routes[f"/{name}"] = (200, {}, body)
+    path = tmp_path / "got" / name
+    with pytest.raises(UserError, match=rf"{site.url}/{name}: the server .*{said}"):
+        download.fetch(f"{site.url}/{name}", path, sleep=waits.append)
+    assert leftovers(tmp_path) == []
+    good = {"a.tar.gz": b"\x1f\x8b x", "a.parquet": b"PAR1"}.get(name, b"id\ttext\n")
+    site.routes[f"/{name}"] = (200, {}, good)
+    download.fetch(f"{site.url}/{name}", path, sleep=waits.append)
+    assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("/a.bin", "redirects in a circle"),
+        ("file:///etc/passwd", "no address of the web"),
+        ("ftp://host/x", "no address of the web"),
+        ("http://[::1/x", "no address of the web"),
+        ("mailto:me@host", "no address of the web"),
+        ("http://ho st:port/x", "no address of the web"),
+    ],
+)
+def test_redirects_that_lead_nowhere_are_one_line(site, tmp_path, waits, location, said):
+    site.routes["/a.bin"] = (302, {"Location": location}, b"")
+    with pytest.raises(UserError, match=rf"{site.url}/a\.bin: .*{said}") as found:
+        get(site, tmp_path, waits)
+    assert "\n" not in str(found.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_body_without_end_does_not_fill_the_disk(site, tmp_path, waits, monkeypatch):
+    site.routes["/a.bin"] = (200, {}, lambda: itertools.repeat(b"x" * (1 << 20)))
+    part = tmp_path / "got" / ".a.bin.part"
+
+    def room(_):
+        used = part.stat().st_size if part.exists() else 0
+        return shutil._ntuple_diskusage(1 << 40, used, download._SPARE_BYTES + (8 << 20) - used)
+
+    monkeypatch.setattr(download.shutil, "disk_usage", room)
+    monkeypatch.setattr(download, "_LOOK_BYTES", 1 << 20)
+    with pytest.raises(UserError, match=r"/a\.bin: no room .*there may be no end to it"):
+        get(site, tmp_path, waits)
+    assert leftovers(tmp_path) == []
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"more than 3\.0 MB came"):
+        get(site, tmp_path, waits, most_bytes=3_000_000)
+    assert leftovers(tmp_path) == []
+
+
+def test_what_came_of_a_file_of_known_length_is_kept_when_the_disk_is_full(
+    site, tmp_path, content, waits, monkeypatch
+):
+    monkeypatch.setattr(download, "_LOOK_BYTES", 1)
+    rooms = iter([download._SPARE_BYTES + (1 << 30), 0, 0])
+    monkeypatch.setattr(
+        download.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, next(rooms))
+    )
+    with pytest.raises(UserError, match=r"no room on the disk after .*kept: the same command"):
+        get(site, tmp_path, waits)
+    monkeypatch.undo()
+    path, _ = get(site, tmp_path, waits)
+    assert path.read_bytes() == content
+
+
+def test_a_bomb_of_the_way_is_refused_before_it_fills_memory_or_disk(site, tmp_path, waits):
+    packed = gzip.compress(bytes(40 << 20))
+    site.routes["/a.bin"] = (200, {"Content-Encoding": "gzip"}, packed)
+    with pytest.raises(UserError, match=r"unpack to more than .*no speech corpus"):
+        get(site, tmp_path, waits)
+    assert leftovers(tmp_path) == []
+
+
+def test_what_a_server_compresses_on_the_way_arrives_as_it_was(site, tmp_path, waits):
+    text = b"id\ttext\n" * 1000
+    for body in (gzip.compress(text), lambda: [gzip.compress(text)]):
+        site.routes["/a.tsv"] = (200, {"Content-Encoding": "gzip"}, body)
+        path = tmp_path / "got" / "a.tsv"
+        path.unlink(missing_ok=True)
+        download.fetch(f"{site.url}/a.tsv", path, sleep=waits.append)
+        assert path.read_bytes() == text
+    # Of a file that is compressed itself, the header speaks of the file.
+    site.routes["/a.tar.gz"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(text))
+    path = tmp_path / "got" / "a.tar.gz"
+    download.fetch(f"{site.url}/a.tar.gz", path, sleep=waits.append)
+    assert gzip.decompress(path.read_bytes()) == text
+    site.routes["/b.tsv"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(text)[:-20])
+    with pytest.raises(UserError, match=r"gave up after .* closed before the end"):
+        download.fetch(f"{site.url}/b.tsv", tmp_path / "got" / "b.tsv", sleep=waits.append)
+    assert leftovers(tmp_path) == ["a.tar.gz", "a.tsv"]
+
+
+def test_archives_that_grow_without_measure_are_refused(tmp_path, monkeypatch):
+    made = archive(tmp_path / "a.tar.gz", [("x/1.bin", bytes(20 << 20))])
+    monkeypatch.setattr(download, "_SPARE_BYTES", 1 << 20)
+    with pytest.raises(UserError, match=r"a\.tar\.gz: .* unpack to more than 21\.0 MB"):
+        download.unpack(made, tmp_path / "out")
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        download.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1 << 20)
+    )
+    with pytest.raises(UserError, match=r"a\.tar\.gz: no room to unpack it \(1\.0 MB free"):
+        download.unpack(made, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
 def test_shown_addresses_hold_no_credentials():

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Site:
             middle, or `ok`. When they are used up, all is well.
         ranges: whether Range is honoured.
         requests: (method, path, headers) in order.
-        routes: path -> (status, headers, body), served instead of files.
+        routes: path -> (status, headers, body), served instead of files. A body that is a function
+            gives pieces, sent without a length until there are no more or nobody listens.
     """
 
     root: Path
@@ -28,7 +30,7 @@ class Site:
     ranges: bool = True
     faults: dict[str, list] = field(default_factory=lambda: defaultdict(list))
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    routes: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    routes: dict[str, tuple[int, dict[str, str], Any]] = field(default_factory=dict)
 
     def asked(self, path: str) -> list[dict[str, str]]:
         """Headers of the GET requests for a path."""
@@ -62,6 +64,13 @@ def serving(root: Path) -> Iterator[Site]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
+            if callable(content):
+                self.close_connection = True
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for piece in content():
+                        self.wfile.write(piece)
+                return
             if "Content-Length" not in headers:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -20,10 +20,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from warmstart.run import files
+from warmstart.run.disk import NO_ROOM
 from warmstart.run.errors import UserError
 from warmstart.run.logs import MinuteTicker
 
@@ -42,6 +43,21 @@ _ATTEMPTS = 6  # in a row without a new byte
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT_S = 600.0
 _SPARE_BYTES = 1 << 28
+_LOOK_BYTES = 1 << 26  # between two looks at the room that is left
+_MOST_TEXT_BYTES = 1 << 24  # a list of digests has kilobytes
+# Text and silence shrink a hundredfold, speech not by half: what grows more fills the disk.
+_MOST_GROWTH = 200
+
+# What a file of a name begins with.
+_MAGIC = {
+    ".gz": (b"\x1f\x8b",),
+    ".tgz": (b"\x1f\x8b",),
+    ".bz2": (b"BZh",),
+    ".xz": (b"\xfd7zXZ",),
+    ".zip": (b"PK",),
+    ".parquet": (b"PAR1",),
+}
+_PAGE = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error")
 
 _REFUSALS = {
     401: (
@@ -68,7 +84,10 @@ class Digest:
 def shown(url: str) -> str:
     """A URL fit for logs and files: no user, no password, no query (signed links carry credentials
     there)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address at all, so nothing tells where a password would stand
+        return "an address that cannot be read"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -136,6 +155,7 @@ def fetch(
     digest: Digest | None = None,
     size: int | None = None,
     token: str | None = None,
+    most_bytes: int | None = None,
     sleep: Callable[[Seconds], None] = time.sleep,
 ) -> str:
     """Download `url` to `path`.
@@ -150,14 +170,16 @@ def fetch(
         size: bytes, where the publisher states them.
         token: sent as `Authorization: Bearer`, to the first host only; redirects elsewhere do not
             get it.
+        most_bytes: of a file whose size nobody states.
 
     Returns:
         `algorithm:hex` of the file. A file already under `path` was checked when it got there: only
         its size is looked at.
 
     Raises:
-        UserError: refused, gone, no space, wrong digest or size, or no progress after several
-            tries.
+        UserError: refused, gone, no space, wrong digest or size, a web page in place of the file,
+            more than there should be, a redirect that leads nowhere, or no progress after several
+            tries. What was wrong is deleted, so that the next call begins anew.
     """
     record = _Part.of(path)
     if path.exists() and (size is None or path.stat().st_size == size):
@@ -177,7 +199,7 @@ def fetch(
         while True:
             before = record.bytes
             try:
-                _transfer(session, url, record, size)
+                _transfer(session, url, record, size, most_bytes)
                 break
             except _Stopped as stopped:
                 attempt = 1 if record.bytes > before else attempt + 1
@@ -200,6 +222,8 @@ def fetch(
                 sleep(wait_s)
     try:
         found = verify(record.part, digest, size, name)
+        if digest is None:
+            _require_no_page(record.part, path.name, name)
     except UserError:
         record.forget()
         raise
@@ -235,19 +259,44 @@ class _Part:
         self.note.unlink(missing_ok=True)
 
 
-def _transfer(session: "requests.Session", url: str, record: _Part, size: int | None) -> None:
+def _require_no_page(part: Path, name: str, url: str) -> None:
+    """Refuse what no publisher calls by this name: sites answer with a page where they want a login
+    or have a fault, and say that all is well."""
+    with open(part, "rb") as stream:
+        begin = stream.read(512)
+    wanted = _MAGIC.get(PurePosixPath(name).suffix)
+    page = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGE)
+    if page and not name.endswith((".html", ".xml")):
+        raise UserError(
+            f"{url}: the server sent a web page instead of the file; open the address in a browser "
+            "to see what it asks for, then try again, or set the corpus's source to a folder"
+        )
+    if not begin or (wanted is not None and not begin.startswith(wanted)):
+        what = f"something that begins with {begin[:16]!r}" if begin else "nothing"
+        raise UserError(
+            f"{url}: the server sent {what} instead of the file; check the source in the config, "
+            "then try again"
+        )
+
+
+def _transfer(
+    session: "requests.Session",
+    url: str,
+    record: _Part,
+    size: int | None,
+    most_bytes: int | None = None,
+) -> None:
     """One request; on return the part file is complete. Raises `_Stopped` when another try makes
     sense."""
     import requests
     import urllib3
 
-    broken = (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-        requests.exceptions.ContentDecodingError,
-        urllib3.exceptions.HTTPError,
-        ConnectionError,
+    # No address that can be asked; all others are ends of a connection.
+    nowhere = (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+        urllib3.exceptions.LocationParseError,
     )
     start = record.bytes
     if size is not None and start == size:
@@ -281,18 +330,48 @@ def _transfer(session: "requests.Session", url: str, record: _Part, size: int | 
                 raise _Stopped("the server sent another range than asked for")
             if response.status_code != 206:
                 start = 0  # Range ignored, or the file changed: the whole file comes
-            _receive(response, record, start, shown(url))
-    except broken as error:
+            # A little more than stated is left to the comparison of sizes, which names both.
+            most = most_bytes if size is None else size + _LOOK_BYTES
+            _receive(response, record, start, shown(url), most)
+    except requests.TooManyRedirects:
+        raise UserError(
+            f"{shown(url)}: the server redirects in a circle; check the source in the config"
+        ) from None
+    except nowhere:
+        raise UserError(_nowhere(url)) from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise _Stopped(type(error).__name__) from None
+    except ValueError:  # what urllib makes of the address in a redirect
+        raise UserError(_nowhere(url)) from None
 
 
-def _receive(response: "requests.Response", record: _Part, start: int, name: str) -> None:
+def _nowhere(url: str) -> str:
+    return (
+        f"{shown(url)}: this is, or redirects to, no address of the web (http, https) that can be "
+        "read; check the source in the config"
+    )
+
+
+def _receive(
+    response: "requests.Response", record: _Part, start: int, name: str, most: int | None
+) -> None:
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
     # If-Range must not hold a weak validator (RFC 9110, 13.1.5).
     strong = validator if validator and not validator.startswith("W/") else None
-    record.note.write_text(json.dumps({"validator": strong}))
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    # Where a server takes the name's own compression for one of the way, its bytes are the file.
+    packed = encoding in ("gzip", "x-gzip") and not name.endswith((".gz", ".tgz"))
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        record.forget()
+        raise UserError(
+            f"{name}: the server sends the file in content encoding {encoding!r}, which nobody "
+            "asked for; set the corpus's source to a mirror or a folder"
+        )
+    if packed:
+        start = 0  # places in packed bytes are none in the file
+    record.note.write_text(json.dumps({"validator": None if packed else strong}))
     length = response.headers.get("Content-Length", "")
-    expected = start + int(length) if length.isdigit() else None
+    expected = start + int(length) if length.isdigit() and not packed else None
     if (
         expected is not None
         and expected - start > (free := shutil.disk_usage(record.part.parent).free) - _SPARE_BYTES
@@ -302,32 +381,101 @@ def _receive(response: "requests.Response", record: _Part, start: int, name: str
             "make room"
         )
     ticker, began, got = MinuteTicker(15.0), time.monotonic(), start
-    with open(record.part, "r+b" if start else "wb") as stream:
-        stream.seek(start)
-        stream.truncate()
-        for chunk in _chunks(response, sized=expected is not None):
-            stream.write(chunk)
-            got += len(chunk)
-            if ticker.due():
-                speed = (got - start) / max(time.monotonic() - began, 1e-9)
-                rest = (
-                    f" of {human_bytes(expected)}, {(expected - got) / speed / 60:.0f} min left"
-                    if expected
-                    else ""
-                )
-                log.info("%s: %s%s, %s/s", name, human_bytes(got), rest, human_bytes(speed))
+    looked = got
+    try:
+        with open(record.part, "r+b" if start else "wb") as stream:
+            stream.seek(start)
+            stream.truncate()
+            for chunk in _unpacked(response, name) if packed else _chunks(response):
+                stream.write(chunk)
+                got += len(chunk)
+                if most is not None and got > most:
+                    record.forget()
+                    raise UserError(
+                        f"{name}: more than {human_bytes(most)} came, which is too much; check the "
+                        "source in the config"
+                    )
+                if got - looked >= _LOOK_BYTES:
+                    looked = got
+                    _require_room(record, name, expected)
+                if ticker.due():
+                    speed = (got - start) / max(time.monotonic() - began, 1e-9)
+                    rest = (
+                        f" of {human_bytes(expected)}, {(expected - got) / speed / 60:.0f} min left"
+                        if expected
+                        else ""
+                    )
+                    log.info("%s: %s%s, %s/s", name, human_bytes(got), rest, human_bytes(speed))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise _no_room(record, name, expected) from None
+    except BaseException:
+        if packed:
+            record.forget()
+        raise
     if expected is not None and got < expected:
         raise _Stopped(f"the connection closed after {human_bytes(got)} of {human_bytes(expected)}")
 
 
-def _chunks(response: "requests.Response", sized: bool) -> Iterator[bytes]:
-    if not sized:
-        yield from response.iter_content(_CHUNK_BYTES)
-        return
+def _require_room(record: _Part, name: str, expected: int | None) -> None:
+    """Stop before a disk is full, which other jobs write to."""
+    if shutil.disk_usage(record.part.parent).free < _SPARE_BYTES:
+        raise _no_room(record, name, expected)
+
+
+def _no_room(record: _Part, name: str, expected: int | None) -> UserError:
+    # Of a body whose length nobody states, what came may be rubbish: it must not keep the disk
+    # full.
+    came = human_bytes(record.bytes)
+    if expected is None:
+        record.forget()
+    kept = (
+        "kept: the same command continues"
+        if expected is not None
+        else "deleted, because the server states no length: there may be no end to it"
+    )
+    free = human_bytes(shutil.disk_usage(record.part.parent).free)
+    return UserError(
+        f"{name}: no room on the disk after {came} ({free} free in {record.part.parent}); make "
+        f"room, then try again; what came is {kept}"
+    )
+
+
+def _chunks(response: "requests.Response") -> Iterator[bytes]:
+    """The bytes as they were sent."""
     # iter_content throws the unfilled chunk away when the connection breaks; read1 hands over what
     # has come.
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
         yield chunk
+
+
+def _unpacked(response: "requests.Response", name: str) -> Iterator[bytes]:
+    """The bytes of a body that was compressed on its way, a piece at a time: a few of them may
+    stand for gigabytes.
+
+    Raises:
+        UserError: they stand for more than any file does.
+        _Stopped: they are damaged.
+    """
+    inflate, came, gave = zlib.decompressobj(wbits=31), 0, 0
+    try:
+        for packed in _chunks(response):
+            came += len(packed)
+            while packed:
+                chunk = inflate.decompress(packed, _CHUNK_BYTES)
+                packed = inflate.unconsumed_tail
+                gave += len(chunk)
+                if gave > _MOST_GROWTH * came + _MOST_TEXT_BYTES:
+                    raise UserError(
+                        f"{name}: {human_bytes(came)} unpack to more than {human_bytes(gave)}; "
+                        "this is no speech corpus: check the source in the config"
+                    )
+                yield chunk
+    except zlib.error as error:
+        raise _Stopped(f"damaged on the way ({error})") from None
+    if not inflate.eof:
+        raise _Stopped("the connection closed before the end")
 
 
 def _retry_after(response: "requests.Response") -> Seconds | None:
@@ -341,10 +489,56 @@ def _retry_after(response: "requests.Response") -> Seconds | None:
     return None
 
 
-def get_text(url: str, path: Path, **more: Any) -> str:
-    """Download a small text file and read it."""
-    fetch(url, path, **more)
-    return path.read_text(encoding="utf-8")
+def listing(
+    base: str, relative: str, directory: Path, complete: Callable[[str], bool], wanted: str
+) -> str:
+    """A small text file of a release that says what its other files are.
+
+    Fetched anew each time, because publishers mend their lists; where that fails, one that came
+    before serves.
+
+    Args:
+        base, relative, directory: see `obtain`.
+        complete: whether a text is the list that is wanted.
+        wanted: what it lists then, for messages.
+
+    Raises:
+        UserError: see `fetch`; or another text than wanted, which is deleted if it was downloaded.
+    """
+    path = directory / PurePosixPath(relative).name
+    before = None
+    if local_source(base) is None:
+        if path.exists() and complete(text := _text(path)):
+            before = text
+        path.unlink(missing_ok=True)
+    else:
+        path, _ = obtain(base, relative, directory)
+    address = f"{shown(str(base)).rstrip('/')}/{relative}"
+    try:
+        if local_source(base) is None:
+            fetch(f"{base.rstrip('/')}/{relative}", path, most_bytes=_MOST_TEXT_BYTES)
+        text = _text(path)
+        if not complete(text):
+            if local_source(base) is None:
+                path.unlink()
+            said = " ".join(text.split())[:60]
+            raise UserError(
+                f"{address} does not list {wanted}; check the corpus's code, format and source, "
+                f"then try again (it begins with {said!r})"
+            )
+        return text
+    except UserError as error:
+        if before is None:
+            raise
+        log.warning("%s; the list that came before is used", error)
+        files.write_text(path, before)
+        return before
+
+
+def _text(path: Path) -> str:
+    """A text, whatever else may be in a file that should be one."""
+    with open(path, "rb") as stream:
+        return stream.read(_MOST_TEXT_BYTES).decode("utf-8", errors="replace")
 
 
 def local_source(source: str | None) -> Path | None:
@@ -415,28 +609,34 @@ def unpack(archive: Path, directory: Path) -> None:
     working = directory.with_name(f".{directory.name}.unpacking")
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
-    ticker, count, size = MinuteTicker(15.0), 0, 0
+    ticker, count, size, packed = MinuteTicker(15.0), 0, 0, archive.stat().st_size
+    whole = False
     try:
         with _decompressed(archive) as raw, tarfile.open(fileobj=raw, mode="r|") as stream:
             for member in stream:
                 _check_member(archive, member)
+                size += member.size
+                _check_growth(archive, packed, size, member, working)
                 stream.extract(member, working, filter="data", set_attrs=False)
                 count += 1
-                size += member.size
                 if ticker.due():
                     log.info("%s: %d files, %s unpacked", archive.name, count, human_bytes(size))
             # To the very end: the checksum of a gzip or xz stream comes last, and tarfile stops
             # before it.
             while raw.read(_CHUNK_BYTES):
                 pass
+        whole = True
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        shutil.rmtree(working, ignore_errors=True)
         raise UserError(
             f"{archive}: damaged or not a tar archive ({error}); delete it and fetch it again"
         ) from error
-    except BaseException:
-        shutil.rmtree(working, ignore_errors=True)
-        raise
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(_full(archive, working)) from None
+    finally:
+        if not whole:
+            shutil.rmtree(working, ignore_errors=True)
     if not count:
         shutil.rmtree(working)
         raise UserError(f"{archive}: the archive is empty; fetch it again")
@@ -457,6 +657,29 @@ def _decompressed(archive: Path) -> IO[bytes]:
         if magic.startswith(prefix):
             return opener(archive, "rb")
     return open(archive, "rb")
+
+
+def _check_growth(
+    archive: Path, packed: int, size: int, member: tarfile.TarInfo, working: Path
+) -> None:
+    """Refuse what would fill the disk, before it does."""
+    if size > _MOST_GROWTH * packed + _SPARE_BYTES:
+        raise UserError(
+            f"{archive}: {human_bytes(packed)} unpack to more than {human_bytes(size)}; this is no "
+            "speech corpus: get the archive from its publisher"
+        )
+    if member.size > _CHUNK_BYTES and (
+        member.size > shutil.disk_usage(working).free - _SPARE_BYTES
+    ):
+        raise UserError(_full(archive, working))
+
+
+def _full(archive: Path, working: Path) -> str:
+    free = human_bytes(shutil.disk_usage(working.parent).free)
+    return (
+        f"{archive}: no room to unpack it ({free} free in {working.parent}); make room, then the "
+        "same command unpacks it anew"
+    )
 
 
 def _check_member(archive: Path, member: tarfile.TarInfo) -> None:

@@ -3,21 +3,28 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from warmstart.run import disk, launchers
 from warmstart.run.errors import UserError
-from warmstart.run.logs import configure_logging
+from warmstart.run.logs import configure_logging, log_uncaught
+from warmstart.run.secrets import redact
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors quote arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redact(message))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with `--log`, which every rule passes."""
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
         "--log", type=Path, default=None, help="also write all log records to this file"
     )
@@ -93,10 +100,13 @@ class Paths(argparse.Action):
 def start(arguments: argparse.Namespace, processes: int = 1) -> logging.Logger:
     """Set up logging, write every resolved setting to the log, return the program's logger.
 
+    What the program makes nobody else may change, whatever the shell's umask.
+
     Args:
         arguments: of the command line.
         processes: of the run that this process is one of.
     """
+    os.umask(os.umask(0) | 0o022)
     forgotten = launchers.forget(processes)
     disk.writes_into(_folders(arguments))
     configure_logging(arguments.log)
@@ -136,6 +146,7 @@ def run(main: Callable[[], None]) -> None:
 
     That is a `UserError`, and whatever the program was doing, a disk that is full or that refuses.
     """
+    sys.excepthook = log_uncaught
     try:
         main()
     except Exception as error:

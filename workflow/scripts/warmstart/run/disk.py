@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # A full file system, a quota, the limit of a file's size (`ulimit -f`).
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Libraries in C++ pass the words on and not the number.
-_NO_ROOM_SAID = tuple(os.strerror(number) for number in _NO_ROOM)
+_NO_ROOM_SAID = tuple(os.strerror(number) for number in NO_ROOM)
 _HARDLY_BYTES = 16 << 20
 _REFUSED = {
     errno.EACCES: "allow this user to read and write there",
@@ -116,7 +116,7 @@ def refused(error: BaseException) -> str | None:
 def _cause(error: BaseException) -> BaseException | None:
     """What among an error and those behind it says that there is no room."""
     for one in _behind(error):
-        if isinstance(one, OSError) and one.errno in _NO_ROOM:
+        if isinstance(one, OSError) and one.errno in NO_ROOM:
             return one
     for one in _behind(error):
         if any(words in str(one) for words in _NO_ROOM_SAID):

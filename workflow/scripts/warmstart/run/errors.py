@@ -3,12 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
+from warmstart.run.secrets import redact
+
 
 class UserError(Exception):
     """Input that a person can mend: the message names the thing, the value and the remedy.
 
-    Programs print it as one line without a traceback and exit with status 1 (`cli.run`).
+    Programs print it as one line without a traceback and exit with status 1 (`cli.run`). It often
+    quotes what a library or a server said, so credentials are taken out here.
     """
+
+    def __init__(self, *arguments: object):
+        super().__init__(
+            *(redact(given) if isinstance(given, str) else given for given in arguments)
+        )
 
 
 class Damaged(UserError):

@@ -5,9 +5,24 @@ import logging
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import Any
+
+from warmstart.run.secrets import redact
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+# They log every address that they ask, those with a signature too.
+_WEB = ("httpx", "httpx2", "httpcore", "urllib3", "requests", "huggingface_hub", "hf_xet")
+
+
+class _WithoutSecrets(logging.Formatter):
+    """Takes credentials out of a record as it is written, its traceback included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def configure_logging(log_path: str | Path | None) -> None:
@@ -15,7 +30,7 @@ def configure_logging(log_path: str | Path | None) -> None:
     too.
 
     Libraries (NeMo, Lightning, Lhotse) are verbose: their records go to the file only, from INFO
-    up.
+    up, those of web clients from warnings up. Credentials are in none (`secrets.redact`).
     """
     rank = process_rank()
     if log_path is not None and rank:
@@ -28,7 +43,7 @@ def configure_logging(log_path: str | Path | None) -> None:
     ]:
         root.removeHandler(handler)
         handler.close()
-    formatter = logging.Formatter(_FORMAT, datefmt="%H:%M:%S")
+    formatter = _WithoutSecrets(_FORMAT, datefmt="%H:%M:%S")
     if log_path is not None:
         Path(log_path).parent.mkdir(parents=True, exist_ok=True)
         file_handler = _LogFile(log_path, mode="w", encoding="utf-8")
@@ -44,8 +59,10 @@ def configure_logging(log_path: str | Path | None) -> None:
     )
     terminal.of_warmstart = True
     root.addHandler(terminal)
+    for name in _WEB:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    sys.excepthook = _log_uncaught
+    sys.excepthook = log_uncaught
 
 
 class _LogFile(logging.FileHandler):
@@ -82,11 +99,14 @@ def route_nemo_logs() -> None:
         library.propagate = True
 
 
-def _log_uncaught(kind, value, trace) -> None:
+def log_uncaught(kind: Any, value: Any, trace: Any) -> None:
+    """What Python does with an exception that nobody caught; credentials are taken out."""
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, value, trace)
-        return
-    logging.getLogger("warmstart").critical("uncaught exception", exc_info=(kind, value, trace))
+    elif logging.getLogger().handlers:
+        logging.getLogger("warmstart").critical("uncaught exception", exc_info=(kind, value, trace))
+    else:
+        print(redact("".join(traceback.format_exception(kind, value, trace))), file=sys.stderr)
 
 
 class MinuteTicker:

@@ -60,13 +60,14 @@ class Reader(Corpus):
         if download.local_source(base) and root.is_dir():
             return {"source": str(root), "files": {}}
         archive = f"{self.folder_name}.tar.gz"
-        listing, _ = download.obtain(base, "md5sum.txt", directory)
-        digests = _md5_list(listing)
-        if archive not in digests:
-            raise self.fail(
-                f"{download.shown(str(base))}/md5sum.txt does not list {archive}",
-                "check the corpus's code and format",
-            )
+        text = download.listing(
+            str(base),
+            "md5sum.txt",
+            directory,
+            lambda text: archive in _md5_list(text),
+            archive,
+        )
+        digests = _md5_list(text)
         digest = digests[archive]
         # One folder an archive: a release in the other format beside it is not mistaken for this
         # one.
@@ -120,10 +121,10 @@ class Reader(Corpus):
             yield held
 
 
-def _md5_list(path: Path) -> dict[str, str]:
+def _md5_list(text: str) -> dict[str, str]:
     """File name -> md5, from the output of md5sum."""
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         digest, _, name = line.strip().partition(" ")
         if name:
             found[name.strip().lstrip("*").rpartition("/")[2]] = digest.lower()
