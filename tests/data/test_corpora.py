@@ -3,7 +3,6 @@ utterances that they hold."""
 
 import gzip
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -302,36 +301,6 @@ def test_mls_with_a_wrong_byte_or_an_evil_archive_leaves_nothing(site, tmp_path)
         work.fetch()
     assert not list(tmp_path.rglob("evil"))
     assert not list((work.directory / "files").iterdir())
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        (200, {}, b"<!DOCTYPE html><html>please log in</html>"),
-        (200, {"Content-Type": "application/json"}, b'{"error": "try again"}'),
-        (200, {}, b""),
-        (200, {"Content-Encoding": "br"}, b"\x0b\x02\x80"),
-        (200, {}, lambda: itertools.repeat(b"x" * (1 << 20))),
-    ],
-    ids=["page", "other text", "nothing", "encoding", "endless"],
-)
-def test_what_is_no_list_of_digests_is_refused_and_not_kept(site, tmp_path, answer):
-    releases.mls(site.root)
-    work = Workspace(tmp_path, "mls", {"code": "italian", "source": site.url})
-    site.routes["/md5sum.txt"] = answer
-    with pytest.raises(UserError, match=rf"{site.url}/md5sum\.txt"):
-        work.fetch()
-    assert list(work.directory.iterdir()) == []
-    del site.routes["/md5sum.txt"]
-    assert work.fetch()["files"]["mls_italian_opus.tar.gz"].startswith("md5:")
-
-
-def test_a_list_that_was_compressed_on_its_way_is_read(site, tmp_path):
-    releases.mls(site.root)
-    packed = gzip.compress((site.root / "md5sum.txt").read_bytes())
-    site.routes["/md5sum.txt"] = (200, {"Content-Encoding": "gzip"}, packed)
-    work = Workspace(tmp_path, "mls", {"code": "italian", "source": site.url})
-    assert work.fetch()["files"]["mls_italian_opus.tar.gz"].startswith("md5:")
 
 
 def test_mls_names_a_language_it_does_not_have(site, tmp_path):

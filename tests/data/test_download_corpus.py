@@ -314,6 +314,40 @@ def test_archives_that_grow_without_measure_are_refused(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
+def listing(site, tmp_path):
+    return download.listing(
+        site.url, "md5sum.txt", tmp_path / "got", lambda text: "a.tar.gz" in text, "a.tar.gz"
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, PAGE),
+        (200, {"Content-Type": "application/json"}, b'{"error": "try again"}'),
+        (200, {}, b""),
+        (200, {"Content-Encoding": "br"}, b"\x0b\x02\x80"),
+        (200, {}, b"\xff\xfe\x00 no text"),
+        (200, {}, lambda: itertools.repeat(b"x" * (1 << 20))),
+        (404, {}, b""),
+    ],
+    ids=["page", "other text", "nothing", "encoding", "bytes", "endless", "absent"],
+)
+def test_what_is_no_list_of_digests_is_refused_and_not_kept(site, tmp_path, answer):
+    site.routes["/md5sum.txt"] = answer
+    with pytest.raises(UserError, match=rf"{site.url}/md5sum\.txt"):
+        listing(site, tmp_path)
+    assert leftovers(tmp_path) == []
+    good = b"0123  ./a.tar.gz\n"
+    site.routes["/md5sum.txt"] = (200, {}, good)
+    assert listing(site, tmp_path) == good.decode()
+    # A later fault costs nothing that was known; a later list is the one that counts.
+    site.routes["/md5sum.txt"] = answer
+    assert listing(site, tmp_path) == good.decode()
+    site.routes["/md5sum.txt"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(b"4 " + good))
+    assert listing(site, tmp_path) == "4 0123  ./a.tar.gz\n"
+
+
 def test_shown_addresses_hold_no_credentials():
     assert (
         download.shown("https://me:pass@host.org:8080/x/y.tar?sig=abc#frag")
