@@ -1,6 +1,7 @@
 """Streaming through the cache gives the tokens of the same-mask full forward; hypothesis files are
 current, whole or absent."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -557,3 +558,17 @@ def test_unknown_device_and_missing_gpu_are_refused():
 def test_toy_model_is_of_the_studys_kind(model):
     assert model.encoder.d_model % 64 == 0
     assert [list(c) for c in model.encoder.att_context_size_all] == toy_model.CONTEXTS
+
+
+def test_a_model_with_one_flipped_bit_is_not_decoded(toy_model_path, tmp_path, speech):
+    manifest = write_manifest(tmp_path / "m" / "test.jsonl.gz", {"u": speech[1]})
+    path = tmp_path / "model.nemo"
+    content = bytearray(toy_model_path.read_bytes())
+    (tmp_path / "run.json").write_text(
+        json.dumps({"model_sha256": hashlib.sha256(content).hexdigest()})
+    )
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.nemo: its SHA-256 .* \(rule train\)"):
+        run(path, tmp_path, {"u": manifest})
+    assert not list(tmp_path.glob("out/*"))

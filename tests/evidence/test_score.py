@@ -2,6 +2,7 @@
 
 import collections
 import gzip
+import hashlib
 import json
 
 import pandas as pd
@@ -206,4 +207,21 @@ def test_two_files_of_one_cell_are_refused(tmp_path):
     ]
     with pytest.raises(UserError, match="are both it/it/en"):
         score.main(["--lang", "it", *files, "--settings", json.dumps({"text": TEXT})])
+    assert not (tmp_path / "o.parquet").exists()
+
+
+def test_hypotheses_that_are_not_those_of_their_header_are_refused(tmp_path):
+    manifest = write_manifest(tmp_path / "m.jsonl.gz", ["uno due"])
+    path = write_hypotheses(tmp_path / "h.jsonl", ["uno"])
+    header = json.loads(path.with_suffix(".json").read_text())
+    header["hypotheses_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(header))
+    arguments = ["--lang", "it", "--hypotheses", str(path), "--tests", f"human={manifest}"]
+    arguments += ["--settings", json.dumps({"text": TEXT}), "--output", str(tmp_path / "o.parquet")]
+    score.main(arguments)
+    assert pd.read_parquet(tmp_path / "o.parquet").deletions.tolist() == [1]
+    path.write_text(path.read_text().replace("uno", "uno due"))
+    (tmp_path / "o.parquet").unlink()
+    with pytest.raises(UserError, match=r"h\.jsonl: its SHA-256 .* \(rule decode\)"):
+        score.main(arguments)
     assert not (tmp_path / "o.parquet").exists()

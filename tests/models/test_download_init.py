@@ -58,3 +58,50 @@ def test_a_hub_that_cannot_be_reached_is_said_with_the_way_out(tmp_path, monkeyp
     ):
         call(tmp_path, None, "--hub", json.dumps(hub))
     assert not (tmp_path / "en.nemo").exists()
+
+
+def from_hub(monkeypatch, content):
+    """As the hub's client leaves a file: in a folder of its own, with its notes."""
+
+    def fetched(hub, folder):
+        (folder / ".cache").mkdir(parents=True)
+        (folder / hub["file"]).write_bytes(content)
+        return folder / hub["file"], "c" * 40
+
+    monkeypatch.setattr(download_init, "from_hub", fetched)
+    return json.dumps({"repo": "someone/model", "revision": "main", "file": "m.nemo"})
+
+
+def test_a_donor_of_the_hub_lies_on_the_disk_once(tmp_path, monkeypatch):
+    call(tmp_path, None, "--hub", from_hub(monkeypatch, b"weights"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["en.json", "en.nemo"]
+    assert (tmp_path / "en.nemo").read_bytes() == b"weights"
+    report = json.loads((tmp_path / "en.json").read_text())
+    assert (report["revision"], report["size_bytes"]) == ("c" * 40, 7)
+
+
+def test_a_wrong_donor_of_the_hub_is_not_kept_for_the_next_try(tmp_path, monkeypatch):
+    hub = from_hub(monkeypatch, b"other")
+    with pytest.raises(UserError, match="sha256 is"):
+        call(tmp_path, "0" * 64, "--hub", hub)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_signed_address_of_the_hub_is_in_no_message(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def refuses(*arguments, **more):
+        raise OSError("403 for https://cdn.org/m?X-Amz-Signature=cAnArY&X-Amz-Credential=cAnArY")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuses)
+    hub = json.dumps({"repo": "someone/model", "revision": "main", "file": "m.nemo"})
+    with pytest.raises(UserError, match=r"https://cdn\.org/m\?\[hidden\]") as found:
+        call(tmp_path, None, "--hub", hub)
+    assert "cAnArY" not in str(found.value)
+
+
+def test_a_donor_that_was_damaged_after_its_pretraining_is_refused(tmp_path, donor):
+    donor.with_suffix(".json").write_text(json.dumps({"sha256": "0" * 64}))
+    with pytest.raises(UserError, match=r"given\.nemo: its SHA-256 .* damaged or replaced"):
+        call(tmp_path, None, "--source", str(donor))
+    assert not (tmp_path / "en.nemo").exists()

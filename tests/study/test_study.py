@@ -638,3 +638,23 @@ def test_settings_of_a_corpus_are_those_of_one_language(full):
         "block": "sentence",
     }
     assert slices.manifest_limit(study, "studio", "de") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda c: c["corpora"]["mls"].update(source="https://me:cAnArY@host/mls"), "corpora.mls"),
+        (lambda c: c["corpora"]["mls"].update(source="https://h/x?sig=cAnArY"), "corpora.mls"),
+        (lambda c: c["study"].update(title="a study with hf_cAnArYcAnArYcAnArY"), "study.title"),
+        (lambda c: c["study"].update(title="the token of-the-environment"), "study.title"),
+    ],
+)
+def test_credentials_in_a_configuration_are_refused_and_not_repeated(
+    full, monkeypatch, change, key
+):
+    monkeypatch.setenv("MDC_API_KEY", "of-the-environment")
+    change(full)
+    with pytest.raises(UserError, match=rf"^{key}.* holds .*netrc") as found:
+        make(full)
+    assert "cAnArY" not in str(found.value)
+    assert "of-the-environment" not in str(found.value)

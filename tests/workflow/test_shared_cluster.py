@@ -45,6 +45,14 @@ def test_the_group_reads_what_a_private_umask_would_hide_and_others_do_not(
     assert not any(mode & stat.S_IRWXO for mode in modes(study.folder).values())
 
 
+def test_nobody_else_writes_what_a_wide_umask_would_open(checkout: Checkout, tmp_path):
+    study = checkout.copy(tmp_path / "warmstart")
+    study.write_config(smoke_config())
+    study.snakemake("--cores", "1", "results/manifests/human/it/test.jsonl.gz", umask=0)
+    assert_group_reads_only(modes(study.folder))
+    assert [path for path, mode in modes(study.folder).items() if mode & stat.S_IWOTH] == []
+
+
 def test_a_secret_of_the_environment_is_in_no_file_of_a_run(
     checkout: Checkout, tmp_path, monkeypatch
 ):

@@ -29,9 +29,9 @@ from warmstart.study.versions import VERSIONS
 # in front.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
-# On a shared file system colleagues read what this makes and do not write it, whatever the shell's
-# umask; all others stay as it says.
-os.umask(os.umask(0) & ~0o050 | 0o020)
+# On a shared file system colleagues read what this makes, and nobody else writes it, whatever the
+# shell's umask; whether all others read it stays as that says.
+os.umask(os.umask(0) & ~0o050 | 0o022)
 
 # Relative where possible: the path of a checkout must not become an input that changes when the
 # folder is renamed.

@@ -8,13 +8,13 @@ repository asks for one). Writes {init}.nemo and {init}.json (where from, revisi
 """
 
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from warmstart.run import cli
+from warmstart.run import cli, files, vouchers
 from warmstart.run.errors import UserError
-from warmstart.run.files import atomic_path, digest, write_json
 
 logger = logging.getLogger("warmstart.download_init")
 
@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.start(arguments)
 
     report = {}
+    kept = arguments.output.parent / f".{arguments.output.stem}.download"
     if arguments.source is not None:
         if not arguments.source.is_file():
             raise UserError(
@@ -73,28 +74,35 @@ def main(argv: list[str] | None = None) -> None:
         source = arguments.source
         report["source"] = str(source)
     else:
-        source, report["revision"] = from_hub(
-            arguments.hub, arguments.output.parent / f".{arguments.output.stem}.download"
-        )
+        source, report["revision"] = from_hub(arguments.hub, kept)
         report["source"] = f"{arguments.hub['repo']}: {arguments.hub['file']}"
 
     expected = arguments.sha256
-    found = digest(source)
+    found = files.digest(source)
     if expected and found != expected:
+        # What was fetched would be believed, and compared with the same digest, for ever.
+        shutil.rmtree(kept, ignore_errors=True)
         raise UserError(
             f"{source}: sha256 is {found}, expected {expected}; it is another file or a damaged "
             "one: fetch it again, "
             f"or correct the digest"
         )
+    if arguments.source is not None:
+        vouchers.verified(source, found)
     if not expected:
         logger.warning(
             "%s has no sha256 in the config; found %s: set it to pin the study",
             arguments.output.name,
             found,
         )
-    with atomic_path(arguments.output) as temporary:
-        shutil.copyfile(source, temporary)
-    write_json(
+    if kept.resolve() in source.resolve().parents:
+        # Moved, because a donor has gigabytes.
+        os.replace(source.resolve(), arguments.output)
+        shutil.rmtree(kept, ignore_errors=True)
+    else:
+        with files.atomic_path(arguments.output) as temporary:
+            shutil.copyfile(source, temporary)
+    files.write_json(
         arguments.report, {**report, "sha256": found, "size_bytes": arguments.output.stat().st_size}
     )
 

@@ -16,7 +16,7 @@ from warmstart.decoding.test_set import Decoded, batch_check, decode_test_set
 from warmstart.models import DEFAULT_FAMILY, open_family
 from warmstart.models.base import Decoder, EncoderFile
 from warmstart.models.tier import Tier
-from warmstart.run import files, kept
+from warmstart.run import files, kept, vouchers
 from warmstart.run.errors import UserError
 from warmstart.study.grid import Run
 
@@ -148,7 +148,11 @@ def decode(job: Job) -> None:
 
 
 def identity(job: Job, device: str) -> dict[str, Any]:
-    """Everything that hypotheses depend on beside the test set."""
+    """Everything that hypotheses depend on beside the test set.
+
+    Raises:
+        UserError: model or encoder are not what their records say.
+    """
     found: dict[str, Any] = {
         "version": job.version,
         **vars(job.run),
@@ -159,8 +163,8 @@ def identity(job: Job, device: str) -> dict[str, Any]:
         "offline": job.tier.offline,
         "batch_size": job.batch_size,
         "device": device,
-        "model_sha256": files.digest(job.model),
-        "encoder_sha256": files.digest(job.encoder) if job.encoder else None,
+        "model_sha256": vouchers.verified(job.model),
+        "encoder_sha256": vouchers.verified(job.encoder) if job.encoder else None,
     }
     # What equals its default is no part of a fingerprint.
     if job.zero_shot or job.prompt:

@@ -19,6 +19,7 @@ from rapidfuzz.distance import Levenshtein
 from warmstart.data import cut_lines, text
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.evidence.keys import FULL, KEYS
+from warmstart.run import vouchers
 from warmstart.run.errors import Damaged, UserError
 from warmstart.run.files import read_json
 
@@ -210,10 +211,10 @@ def emission_delay_ms(
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Header beside a hypothesis file.
+    """Header beside a hypothesis file that is what the header says.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the file was damaged or edited.
     """
     beside = path.with_suffix(".json")
     if not beside.exists():
@@ -221,6 +222,7 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: its header {beside.name} is not beside it; remove the hypotheses and decode "
             "again"
         )
+    vouchers.verified(path)
     return read_json(beside, "remove it and the hypotheses beside it, and run the workflow again")
 
 

@@ -24,7 +24,7 @@ from warmstart.models import (
 )
 from warmstart.models.base import EncoderFile, Recogniser
 from warmstart.models.tier import Tier
-from warmstart.run import files
+from warmstart.run import files, vouchers
 from warmstart.run.errors import UserError
 from warmstart.run.folders import atomic_directory
 
@@ -125,6 +125,7 @@ def build(
     require_precision(family, tier)
     scheme = Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
     utterances = read_test_set(examples)[:agreement_utterances]
+    model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
     sample_rate = model.sample_rate
     waveforms = [load_audio(utterance, sample_rate) for utterance in utterances]
@@ -145,7 +146,7 @@ def build(
             "precision": precision,
             "tier": vars(tier),
             "settings": vars(scheme),
-            "model_sha256": files.digest(model_path),
+            "model_sha256": model_sha256,
             "processor": devices.device_name("cpu"),
             "encoder_bytes": sum(
                 path.stat().st_size for path in folder.glob("encoder.onnx*")

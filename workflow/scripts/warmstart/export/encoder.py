@@ -10,7 +10,7 @@ from warmstart.export.scheme import Scheme
 from warmstart.models import DEFAULT_FAMILY, open_family, require_precision
 from warmstart.models.onnx_file import graph_bytes, half_bytes, save, set_metadata
 from warmstart.models.tier import Tier
-from warmstart.run import files, numbers
+from warmstart.run import files, numbers, vouchers
 from warmstart.run.errors import UserError
 
 _PARITY_CHUNKS = 4
@@ -30,11 +30,13 @@ def build(
         The report (`quantize.json`): sizes with both ratios, layers, parity, opset, seconds.
 
     Raises:
-        UserError: a family or a tier without export, or a model that cannot be loaded.
+        UserError: a family or a tier without export, or a model that cannot be loaded or is not
+            what its record says.
     """
     import onnxruntime
 
     require_precision(family, tier)
+    model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
     encoder = model.parts()["encoder"]
     started = time.perf_counter()
@@ -60,7 +62,7 @@ def build(
         {
             "warmstart_form": "native",
             "warmstart_context": json.dumps(tier.context),
-            "warmstart_model_sha256": files.digest(model_path),
+            "warmstart_model_sha256": model_sha256,
             "warmstart_scheme": json.dumps(vars(scheme)),
         },
     )
@@ -72,7 +74,7 @@ def build(
         "tier": tier.name,
         "left": tier.left,
         "right": tier.right,
-        "model_sha256": files.digest(model_path),
+        "model_sha256": model_sha256,
         "encoder_sha256": files.digest(output),
         "bytes": {
             "pytorch_fp32": pytorch_bytes,

@@ -32,7 +32,7 @@ _SECRET_PART = re.compile(
 )
 
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s\"'<>]+)", re.IGNORECASE)
-_QUERY = re.compile(r"(/[^\s\"'<>?]*)\?([^\s\"'<>()]*=[^\s\"'<>()]*)")
+_QUERY = re.compile(r"(/[^\s\"'<>?]*)\?([^\s\"'<>()]*=[^\s\"'<>()]*?)(?=[:;,.]?(?:[\s\"'<>()]|$))")
 _PART = re.compile(
     r"([?&;][\w.%-]*(?:sig|secret|token|passw|credential|key|auth|policy)[\w.%-]*=)[^&\s\"'<>]+",
     re.IGNORECASE,

@@ -1,7 +1,10 @@
 """Checkpoints that are whole or absent, in the folder they belong to, no more of them than are
 needed."""
 
+import collections
 import logging
+import pickle
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from warmstart.run import owners
 from warmstart.run.errors import UserError
 from warmstart.run.files import atomic_path, explaining_full_disk, read_if_whole, write_json
 
@@ -43,7 +47,41 @@ class WholeCheckpoints(TorchCheckpointIO):
             atomic_path(path) as temporary,
             open(temporary, "wb") as stream,
         ):
+            owners.forbid_others(stream.fileno())
             torch.save(checkpoint, stream)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None) -> dict[str, Any]:
+        """Read a checkpoint, see `load`."""
+        return load(path, map_location)
+
+
+def load(path: str | Path, map_location: Any = None, mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint: tensors, numbers, words and NeMo's settings, nothing that runs code.
+
+    A family whose checkpoints hold objects of its own names their classes with
+    `torch.serialization.add_safe_globals`.
+
+    Args:
+        map_location: of torch; None = the CPU.
+        mapped: tensors are read when they are used.
+
+    Raises:
+        UserError: somebody else could have written it.
+        pickle.UnpicklingError: it holds something else.
+    """
+    owners.require_ours(Path(path))
+    with torch.serialization.safe_globals(_settings_classes()):
+        return torch.load(path, map_location or "cpu", weights_only=True, mmap=mapped)
+
+
+def _settings_classes() -> list[Any]:
+    """In which NeMo keeps settings, those of its optimizer among them."""
+    from omegaconf import DictConfig, ListConfig
+    from omegaconf.base import ContainerMetadata, Metadata
+    from omegaconf.nodes import AnyNode
+
+    plain = [dict, list, int, collections.defaultdict, (Any, "typing.Any")]
+    return [DictConfig, ListConfig, ContainerMetadata, Metadata, AnyNode, *plain]
 
 
 class Saver(ModelCheckpoint):
@@ -155,17 +193,28 @@ def newest(directory: Path, identity: dict[str, Any], tidy: bool = True) -> Path
         directory, identity: see `claim`.
         tidy: False in all processes of a run but the first: they find the same one and change
             nothing.
+
+    Raises:
+        UserError: somebody else could have written it.
     """
     if _identity(directory, tidy) != identity:
         return None
     for path in directory.glob(".*.ckpt") if tidy else ():
         path.unlink()
     for path in reversed(listed(directory)):
+        owners.require_ours(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
+            if damaged is None:
+                load(path, mapped=True)
         except (zipfile.BadZipFile, OSError) as error:
             damaged = str(error)
+        except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+            # torch goes on with advice to load it unsafely.
+            named = re.search(r"GLOBAL [\w.]+", str(error))
+            found = named[0] if named else str(error).partition("\n")[0]
+            damaged = f"it holds more than a checkpoint does: {found}"
         if damaged is None:
             return path
         if tidy:
@@ -207,9 +256,7 @@ def average(model: Any, paths: list[Path]) -> None:
     """Put the mean of the weights in some checkpoints into `model`."""
     total: dict[str, torch.Tensor] = {}
     for path in paths:
-        for name, value in torch.load(path, map_location="cpu", mmap=True, weights_only=False)[
-            "state_dict"
-        ].items():
+        for name, value in load(path, mapped=True)["state_dict"].items():
             total[name] = total[name] + value.double() if name in total else value.double()
     own = model.state_dict()
     model.load_state_dict(

@@ -14,7 +14,7 @@ from warmstart.data import mixing, tokenizer
 from warmstart.models import kind_of, open_family
 from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
-from warmstart.run import files, kept
+from warmstart.run import files, kept, vouchers
 from warmstart.study import recipe, run_length, stages
 from warmstart.training import loop, record
 from warmstart.training.distributed import Ranks
@@ -77,6 +77,8 @@ def fine_tune(job: Job) -> None:
         logger.info("%s: made of the same inputs and settings before, nothing trained", job.output)
         return
     length = run_length_of(job, ranks)
+    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
+    digests = input_digests(job)
     start = begin(job, length.steps)
     logger.info(
         "%d cuts, %.4f h, %d steps, %d encoder tensors from %s",
@@ -210,7 +212,11 @@ def write_settings(job: Job) -> None:
 
 
 def input_digests(job: Job) -> dict[str, Any]:
-    """SHA-256 of everything that a run reads; None for what it does not."""
+    """SHA-256 of everything that a run reads; None for what it does not.
+
+    Raises:
+        UserError: the donor is not what its record says.
+    """
     paths = {
         "train_cuts": job.train_cuts,
         "tokenizer": job.tokenizer_model,
@@ -220,6 +226,8 @@ def input_digests(job: Job) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: files.digest(path) if path else None for name, path in paths.items()
     }
+    if paths["init"]:
+        vouchers.verified(paths["init"], found["init"])
     return found | {"dev_cuts": {lang: files.digest(path) for lang, path in job.dev_cuts.items()}}
 
 

@@ -13,6 +13,7 @@ from warmstart.study.checks import (
     languages,
     names,
     noise,
+    secrets,
     tiers,
     tokenizers,
     training_sets,
@@ -26,6 +27,7 @@ def check(study: Study) -> None:
     Raises:
         UserError: the first fault, with key, value and remedy.
     """
+    secrets.check(study.config)
     names.check(study)
     tiers.check(study)
     recipe.check(study.config)
