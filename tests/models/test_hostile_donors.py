@@ -377,3 +377,16 @@ def test_a_compressed_checkpoint_is_no_checkpoint(tmp_path):
     path = hostile.write(tmp_path / "packed.nemo", list(files.items()))
     with pytest.raises(UserError, match=r"packed\.nemo: its weights cannot be read"):
         build.encoder_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "has"), [("n_layers", 256, 2), ("n_layers", 1, 2), ("d_model", 16384, 128)]
+)
+def test_an_encoder_that_is_larger_than_its_weights_is_not_built(tmp_path, key, value, has):
+    from warmstart.models.fastconformer import build
+
+    path = changed(tmp_path, setting("encoder", key, value))
+    encoder = read_config(path)["encoder"]
+    with pytest.raises(UserError, match=rf"encoder\.{key} is {value} .* weights have {has};"):
+        build.require_size(path, encoder)
+    build.require_size(GOOD, read_config(GOOD)["encoder"])

@@ -313,7 +313,7 @@ def _tree(value: Any, name: str, targets: Mapping[str, tuple[str, ...]]) -> Any:
             return value
         # A hidden layer has thousands of cells, a vocabulary hundreds of thousands of pieces.
         high = 64 if "layers" in leaf else 16384 if "hidden" in leaf or "dim" in leaf else 10**6
-        if is_number(value) and abs(value) <= high:
+        if isinstance(value, int | float) and is_number(value) and -high <= value <= high:
             return value
         raise NotPlain(f"{here} is {_brief(value)}, allowed: a plain word or a number up to {high}")
 

@@ -276,6 +276,29 @@ def ctc_config(donor: dict[str, Any], model: Architecture, tokenizer: str | Path
     }
 
 
+def require_size(path: str | Path, encoder: dict[str, Any]) -> None:
+    """Refuse a donor whose settings ask for another encoder than its weights are, before one of
+    that size is built.
+
+    Args:
+        path: the donor's `.nemo`.
+        encoder: its settings.
+
+    Raises:
+        UserError: with the key, its value and what the weights have.
+    """
+    with mapped_tensors(path) as tensors:
+        layers = {name.split(".")[1] for name in tensors if name.startswith("layers.")}
+        output = tensors.get("pre_encode.out.weight")
+        width = None if output is None or output.dim() != 2 else output.shape[0]
+    for key, found in (("n_layers", len(layers)), ("d_model", width)):
+        if found and encoder[key] != found:
+            raise UserError(
+                f"init {path}: encoder.{key} is {encoder[key]} in its configuration, and its "
+                f"weights have {found}; get it from its publisher, or take another"
+            )
+
+
 def load_encoder(model: Any, path: str | Path) -> int:
     """Load the donor's encoder into `model.encoder`, all of it or not at all.
 

@@ -111,7 +111,7 @@ def opened(path: str | Path) -> Iterator[Contents]:
         FAULTS: no archive, cut short, or no `.nemo` (`NotPlain`).
     """
     with contextlib.ExitStack() as stack:
-        stream: IO[bytes] = stack.enter_context(open(path, "rb"))
+        stream: Any = stack.enter_context(open(path, "rb"))
         most = size = Path(path).stat().st_size
         if stream.read(2) == b"\x1f\x8b":
             stream = stack.enter_context(gzip.open(path))
@@ -190,8 +190,8 @@ def plain_yaml(data: bytes) -> Any:
                 raise NotPlain("its configuration is nested too deep or too long")
             if getattr(event, "anchor", None) is not None:
                 raise NotPlain("its configuration has YAML aliases")
-            if getattr(event, "tag", None) not in _TAGS:
-                raise NotPlain(f"its configuration has the YAML tag {event.tag[:80]!r}")
+            if (tag := getattr(event, "tag", None)) not in _TAGS:
+                raise NotPlain(f"its configuration has the YAML tag {str(tag)[:80]!r}")
         return yaml.load(text, Loader=loader)
     except UnicodeDecodeError as error:
         raise NotPlain(f"its configuration is not UTF-8 ({error})") from None

@@ -100,6 +100,8 @@ class _FastConformer(Family):
             config["encoder"] = adapters.adaptable(config["encoder"])
         config |= optimizer.optimizer_config(settings, steps, config["encoder"]["d_model"])
         config |= optimizer.spec_augment_config(settings.get("spec_augment"))
+        if donor is not None and take_weights:
+            build.require_size(donor.path, config["encoder"])
         pl.seed_everything(seed, verbose=False)
         made = self._make(config)
         route_nemo_logs()
