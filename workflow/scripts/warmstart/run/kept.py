@@ -80,12 +80,9 @@ def take_back(
         Whether all outputs are there now; if not, none was touched.
     """
     outputs = [Path(output) for output in outputs]
-    try:
-        record = files.read_json(_record(folder))
-    except (OSError, ValueError):
-        return False
+    record = files.read_if_whole(_record(folder), dict, "the outputs are made again", aside=give)
     # As it is read back: a tuple is a list by then.
-    if not isinstance(record, dict) or record.get("identity") != json.loads(json.dumps(identity)):
+    if record is None or record.get("identity") != json.loads(json.dumps(identity)):
         return False
     seconds = {output: path_of(output) for output in outputs}
     digests = record.get("digests", {})

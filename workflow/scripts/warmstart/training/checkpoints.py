@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import logging
 import operator
-import os
 import pickle
 import re
 import shutil
