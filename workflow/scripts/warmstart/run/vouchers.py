@@ -2,7 +2,6 @@
 a file that was replaced, changes every number that follows and raises no error.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,12 +51,6 @@ def _records(path: Path) -> Iterator[tuple[Path, str, str]]:
 def _said(record: Path, key: str) -> str | None:
     if not record.is_file():
         return None
-    try:
-        said = files.read_json(record)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{record}: damaged ({error}); remove it and run the workflow again, which makes it "
-            "anew"
-        ) from None
+    said = files.read_json(record)
     digest = said.get(key) if isinstance(said, dict) else None
     return digest if isinstance(digest, str) else None
