@@ -15,7 +15,6 @@ from warmstart.evidence import analyses, cells
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.report import page
-from warmstart.report.examples import examples_of
 
 SHOWN = DISPLAY | {
     "study": {"name": "several", "title": "Several contrasts"},
@@ -92,17 +91,20 @@ def test_every_contrast_has_its_answer_the_first_one_in_front(several_page):
         answer.index(said)
         for said in (
             "<h3>Warm start: English-only against Multilingual</h3>",
-            'class="lead">With 100 h of training data, the Multilingual start gives',
-            "Trained on Italian + French, with 100 h of training data, ",
+            'class="lead">Start from the Multilingual model: with 100 h of training data',
+            "<p>If you train on Italian + French: this study does not decide which model to",
             "<h3>Adapter: Multilingual against Adapters</h3>",
-            "<p>With 100 h of training data, the Multilingual arm gives",
+            "<p>Take Multilingual: with 100 h of training data it saves",
         )
     ]
     assert places == sorted(places)
     assert answer.count('class="lead"') == 1
-    assert "in the mean of 3 languages" in answer
-    assert "in the mean of 2 languages" in answer
-    assert "Runs on each language alone were trained once" in answer
+    assert "on average over 3 languages" in answer
+    assert "on average over 2 languages" in answer
+    # Those on Italian and French together were trained twice.
+    assert answer.count("Each run was trained once") == 2
+    assert "<dt>More data, or less? (trained on each language alone)</dt>" in answer
+    assert "<dt>More data, or less? (trained on Italian + French)</dt>" in answer
 
 
 def test_every_contrast_has_figure_law_and_guideline(several_page):
@@ -192,25 +194,6 @@ def test_heads_say_what_their_columns_mean(several_page):
     by_label = {label: title for title, label in heads}
     assert by_label["WER %"] == "Word error rate (%)"
     assert by_label["Trained on"].startswith("What the model was trained on")
-
-
-def test_examples_are_of_models_that_are_for_the_language():
-    scores = several(np.random.default_rng(0))
-    block = copy.deepcopy(SHOWN)
-    found = [
-        example.title
-        for table in scores.values()
-        for example in examples_of(
-            table.assign(reference="uno due", hypothesis="uno"), Display.of(block)
-        )
-    ]
-    assert found == [
-        "German: Multilingual, 2500 h, 160ms, fleurs",
-        "Italian: Multilingual, 2500 h, 160ms, fleurs",
-        "Italian: Multilingual, trained on Italian + French, 2500 h, 160ms, fleurs",
-        "French: Multilingual, 2500 h, 160ms, fleurs",
-        "French: Multilingual, trained on Italian + French, 2500 h, 160ms, fleurs",
-    ]
 
 
 HARM = "<script>alert(1)</script>\"' & $x_1$ --><b>"

@@ -19,13 +19,17 @@ from warmstart.evidence.cells import interval_text, p_cell
 from warmstart.evidence.display import Display
 from warmstart.evidence.plotting import style
 from warmstart.report import quality
+from warmstart.report.answer import Answer
 from warmstart.report.quality import Quality
-from warmstart.report.sentences import Answer
 
 
 def answer(tables, display=SHOWN, contrast=WARM_START):
     """The sentences about a contrast."""
-    return Answer(tables, display, contrast).sentences()
+    said = Answer(tables, display, contrast)
+    return [
+        *(text for one in said.advice() for text in (one.text, one.small)),
+        *(line for one in said.questions() for line in one.answer),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +63,35 @@ def test_the_headline_says_what_the_interval_carries(study):
         .iloc[0]
     )
     assert row.gap_low_pp > 0
-    assert f"the Multilingual start gives {row.gap_pp:.2f} pp less WER" in page
+    assert row.gap_pp > 3
+    saved, of = round(row.gap_pp), round(row.wer_baseline_pct)
+    assert (
+        f'<p class="lead">Start from the Multilingual model: with 100 h of training data it saves '
+        f"{saved} of {of} errors in 100 words, on average over 3 languages.</p>" in page
+    )
+    assert f"<strong>{row.wer_baseline_pct:.1f} %</strong> English only" in page
+    assert f"<strong>{row.wer_challenger_pct:.1f} %</strong> Multilingual" in page
+    assert (
+        f"Words wrong with 100 h, mean of 3 languages, fleurs, at 160 ms. Difference "
+        f"{row.gap_pp:+.2f} points, 95 % interval [{row.gap_low_pp:+.2f}, {row.gap_high_pp:+.2f}]."
+        in page
+    )
 
 
 def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
     _, tables, page = study
-    assert "in the mean of 3 languages (fleurs, 160ms)" in page
     assert "not of the same languages" not in page
     # Italian has no more data than the smallest budgets.
     gap = tables["gap"]
     last = gap.hours.max()
     fewer = gap.assign(languages=gap.languages.where((gap.lang != "mean") | (gap.hours < last), 2))
     shown = Answer(tables | {"gap": fewer}, SHOWN, WARM_START)
-    text = " ".join(shown.sentences())
-    assert "in the mean of 3 languages (fleurs, 160ms). With 2500 h, " in text
-    assert (
-        "in the mean of the 2 languages that reach it. The two means are not of the same languages"
-        in text
-    )
-    assert [card.label for card in shown.cards()[:2]] == [
-        "Gap at 100 h, mean of 3 languages",
-        "Gap at 2500 h, mean of 2 languages",
+    text = " ".join(answer(tables | {"gap": fewer}))
+    assert "on average over 3 languages" in text
+    assert "The means at 100 and 2500 h are not of the same languages." in text
+    assert [card.label for card in shown.cards()] == [
+        "WER at 2500 h, mean of 2 languages",
+        "Gap per doubling of data",
     ]
     for name in ("wer", "guideline", "gap_by_tier", "quantization"):
         analysis = analyses.load(name)
@@ -90,8 +102,9 @@ def test_means_of_other_languages_are_not_passed_off_as_one_curve(study):
         }, name
     with style():
         figure = draw_gap(Material(tables | {"gap": fewer}), SHOWN, WARM_START)
-    counts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
-    assert counts == [[], [], [], [*["n=3"] * (gap.hours.nunique() - 1), "n=2"]]
+    (axis,) = figure.axes
+    counts = [text.get_text() for text in axis.texts]
+    assert counts == [*["n=3"] * (gap.hours.nunique() - 1), "n=2"]
 
 
 def test_a_law_that_the_data_do_not_bound_is_not_drawn_like_one(study):
@@ -100,9 +113,35 @@ def test_a_law_that_the_data_do_not_bound_is_not_drawn_like_one(study):
     for fit, said in ((tables["fit"], 0), (open_fit, 4)):
         with style():
             figure = draw_gap(Material(tables | {"fit": fit}), SHOWN, WARM_START)
-        labels = [text.get_text() for axis in figure.axes for text in axis.get_legend().get_texts()]
-        assert len(labels) == 8
-        assert sum(label.endswith(", not bounded") for label in labels) == said
+        (legend,) = figure.legends
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert [label.split(" (")[0] for label in labels] == [
+            *("German", "French", "Italian", "Mean of languages")
+        ]
+        assert sum(label.endswith(" (law not bounded)") for label in labels) == said
+
+
+def test_a_law_that_does_not_exist_shows_no_numbers(study):
+    _, tables, _ = study
+    status = "not estimable: gaps of both signs or flat, no exponent fits"
+    none = tables["fit"].assign(
+        **{"status": status, "exponent_b": -np.inf, "factor_per_doubling": np.inf},
+        **{"threshold_hours": 0.0, "threshold_low_hours": 0.0, "threshold_high_hours": 0.0},
+    )
+    tables = tables | {"fit": none}
+    assert [card.label for card in Answer(tables, SHOWN, WARM_START).cards()] == [
+        "WER at 2500 h, mean of 3 languages"
+    ]
+    said = " ".join(answer(tables))
+    assert "A law of the gap in the hours cannot be stated: gaps of both signs or flat" in said
+    assert "Each doubling" not in said
+    for row in rows_of(analyses.load("fit").sheet(tables, SHOWN, WARM_START)):
+        assert row[1:7] == ["–"] * 6
+        assert row[-1] == status
+    with style():
+        (axis,) = draw_gap(Material(tables), SHOWN, WARM_START).axes
+    # The zero line and a line through the points of each: no curve of a law.
+    assert max(len(line.get_xdata()) for line in axis.lines) == 5
 
 
 def test_a_law_that_describes_the_gaps_worse_than_another_curve_is_not_told_without_it(study):
@@ -112,11 +151,9 @@ def test_a_law_that_describes_the_gaps_worse_than_another_curve_is_not_told_with
     weights = {"power": 0.125, "exponential": 0.0, "log_linear": 0.75, "constant": 0.125}
     fit = tables["fit"].assign(weight=tables["fit"].family.map(weights))
     said = answer(tables | {"fit": fit})
-    place = next(
-        place for place, sentence in enumerate(said) if "multiplies the gap by" in sentence
-    )
-    assert "the log-linear one describes these gaps better" in said[place + 1]
-    assert "(Akaike weights 0.75 and 0.12)" in said[place + 1]
+    (law,) = [sentence for sentence in said if "multiplies the gap by" in sentence]
+    assert "the log-linear one describes these gaps better" in law
+    assert "(Akaike weights 0.75 and 0.12)" in law
     fit = fit.assign(weight=fit.weight.where(fit.family != "power"))
     assert "of the curves compared" not in " ".join(answer(tables | {"fit": fit}))
 
@@ -133,9 +170,92 @@ def test_a_small_p_is_no_zero():
 def test_an_open_interval_is_not_turned_into_a_winner(study):
     _, tables, _ = study
     gap = tables["gap"].assign(gap_low_pp=-1.0, gap_high_pp=1.0)
-    text = " ".join(answer(tables | {"gap": gap}))
-    assert "does not decide between the starts" in text
-    assert "less WER" not in text
+    guideline = tables["guideline"].assign(decision="not decided by this study")
+    (advice,) = Answer(tables | {"gap": gap, "guideline": guideline}, SHOWN, WARM_START).advice()
+    assert advice.text.startswith(
+        "This study does not decide which model to start from: with 100 h of training data "
+        "English only makes "
+    )
+    assert advice.text.endswith(", and chance alone could explain the difference.")
+    text = " ".join(answer(tables | {"gap": gap, "guideline": guideline}))
+    assert "not decided at every amount of data, 100, 250, 500, 1000 and 2500 h" in text
+    assert "saves" not in text
+
+
+def decided(tables, decisions):
+    """Advice from means over languages with these decisions by hours, and a gap of 4 in 21."""
+    rows = tables["gap"]
+    rows = rows.assign(wer_baseline_pct=21.0, wer_challenger_pct=17.0, gap_pp=4.0)
+    guideline = tables["guideline"]
+    own = guideline.hours.map(decisions)
+    chosen = guideline.assign(decision=own)
+    (advice,) = Answer(tables | {"gap": rows, "guideline": chosen}, SHOWN, WARM_START).advice()
+    return advice.text
+
+
+def test_advice_is_no_stronger_than_the_decisions_and_tells_who_is_ahead_where(study):
+    _, tables, _ = study
+    hours = (100.0, 250.0, 500.0, 1000.0, 2500.0)
+    open_, either = "not decided by this study", "either"
+    over = "on average over 3 languages"
+    assert decided(tables, dict.fromkeys(hours, "ml")) == (
+        "Start from the Multilingual model: with 100 h of training data it saves 4 of 21 errors in "
+        f"100 words, {over}."
+    )
+    assert decided(tables, dict(zip(hours, [open_, "en", "en", open_, either], strict=True))) == (
+        "Start from the English only model: with 250 h of training data it saves 4 of 21 errors in "
+        f"100 words, {over}."
+    )
+    assert decided(tables, dict(zip(hours, ["ml", "ml", open_, open_, "en"], strict=True))) == (
+        "What to start from depends on the data: Multilingual at 100 and 250 h; not decided at 500 "
+        f"and 1000 h; English only at 2500 h, {over}."
+    )
+    assert decided(tables, dict.fromkeys(hours, either)) == (
+        "Start from either model: they are within 0.5 errors in 100 words of each other, "
+        f"{over}, at 100, 250, 500, 1000 and 2500 h of training data."
+    )
+
+
+def test_a_language_in_which_the_other_side_is_ahead_is_named_in_the_advice(study):
+    _, tables, _ = study
+    guideline = tables["guideline"].assign(decision="ml")
+    guideline.loc[guideline.lang == "it", "decision"] = "en"
+    (advice,) = Answer(tables | {"guideline": guideline}, SHOWN, WARM_START).advice()
+    assert advice.text.endswith("on average over 3 languages, but not in Italian.")
+
+
+def test_questions_about_latency_and_quantising_are_answered_from_the_tables(study):
+    _, tables, _ = study
+    tiers = tables["gap_by_tier"].assign(verdict="different", difference_pp=-1.25)
+    quantised = tables["quantization"]
+    quantised = quantised.assign(delta_pp=0.52, delta_low_pp=0.2, delta_high_pp=0.8)
+    quantised.loc[quantised.arm == "ml", ["delta_low_pp"]] = -0.1
+    changed = tables | {"gap_by_tier": tiers, "quantization": quantised}
+    asked = {one.question: one.answer for one in Answer(changed, SHOWN, WARM_START).questions()}
+    assert asked["Does latency change it?"] == [
+        "Yes: at 560 ms the gap is 1.2 points smaller than that at 160 ms."
+    ]
+    assert asked["What does quantising cost?"] == [
+        "With int4 weights (2500 h, 560 ms) English only makes 0.5 more errors in 100 words "
+        "([+0.20, +0.80]); Multilingual has no cost that the study can see (+0.52 [-0.10, +0.80]).",
+        "It changes the gap (+0.52 points, [+0.20, +0.80]).",
+    ]
+
+
+def test_what_was_not_asked_is_a_sentence_and_no_empty_figure(tmp_path):
+    random = np.random.default_rng(0)
+    truth = Truth(hours=(100.0, 250.0), tiers=("160ms",), tier_gap_pp=(0.0,))
+    table = score_table(truth, random, "it")
+    make_tables(tmp_path, {"it": table[table.precision == "full"]})
+    page = build(tmp_path, tmp_path / "tables")
+    one = "at one latency (160 ms), so it does not say."
+    assert f"The study decoded both sides {one}" in page
+    assert "The study decoded no quantised encoder, so it does not say." in page
+    assert "There is no figure here, because no run logged its loss." in page
+    for name in ("gap_by_tier", "quantization", "training", "validation"):
+        assert f'id="figure-{name}"' not in page
+    for name in ("tiers", "quantization"):
+        assert f'id="table-{name}"' not in page
 
 
 def test_a_test_set_that_a_donor_has_seen_gets_a_banner(study):
@@ -152,8 +272,8 @@ def test_what_was_forgotten_is_a_table_of_its_own(study):
     display = Display.of(DISPLAY | {"languages": names})
     sheet = analyses.load("forgetting").sheet(tables, display, None)
     assert [row[:7] for row in rows_of(sheet)] == [
-        ["German", "English only", "100", "160ms", "English", "fleurs", "31.50"],
-        ["German", "Multilingual", "100", "160ms", "English", "fleurs", "42.25"],
+        ["German", "English only", "100", "160 ms", "English", "fleurs", "31.50"],
+        ["German", "Multilingual", "100", "160 ms", "English", "fleurs", "42.25"],
     ]
     assert answer(tables, display) == answer(study[1])
     assert "What was forgotten" not in study[2]
@@ -261,7 +381,7 @@ def test_a_study_of_one_budget_or_one_arm_still_has_a_page(tmp_path):
     only = tmp_path / "only"
     only.mkdir()
     make_tables(only, {"it": table[table.arm == "ml"]})
-    assert "has no answer yet" in build(only, only / "tables")
+    assert "this study has no answer yet" in build(only, only / "tables")
 
 
 def test_training_curves_are_drawn_from_the_logs(study, tmp_path):

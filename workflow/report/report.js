@@ -20,7 +20,7 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     });
   });
 });
-document.querySelectorAll(".filters").forEach((form) => {
+document.querySelectorAll(".filters[data-table]").forEach((form) => {
   const table = document.getElementById(form.dataset.table);
   const rows = [...table.tBodies[0].rows];
   const apply = () => {
@@ -35,4 +35,33 @@ document.querySelectorAll(".filters").forEach((form) => {
   form.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
   apply();
+});
+document.querySelectorAll(".choose").forEach((form) => {
+  const examples = [...document.querySelectorAll(`#${form.dataset.of} > *`)];
+  const selects = [...form.querySelectorAll("select")];
+  const fits = (element) =>
+    selects.every(({ dataset: { key }, value }) => !(key in element.dataset) || value === "" || element.dataset[key] === value);
+  const apply = () => {
+    let shown = 0;
+    examples.forEach((example) => {
+      const heard = [...example.querySelectorAll(".heard")];
+      heard.forEach((one) => { one.hidden = !fits(one); });
+      example.hidden = !fits(example) || heard.every((one) => one.hidden);
+      if (example.hidden) example.querySelector("audio")?.pause();
+      shown += !example.hidden;
+    });
+    document.getElementById("no-example").hidden = shown > 0;
+    return shown;
+  };
+  form.addEventListener("change", ({ target }) => {
+    if (apply() || target.dataset.key !== "group") return;
+    // The language that was chosen has other test sets: its first one.
+    const first = examples.find(({ dataset: { group } }) => group === target.value);
+    const test_set = selects.find(({ dataset: { key } }) => key === "test_set");
+    if (first && test_set) {
+      test_set.value = first.dataset.test_set;
+      apply();
+    }
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
 });

@@ -95,6 +95,7 @@ rule build_report:
         ],
         tokenizers=[f"results/tokenizers/{name}/coverage.json" for name in STUDY.training_sets],
         scores=rules.aggregate.input.scores,
+        tests=[path for lang in STUDY.scored_languages for path in tests_in(lang).values()],
         code=code("build_report", *analyses.modules()),
         templates=[
             f"{PROGRAMS}/../report/{name}" for name in ("template.html", "style.css", "report.js")
@@ -116,6 +117,7 @@ rule build_report:
             "report",
             {
                 **slices.display(STUDY),
+                "report": config["report"],
                 "licences": {
                     lang: slices.licences(STUDY, lang) for lang in STUDY.pooled_languages
                 },
@@ -123,10 +125,17 @@ rule build_report:
         ),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         figures=lambda wildcards, input: str(Path(input.figures[0]).parent),
+        tests=lambda wildcards: named(
+            {
+                f"{lang}/{name}": path
+                for lang in STUDY.scored_languages
+                for name, path in tests_in(lang).items()
+            }
+        ),
     message:
         "Report"
     shell:
         "python {params.program:q} --tables {params.tables} --figures {params.figures}"
         " --runs @{input.listed:q} --qc {input.pools:q} --manifests {input.manifests:q}"
-        " --coverage {input.tokenizers:q} --scores {input.scores:q}"
+        " --coverage {input.tokenizers:q} --scores {input.scores:q} --tests {params.tests:q}"
         " --settings {params.settings:q} --output {output.report:q} --log {log:q}"

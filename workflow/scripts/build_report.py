@@ -1,8 +1,8 @@
 """Build the report: one HTML page that opens without a network.
 
 Reads the tables, the figures, run.json of each run, the quality reports of pools and manifests,
-what each tokenizer cannot write, and optionally score files (examples of errors). Writes
-results/report.html.
+what each tokenizer cannot write, and optionally score files (examples of errors) with the test
+manifests (their recordings). Writes results/report.html.
 
     python workflow/scripts/build_report.py --tables results/tables --figures results/figures \\
         --runs results/runs/*/*/*/*/run.json --qc results/pools/*.qc.json \\
@@ -11,20 +11,14 @@ results/report.html.
 
 from pathlib import Path
 
-import pandas as pd
-
 from warmstart.evidence import analyses
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
 from warmstart.run.files import read_json, reading, write_text
+from warmstart.study.stages import filled
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
-
-
-def _scores(path: Path) -> pd.DataFrame:
-    with reading(path):
-        return pd.read_parquet(path)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,6 +44,13 @@ def main(argv: list[str] | None = None) -> None:
         "--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors"
     )
     parser.add_argument(
+        "--tests",
+        nargs="*",
+        default=[],
+        metavar="LANG/TEST_SET=PATH",
+        help="test manifests, for the recordings of the examples",
+    )
+    parser.add_argument(
         "--settings",
         type=cli.json_value,
         required=True,
@@ -62,13 +63,25 @@ def main(argv: list[str] | None = None) -> None:
     import jinja2
     from markupsafe import Markup
 
-    from warmstart.report import page
-    from warmstart.report.examples import examples_of
+    from warmstart.report import examples, page
     from warmstart.report.quality import Quality
 
     display = Display.of(arguments.settings)
+    chosen = filled("page", arguments.settings.get("report") or {})
+    tables = read_tables(arguments.tables, analyses.tables())
+    picked = []
+    for path in arguments.scores:
+        with reading(path):
+            picked += examples.pick(path, tables["wer"], display, chosen["examples"])
+    if chosen["audio"] and picked:
+        manifests = {
+            tuple(name.split("/")): Path(path)
+            for name, _, path in (test.partition("=") for test in arguments.tests)
+        }
+        room = int(chosen["audio_mb"] * 1e6)
+        picked = examples.with_recordings(picked, manifests, display, room)
     material = page.Material(
-        tables=read_tables(arguments.tables, analyses.tables()),
+        tables=tables,
         display=display,
         runs=sorted(
             (read_json(path) for path in arguments.runs),
@@ -80,9 +93,7 @@ def main(argv: list[str] | None = None) -> None:
             coverage={path.parent.name: read_json(path) for path in arguments.coverage},
         ),
         figures=arguments.figures,
-        examples=[
-            example for path in arguments.scores for example in examples_of(_scores(path), display)
-        ],
+        examples=picked,
     )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

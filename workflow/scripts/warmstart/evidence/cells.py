@@ -31,12 +31,26 @@ def text_cell(value: Any, *, tag: str = "", wide: bool = False) -> Shown:
     return Shown((str(value) if known else "") or "–", kind="wide" if wide else "", tag=tag)
 
 
-def number_cell(value: float | None, digits: int, *, unit: str = "", signed: bool = False) -> Shown:
-    """A cell with a number; missing ones show as a dash and sort last."""
+def number_cell(
+    value: float | None, digits: int, *, unit: str = "", signed: bool = False, text: str = ""
+) -> Shown:
+    """A cell with a number; missing ones show as a dash and sort last. `text` stands for it where
+    it is given."""
     if value is None or math.isnan(value):
         return Shown("–", "", "n")
-    number = f"{value:{'+' if signed else ''},.{digits}f}" if math.isfinite(value) else "∞"
+    if text:
+        return Shown(text, value, "n")
+    number = written(value, digits, signed=signed)
     return Shown(number + unit, value, "n")
+
+
+def written(value: float, digits: int, *, signed: bool = False) -> str:
+    """A number with so many digits after the point; what rounds to zero has no sign."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    rounded = round(value, digits)
+    # Adding zero takes the sign from a zero.
+    return f"{rounded + 0.0:{'+' if signed and rounded else ''},.{digits}f}"
 
 
 def within_reach(hours: float) -> float:
@@ -70,12 +84,4 @@ def interval_cell(low: float | None, high: float, digits: int = 2, *, signed: bo
 
 def interval_text(low: float, high: float, digits: int = 2, *, signed: bool = True) -> str:
     """`[+0.12, +0.80]`, with ∞ where a bound is infinite."""
-    sign = "+" if signed else ""
-    return (
-        "["
-        + ", ".join(
-            f"{x:{sign},.{digits}f}" if math.isfinite(x) else ("∞" if x > 0 else "−∞")
-            for x in (low, high)
-        )
-        + "]"
-    )
+    return f"[{', '.join(written(bound, digits, signed=signed) for bound in (low, high))}]"

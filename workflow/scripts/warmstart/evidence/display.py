@@ -1,5 +1,6 @@
 """What figures and page say of a study without having computed it: names, order, licences."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,37 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
+class TestRecordings:
+    """What a test set is in one language.
+
+    Attributes:
+        corpus, split: where it is from, as the configuration names them.
+        licence: of the corpus; None: nobody has stated one.
+        passed_on: whether the licence lets its audio be passed on.
+        unit: of resampling: `speaker`, `sentence` or `utterance`.
+    """
+
+    __test__ = False  # pytest takes the name for a collection of tests
+
+    corpus: str
+    split: str = ""
+    licence: str | None = None
+    passed_on: bool = False
+    unit: str = "speaker"
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A test set: its name for readers, who speaks in it, what it is in each language."""
+
+    __test__ = False
+
+    title: str
+    description: str = ""
+    recordings: Mapping[str, TestRecordings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Panel:
     """A part of a figure: one language, or their mean, of one training set."""
 
@@ -67,6 +99,8 @@ class Display:
         arms, training_sets: name -> what it is, in order.
         tiers: names, by latency.
         test_sets: names, in order.
+        described: test set -> what it is.
+        precisions: name -> its name for readers.
         licences: language -> corpus -> licence.
         unspaced: codes of languages whose words of WER are whole sentences.
     """
@@ -80,6 +114,8 @@ class Display:
     training_sets: Mapping[str, TrainingSet]
     tiers: tuple[str, ...]
     test_sets: tuple[str, ...]
+    described: Mapping[str, TestSet] = field(default_factory=dict)
+    precisions: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     unspaced: tuple[str, ...] = ()
 
@@ -91,9 +127,10 @@ class Display:
             block: `study` (name, title), `statistics`, `contrasts`, `languages` (code -> name of
                 all that are read or scored), `targets` (codes that the study is about), `arms` and
                 `training_sets` (name -> the attributes here, `name` for their titles), `tiers`
-                (names, or name -> `lookahead_ms`, `offline`), `test_sets` (names), `test_sets_of`
-                (language -> its test sets, in its order), and for the page `licences`; `unspaced`
-                where there are such languages.
+                (names, or name -> `lookahead_ms`, `offline`), `test_sets` (names, or name -> the
+                attributes of `TestSet`), `test_sets_of` (language -> its test sets, in its order),
+                and for the page `precisions` (name -> its name for readers) and `licences`;
+                `unspaced` where there are such languages.
         """
         names, wanted = block["languages"], block["targets"]
         training_sets = {
@@ -138,6 +175,8 @@ class Display:
             training_sets=training_sets,
             tiers=tuple(tiers),
             test_sets=tuple(block["test_sets"]),
+            described=_described(block["test_sets"]),
+            precisions=block.get("precisions", {}),
             licences=block.get("licences", {}),
             unspaced=tuple(block.get("unspaced", ())),
         )
@@ -163,6 +202,19 @@ class Display:
             return "each its own"
         known = self.training_sets.get(name)
         return known.title if known else self.language(name)
+
+    def test_set(self, name: str) -> str:
+        """Name of a test set for readers."""
+        known = self.described.get(name)
+        return known.title if known else words(name)
+
+    def tier(self, name: str) -> str:
+        """Name of a latency tier for readers: `160 ms`."""
+        return re.sub(r"^(\d+)ms$", r"\1 ms", name)
+
+    def precision(self, name: str) -> str:
+        """Name of a precision for readers."""
+        return "full" if name == FULL else self.precisions.get(name, name)
 
     # ---- what is there to be told apart
 
@@ -276,11 +328,13 @@ class Display:
         none."""
         if not (others := self.read_elsewhere):
             return ""
-        where = listed(f"{self.language(lang)} from {name}" for lang, name in others.items())
+        where = listed(
+            f"{self.language(lang)} from {self.test_set(name)}" for lang, name in others.items()
+        )
         own = "their own" if len(others) > 1 else "its own"
         return (
-            f"Not scored on {self.settings.headline_test_set}, and so read from the first test set "
-            f"of {own}: {where}. No mean over languages holds them."
+            f"Not scored on {self.test_set(self.settings.headline_test_set)}, and so read from the "
+            f"first test set of {own}: {where}. No mean over languages holds them."
         )
 
     def tier_place(self, tier: str) -> int:
@@ -313,19 +367,41 @@ class Display:
         """What captions are filled in with."""
         contrast = contrast or self.contrasts[0]
         return {
-            "baseline": contrast.baseline,
-            "challenger": contrast.challenger,
             "challenger_name": self.arm(contrast.challenger),
             "noun": self.noun(contrast),
             "level": self.settings.level,
+            "baseline_name": self.arm(contrast.baseline),
             "test_set": self._headline_words(),
-            "tier": self.settings.reference_tier,
+            "tier": self.tier(self.settings.reference_tier),
         }
 
     def _headline_words(self) -> str:
         """The headline test set in a caption, with those of languages that lack it."""
-        others = [f"{name} for {self.language(lang)}" for lang, name in self.read_elsewhere.items()]
-        return self.settings.headline_test_set + (f" ({'; '.join(others)})" if others else "")
+        others = [
+            f"{self.test_set(name)} for {self.language(lang)}"
+            for lang, name in self.read_elsewhere.items()
+        ]
+        headline = self.test_set(self.settings.headline_test_set)
+        return headline + (f" ({'; '.join(others)})" if others else "")
+
+
+def _described(block: Any) -> dict[str, TestSet]:
+    """Test sets as the study describes them; of names alone nothing is known."""
+    if not isinstance(block, Mapping):
+        return {}
+    return {
+        name: TestSet(
+            each.get("title") or words(name),
+            each.get("description") or "",
+            {lang: TestRecordings(**of) for lang, of in (each.get("recordings") or {}).items()},
+        )
+        for name, each in block.items()
+    }
+
+
+def words(name: str) -> str:
+    """A name of the configuration as words: `new_voices` is `new voices`."""
+    return name.replace("_", " ").replace("+", " + ")
 
 
 def flat(block: Mapping[str, Any], before: str = "") -> dict[str, Any]:

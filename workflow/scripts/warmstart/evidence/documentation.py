@@ -67,8 +67,7 @@ def captions() -> dict[str, str]:
 def plain_caption(caption: str) -> str:
     """The caption of a figure with what a study fills in as it is called there."""
     words = {
-        "baseline": "baseline",
-        "challenger": "challenger",
+        "baseline_name": "baseline",
         "challenger_name": "challenger",
         "noun": "arm",
         "test_set": "the headline test set",

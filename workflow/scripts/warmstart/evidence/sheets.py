@@ -12,7 +12,9 @@ from warmstart.evidence.columns import (
     CONTRAST,
     HOURS,
     LANG,
+    PRECISION,
     RECOGNITION,
+    TEST_SET,
     TIER,
     TRAINING_SET,
     Column,
@@ -160,10 +162,19 @@ class Fields:
             head: what stands above it, where that depends on the study.
             wide: long text may break.
         """
+        display = self._display
+        names = {
+            TIER.name: display.tier,
+            TEST_SET.name: display.test_set,
+            PRECISION.name: display.precision,
+        }
+        named = names.get(name, lambda value: value)
         return self._of(
             name,
             lambda row: text_cell(
-                make(row) if make else getattr(row, name), tag=tag(row) if tag else "", wide=wide
+                make(row) if make else named(getattr(row, name)),
+                tag=tag(row) if tag else "",
+                wide=wide,
             ),
             head,
         )
@@ -231,7 +242,9 @@ class Fields:
         """The tier of a row, sorted by its latency."""
         return self._of(
             TIER.name,
-            lambda row: replace(text_cell(row.tier), sort=self._display.tier_place(row.tier)),
+            lambda row: replace(
+                text_cell(self._display.tier(row.tier)), sort=self._display.tier_place(row.tier)
+            ),
         )
 
     def recognition(self, table: pd.DataFrame) -> list[Field]:

@@ -63,6 +63,51 @@ class Cards:
 
 
 @dataclass(frozen=True)
+class Side:
+    """A rate of one side of a contrast."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, in one sentence; the two rates behind it; the small print."""
+
+    kind: ClassVar[str] = "advice"
+    text: str
+    sides: Sequence[Side] = ()
+    small: str = ""
+    lead: bool = True
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its answer in sentences or lines, and the section that has more."""
+
+    question: str
+    answer: Sequence[str]
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions below each other."""
+
+    kind: ClassVar[str] = "questions"
+    questions: Sequence[Question]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that a reader opens."""
+
+    kind: ClassVar[str] = "folded"
+    title: str
+    blocks: "Sequence[Block]"
+
+
+@dataclass(frozen=True)
 class Banner:
     """Something that a reader must not miss; green where it is good."""
 
@@ -73,19 +118,87 @@ class Banner:
 
 
 @dataclass(frozen=True)
-class Example:
-    """Utterances of one decode, aligned word by word."""
+class Piece:
+    """A stretch of an alignment: `equal`, `substitute`, `delete` or `insert`."""
 
+    kind: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one decode made of an utterance.
+
+    Attributes:
+        arm, tier: of the configuration.
+        name: both for readers.
+        count: its errors, in words.
+        errors: their number.
+        pieces: beside the reference.
+        shown: before a reader chooses.
+    """
+
+    arm: str
+    tier: str
+    name: str
+    count: str
+    errors: int
+    pieces: Sequence[Piece]
+    shown: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """An utterance.
+
+    Attributes:
+        group: language and training set, as the choice names them.
+        test_set: of the configuration.
+        title: for readers.
+        lang: language code.
+        reference: what was said.
+        heard: what decodes made of it.
+        audio: address of the recording; empty: there is none.
+        shown: before a reader chooses.
+    """
+
+    group: str
+    test_set: str
     title: str
-    blocks: Sequence[str]
+    lang: str
+    reference: str
+    heard: Sequence[Heard]
+    audio: str = ""
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of several things to choose."""
+
+    value: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a reader may choose; `every`: what all of them are called, empty where one is chosen."""
+
+    label: str
+    key: str
+    options: Sequence[Option]
+    chosen: str
+    every: str = ""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples, the first one open."""
+    """Utterances, and what chooses among them."""
 
     kind: ClassVar[str] = "examples"
     examples: Sequence[Example]
+    choices: Sequence[Choice]
 
 
 @dataclass(frozen=True)
@@ -104,7 +217,20 @@ class Code:
     text: str
 
 
-Block = Heading | Text | Drawn | Table | Cards | Banner | Examples | Lines | Code
+Block = (
+    Heading
+    | Text
+    | Drawn
+    | Table
+    | Cards
+    | Advice
+    | Questions
+    | Folded
+    | Banner
+    | Examples
+    | Lines
+    | Code
+)
 
 
 @dataclass

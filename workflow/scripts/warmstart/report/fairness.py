@@ -142,19 +142,24 @@ def pairs(runs: Iterable[Run], display: Display, contrast: Contrast) -> list[Pai
 
 
 def pair_sheet(name: str, found: Sequence[Pair]) -> Sheet:
-    """A row for each pair, a column for each fact."""
-    marks = {"equal": "yes", "differs": "no", "not recorded": "plain"}
-    names = list(dict.fromkeys(fact for pair in found for fact in pair.states))
+    """A row for each pair: what is equal, what is not, what nobody recorded."""
 
-    def state(fact: str) -> Any:
-        def cell(pair: Pair) -> Shown:
-            said = pair.states.get(fact, "not recorded")
-            return text_cell(said, tag=marks[said])
+    def verdict(pair: Pair) -> Shown:
+        if pair.different:
+            return text_cell("differs", tag="no")
+        return text_cell("not recorded") if pair.missing else text_cell("fair", tag="yes")
 
-        return cell
+    def equal(pair: Pair) -> list[str]:
+        return [fact for fact, state in pair.states.items() if state == "equal"]
 
-    columns = [field(fact.capitalize(), state(fact)) for fact in names]
-    return sheet(name, [field("Pair", lambda pair: text_cell(pair.name)), *columns], found)
+    fields = [
+        field("Pair", lambda pair: text_cell(pair.name)),
+        field("Verdict", verdict),
+        field("Differs in", lambda pair: text_cell(", ".join(pair.different), wide=True)),
+        field("Not recorded", lambda pair: text_cell(", ".join(pair.missing), wide=True)),
+        field("Equal", lambda pair: text_cell(", ".join(equal(pair)), wide=True)),
+    ]
+    return sheet(name, fields, found)
 
 
 def allowed(display: Display, contrast: Contrast) -> str:

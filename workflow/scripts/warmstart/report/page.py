@@ -6,7 +6,7 @@ estimable. Everything that comes from data or configuration is escaped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +15,28 @@ from warmstart.evidence import analyses
 from warmstart.evidence.analyses.base import TRAINING, Analysis
 from warmstart.evidence.display import Display, listed
 from warmstart.evidence.settings import Contrast
-from warmstart.report import fairness, provenance, quality, svg
+from warmstart.report import examples as error_examples
+from warmstart.report import fairness, provenance, quality, svg, tested
+from warmstart.report.answer import Answer, lowest_wer
 from warmstart.report.blocks import (
     Banner,
     Block,
     Cards,
     Code,
     Drawn,
-    Example,
-    Examples,
+    Folded,
     Heading,
     Lines,
+    Questions,
     Section,
     Table,
     Text,
 )
+from warmstart.report.examples import Picked
 from warmstart.report.fairness import Run
 from warmstart.report.methods import methods
 from warmstart.report.quality import Quality
-from warmstart.report.sentences import Answer, contrast_title, differences, lowest_wer
+from warmstart.report.sentences import contrast_title, differences
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,17 @@ class Material:
     runs: Sequence[Run] = ()
     quality: Quality = field(default_factory=Quality)
     figures: Path | None = None
-    examples: Sequence[Example] = ()
+    examples: Sequence[Picked] = ()
 
 
 def page(material: Material) -> list[Section]:
     """All sections, in order."""
-    sections = [_answer(material), *_of_analyses(material)]
+    sections = [_answer(material), _tested(material), *_of_analyses(material)]
     if material.examples:
         sections.insert(_place(sections, TRAINING.anchor), _errors(material))
     training = sections[_place(sections, TRAINING.anchor)]
-    training.blocks.append(Table(provenance.runs_sheet(material.runs, material.display)))
+    runs = Table(provenance.runs_sheet(material.runs, material.display))
+    training.blocks.append(Folded(f"Every run ({len(material.runs)})", [runs]))
     return [*sections, _data(material), _audit(material), _provenance(material), _methods(material)]
 
 
@@ -76,7 +80,7 @@ def subtitle(material: Material) -> str:
             ", ".join(display.languages.values()),
             listed(display.arm(name) for name in display.arms),
             ", ".join(f"{each:g}" for each in hours if each > 0) + " h",
-            ", ".join(display.tiers),
+            ", ".join(map(display.tier, display.tiers)),
         ]
     )
 
@@ -95,20 +99,42 @@ def _place(sections: Sequence[Section], anchor: str) -> int:
 
 
 def _answer(material: Material) -> Section:
-    """Sentences and key figures of every contrast, the first one's in front; then what a reader
-    must not miss."""
+    """Advice, questions and key figures of every contrast, the first one's in front; then what a
+    reader must not miss."""
     display, tables = material.display, material.tables
     blocks: list[Block] = []
     for place, contrast in enumerate(display.contrasts):
         answer = Answer(tables, display, contrast)
         if display.several_contrasts:
             blocks.append(Heading(contrast_title(display, contrast)))
-        for number, sentence in enumerate(answer.sentences()):
-            blocks.append(Text(sentence, "" if number or place else "lead"))
+        for number, advice in enumerate(answer.advice()):
+            blocks.append(replace(advice, lead=not (number or place)))
+        if questions := answer.questions():
+            blocks.append(Questions(questions))
         cards = answer.cards() + ([] if place else lowest_wer(tables, display))
         if cards:
             blocks.append(Cards(cards))
     return Section("answer", "Answer", "Answer", [*blocks, *banners(material)])
+
+
+def _tested(material: Material) -> Section:
+    """What the rates are of."""
+    display = material.display
+    rows = tested.rows_of(material.tables, material.quality, display)
+    described = tested.descriptions(display, rows)
+    return Section(
+        "tests",
+        "Test sets",
+        "What it was tested on",
+        [
+            *([Lines(described)] if described else []),
+            Table(tested.sheet_of(display, rows)),
+            Text(
+                "Intervals resample the units named here, all utterances of one together.",
+                "note",
+            ),
+        ],
+    )
 
 
 def banners(material: Material) -> list[Banner]:
@@ -176,9 +202,9 @@ def _seen(material: Material) -> list[str]:
         if arms and test_set in scored:
             groups.setdefault(arms, []).append(test_set)
     return [
-        f"{', '.join(test_sets)}: the corpus is in the training data of the donor of "
-        f"{listed(map(display.arm, arms))}. On it the gap measures earlier exposure as well as "
-        "transfer."
+        f"{', '.join(map(display.test_set, test_sets))}: the corpus is in the training data of "
+        f"the donor of {listed(map(display.arm, arms))}. On it the gap measures earlier exposure "
+        "as well as transfer."
         for arms, test_sets in groups.items()
     ]
 
@@ -226,6 +252,9 @@ def _part(
         first: its heading is that of the section.
     """
     display, tables = material.display, material.tables
+    heading = "" if first else analysis.heading(display, contrast)
+    if absent := analysis.absent(tables, display, contrast):
+        return [*([Heading(heading, level)] if heading else []), Text(absent)]
     blocks: list[Block] = []
     sheet = analysis.sheet(tables, display, contrast)
     if text := analysis.text(tables, display, contrast):
@@ -236,13 +265,15 @@ def _part(
         path = material.figures / f"{name}.svg" if material.figures else None
         if path and path.exists():
             caption = drawing.caption.format(**display.words(contrast))
+            if svg.is_empty(path):
+                blocks.append(Text(f"There is no figure here, because {drawing.empty}.", "note"))
+                continue
             blocks.append(Drawn(name, svg.inline(path), caption))
     if sheet is not None:
         blocks.append(Table(sheet))
     if blocks and analysis.note and not place:
         blocks.append(Text(analysis.note, "note"))
-    heading = analysis.heading(display, contrast)
-    if blocks and heading and not first:
+    if blocks and heading:
         blocks.insert(0, Heading(heading, level))
     return blocks
 
@@ -251,12 +282,23 @@ def _part(
 
 
 def _errors(material: Material) -> Section:
-    note = (
-        "The utterances with most errors of one decode per language, aligned; S substituted, D "
-        "deleted, I inserted."
+    display, picked = material.display, material.examples
+    name = display.arm(display.contrasts[0].challenger)
+    intro = (
+        f"A few utterances of each test set, chosen by the errors of {name} at its most data: "
+        "typical ones, and those with most errors in a hundred words. Struck out: said and not "
+        "recognised. Bold: recognised and not said."
     )
-    blocks = [Text(note, "note"), Examples(material.examples)]
-    return Section("errors", "Errors", "Examples of errors", blocks)
+    return Section(
+        "errors",
+        "Examples",
+        "Examples of errors",
+        [
+            Text(intro),
+            error_examples.block_of(picked, display, material.tables["wer"]),
+            *(Text(line, "note") for line in error_examples.licence_lines(picked, display)),
+        ],
+    )
 
 
 def _data(material: Material) -> Section:
@@ -269,8 +311,7 @@ def _data(material: Material) -> Section:
         [
             Table(quality.data_sheet(known, display)),
             Text(f"Read, kept and dropped training cuts per corpus. {guard}".strip(), "note"),
-            Heading("What was dropped"),
-            Table(quality.drops_sheet(known, display)),
+            Folded("What was dropped", [Table(quality.drops_sheet(known, display))]),
             Heading("Characters that no hypothesis can contain"),
             Text(
                 "Characters of the normalised references that the tokenizer has no piece for: each "
@@ -302,7 +343,10 @@ def _audit(material: Material) -> Section:
                 "run's run.json: data, tokenizer, starts of the parts of the model, settings, "
                 "steps, audio seen, code, versions of the software, and whether on a GPU."
             ),
-            Table(fairness.pair_sheet(f"pairs-{contrast.name}" if place else "pairs", pairs)),
+            Folded(
+                f"Every pair ({len(pairs)})",
+                [Table(fairness.pair_sheet(f"pairs-{contrast.name}" if place else "pairs", pairs))],
+            ),
         ]
     section.blocks.append(Heading("What the donors bring with them"))
     for contrast in display.contrasts:
@@ -313,8 +357,12 @@ def _audit(material: Material) -> Section:
 
 
 def _provenance(material: Material) -> Section:
-    table = Table(provenance.provenance_sheet(material.runs))
-    return Section("provenance", "Provenance", "Provenance", [table])
+    runs = material.runs
+    blocks: list[Block] = [Text(f"{len(runs)} runs.")] if runs else []
+    if common := provenance.common_facts(runs):
+        blocks.append(Lines(common))
+    blocks.append(Folded("Run by run", [Table(provenance.provenance_sheet(runs))]))
+    return Section("provenance", "Provenance", "Provenance", blocks)
 
 
 def _methods(material: Material) -> Section:

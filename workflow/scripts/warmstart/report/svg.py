@@ -5,7 +5,22 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-_PIXELS_PER_POINT = 1.46  # three panels of a figure fill the page
+from warmstart.evidence.palette import COLOURS, EDGE, GRID, INK, NOTHING, PAPER
+
+_PIXELS_PER_POINT = 1.6
+_COLOURS = {
+    **{colour.lower(): f"c{place}" for place, colour in enumerate(COLOURS)},
+    INK.lower(): "figure-ink",
+    GRID.lower(): "figure-grid",
+    EDGE.lower(): "figure-edge",
+    PAPER.lower(): "paper",
+}
+"""Colour of a figure -> its variable in the page's style, which has others in the dark."""
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there was nothing to draw."""
+    return f'id="{NOTHING}"' in path.read_text(encoding="utf-8")
 
 
 def inline(path: Path) -> Markup:
@@ -21,6 +36,12 @@ def inline(path: Path) -> Markup:
             .replace(f'#{name}"', f'#{prefix}{name}"')
             .replace(f"#{name})", f"#{prefix}{name})")
         )
+    # Only whole values of style: a name in the drawing is drawn as a path, not written.
+    text = re.sub(
+        r"(?<=: )#[0-9a-f]{6}(?=[;\"])",
+        lambda found: f"var(--{_COLOURS[found[0]]})" if found[0] in _COLOURS else found[0],
+        text,
+    )
     # As wide as the page at most, and as large as drawn times the same factor in every figure, so
     # that letters match.
     width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', text)

@@ -9,7 +9,7 @@ from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
-from warmstart.study.grid import Study
+from warmstart.study.grid import FULL, Study
 
 # ---- data
 
@@ -296,9 +296,55 @@ def display(study: Study) -> dict[str, Any]:
             name: {**study.tiers[name].as_json(), "lookahead_ms": study.tiers[name].lookahead_ms}
             for name in tiers(study)
         },
-        "test_sets": list(study.config["test_sets"]),
+        "test_sets": {name: _test_set(study, name) for name in study.config["test_sets"]},
         **_unspaced(unspaced(study)),
         "test_sets_of": test_sets(study),
+        "precisions": {
+            name: _precision(name, block)
+            for name, block in study.config["precisions"].items()
+            if name != FULL
+        },
+    }
+
+
+def _precision(name: str, block: dict[str, Any]) -> str:
+    """Name of a precision for readers."""
+    if block["scheme"] == "fp32":
+        return f"{name} (unquantised export)"
+    bits = f"{block['bits']}-bit"
+    return bits if name == f"int{block['bits']}" else f"{bits} ({name})"
+
+
+def _test_set(study: Study, name: str) -> dict[str, Any]:
+    """What the page says of a test set: its name, who speaks, and its recordings by language."""
+    block = study.config["test_sets"][name]
+    corpus, split = block["corpus"], block["split"]
+    readers = {
+        lang: reader(study, corpus, lang)
+        for lang in study.scored_languages
+        if corpus in study.language(lang)["corpora"]
+    }
+    first = next(iter(readers.values()), None)
+    title = block.get("name")
+    if not title and first is not None and name == corpus:
+        title = first.TITLE
+    described = block.get("description") or (first.SPOKEN_BY if first is not None else "")
+    if "noise_snr_db" in block:
+        noise = f"noise is mixed under them, {block['noise_snr_db']} dB below the speech"
+        described = f"{described.rstrip('.')}; {noise}" if described else noise.capitalize()
+    return {
+        "title": title or "",
+        "description": described,
+        "recordings": {
+            lang: {
+                "corpus": corpus,
+                "split": split,
+                "licence": one.licence(),
+                "passed_on": one.may_be_passed_on(),
+                "unit": one.block_unit(),
+            }
+            for lang, one in readers.items()
+        },
     }
 
 

@@ -42,6 +42,7 @@ def _nodes() -> dict[str, dict[str, Any]]:
         "decode": properties["decoding"],
         "score": _block(text=text, **properties["scoring"]["properties"]),
         "statistics": properties["statistics"],
+        "page": properties["report"],
         "bundle": _block(
             text=texts,
             **{

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from warmstart.data import licences
 from warmstart.data.corpora import pinned
 from warmstart.data.corpora.pinned import Hours, Size
 from warmstart.data.download import local_source
@@ -155,11 +156,13 @@ class Licence:
         name: of the licence, as the publisher writes it.
         source: how the licence asks to name the source; empty where it does not.
         to_do: what a user does before the download, or keeps in mind; empty where that is nothing.
+        audio_may_be_passed_on: whether recordings may stand in a page that others are given.
     """
 
     name: str
     source: str = ""
     to_do: str = ""
+    audio_may_be_passed_on: bool = True
 
     def __str__(self) -> str:
         """One line for reports: the licence, and the source that it asks to name."""
@@ -204,6 +207,12 @@ class Corpus(ABC):
     DOWNLOADS: ClassVar[bool] = True
     #: What the publisher allows; None where only the owner of the recordings can say.
     LICENCE: ClassVar[Licence | None] = None
+    #: What the publisher calls it; empty: it has the name that the configuration gives it.
+    TITLE: ClassVar[str] = ""
+    #: Who speaks, for the page: a sentence without its full stop.
+    SPOKEN_BY: ClassVar[str] = ""
+    #: What intervals resample where utterances name no other block: see `Utterance.block`.
+    BLOCK: ClassVar[str] = "speaker"
     #: Keys that change neither what is fetched nor what a manifest holds.
     BESIDE_DATA: ClassVar[frozenset[str]] = frozenset(
         {"train_split", "licence", "max_drop_fraction", "speakers_of", "hours"}
@@ -266,6 +275,17 @@ class Corpus(ABC):
         """The licence with the source that it asks to name: what the block says, else what the
         publisher does. None: recordings whose licence nobody has stated."""
         return self.settings.get("licence") or (str(self.LICENCE) if self.LICENCE else None)
+
+    def may_be_passed_on(self) -> bool:
+        """Whether the licence lets a few recordings stand in a page that is passed on. Where
+        nobody has stated it, where it forbids trade or changes, or where it is not known, no."""
+        if self.LICENCE is not None and not self.settings.get("licence"):
+            return self.LICENCE.audio_may_be_passed_on
+        return licences.allows_passing_on(self.settings.get("licence"))
+
+    def block_unit(self) -> str:
+        """What a block of this corpus is: `speaker`, `sentence` or `utterance`."""
+        return self.BLOCK
 
     def is_here(self) -> bool:
         """Whether `source` says that the release lies on this machine already."""

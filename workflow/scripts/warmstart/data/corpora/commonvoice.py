@@ -99,9 +99,13 @@ class Reader(Corpus):
     }
     SPLITS = SPLITS
     SPEAKERS = "commonvoice"
+    TITLE = "Common Voice"
+    SPOKEN_BY = "Volunteers read sentences aloud, each with their own microphone"
     CLIPS = "commonvoice"
     LICENCE = Licence(
         "CC0",
+        # The terms of the place that it comes from.
+        audio_may_be_passed_on=False,
         to_do=(
             "accept the terms of each data set on mozilladatacollective.com, make a key, export "
             "MDC_API_KEY; do not pass the audio on, do not identify speakers"

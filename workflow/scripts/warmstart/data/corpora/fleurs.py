@@ -53,6 +53,9 @@ class Reader(Corpus):
         }
     }
     SPLITS = SPLITS
+    TITLE = "FLEURS"
+    SPOKEN_BY = "Several people read each sentence, all taken from encyclopedia articles"
+    BLOCK = "sentence"
     CLIPS = "fleurs"
     LICENCE = Licence("CC BY 4.0", source="FLEURS, google/fleurs")
 

@@ -43,8 +43,10 @@ class Reader(Corpus):
     }
     SPLITS = ("train",)
     DOWNLOADS = False
+    TITLE = "Granary"
     LICENCE = Licence(
         "CC BY 4.0 (labels)",
+        audio_may_be_passed_on=False,
         to_do="the audio has the licences of its sources; see the data set's card",
     )
 

@@ -43,10 +43,14 @@ class Reader(Corpus):
         "required": ["directory"],
     }
     DOWNLOADS = False
+    SPOKEN_BY = "The study's own recordings"
 
     def __init__(self, name: str, lang: str, settings: dict[str, Any]):
         super().__init__(name, lang, settings)
         self.block = self.options.get("block", "speaker")
+
+    def block_unit(self) -> str:
+        return self.block
 
     def gigabytes(self) -> pinned.Size | None:
         return pinned.NOTHING

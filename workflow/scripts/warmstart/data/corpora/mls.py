@@ -34,6 +34,8 @@ class Reader(Corpus):
     }
     SPLITS = ("train", "dev", "test")
     SPEAKERS = "mls"
+    TITLE = "Multilingual LibriSpeech"
+    SPOKEN_BY = "Volunteers read books aloud (LibriVox)"
     CLIPS = "mls"
     LICENCE = Licence("CC BY 4.0", source="Multilingual LibriSpeech, OpenSLR 94")
 

@@ -81,6 +81,7 @@ class Reader(local.Reader):
     }
     SPLITS = ("train", "dev", "test_same", "test_new")
     DOWNLOADS = True
+    SPOKEN_BY = "Voices of the synthesizer espeak-ng say phrases and numbers"
     LICENCE = Licence("made here")
     BESIDE_DATA = Corpus.BESIDE_DATA - {"hours"}
 

@@ -63,6 +63,8 @@ class Reader(Corpus):
     }
     SPLITS = SPLITS
     SPEAKERS = "voxpopuli"
+    TITLE = "VoxPopuli"
+    SPOKEN_BY = "Members of the European Parliament speak in its sittings"
     CLIPS = "voxpopuli"
     LICENCE = Licence(
         "CC0, and the European Parliament's legal notice", source="European Parliament, VoxPopuli"

@@ -60,13 +60,15 @@ class Drawing:
     Attributes:
         name: of its file.
         draw: material, display, contrast (None where it is drawn once) -> figure.
-        caption: `{baseline}`, `{challenger}`, `{challenger_name}`, `{noun}`, `{level}`,
-            `{test_set}` and `{tier}` are filled in (`Display.words`).
+        caption: `{baseline_name}`, `{challenger_name}`, `{noun}`, `{level}`, `{test_set}` and
+            `{tier}` are filled in (`Display.words`).
+        empty: why there may be nothing to draw, after "because".
     """
 
     name: str
     draw: Callable[[Material, Display, Contrast | None], "Figure"]
     caption: str
+    empty: str = "nothing of this was decoded"
 
 
 class Analysis:
@@ -106,6 +108,11 @@ class Analysis:
 
     def text(self, tables: Tables, display: Display, contrast: Contrast | None) -> str:
         """A paragraph above its part of the page, or nothing."""
+        return ""
+
+    def absent(self, tables: Tables, display: Display, contrast: Contrast | None) -> str:
+        """A sentence that stands in place of its part where the study did not ask its question;
+        empty where it did."""
         return ""
 
     def sheet(self, tables: Tables, display: Display, contrast: Contrast | None) -> Sheet | None:

@@ -52,15 +52,18 @@ def _draw(
                 color=plotting.COLOURS[style % 9],
                 linestyle=plotting.LINES[budgets.index(float(run.hours)) % 9],
                 # A run validated once is a point, and a line through one point is nothing.
+                # Budgets are told apart by size too, because one point has no line.
                 marker=plotting.MARKERS[style % 9] if len(rows) < 20 else None,
-                markersize=3.5,
+                markersize=3.0 + 1.5 * budgets.index(float(run.hours)),
+                markerfacecolor="none" if len(rows) == 1 else None,
                 linewidth=1.1,
-                label=f"{run.arm} {run.hours} h" + (f" seed {run.seed}" if several_seeds else ""),
+                label=plotting.plain(f"{display.arm(run.arm)} {run.hours} h")
+                + (f" seed {run.seed}" if several_seeds else ""),
             )
         axis.set_title(plotting.plain(display.training_set(name)))
-        axis.set_xlabel("Audio seen (h)")
-        axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
+    figure.supylabel(label, fontsize=9)
+    plotting.under(axes, "Audio seen (h)")
     plotting.shared_legend(figure, axes)
     return figure
 
@@ -84,10 +87,12 @@ class Analysis(base.Analysis):
             "training",
             draw_loss,
             "Training loss against hours of audio seen, counted with repetition.",
+            empty="no run logged its loss",
         ),
         base.Drawing(
             "validation",
             draw_validation,
             "WER on the validation cuts against hours of audio seen. Nothing is chosen by it.",
+            empty="no run was validated",
         ),
     )

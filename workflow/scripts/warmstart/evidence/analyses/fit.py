@@ -10,7 +10,7 @@ import pandas as pd
 
 from warmstart.evidence import intervals, laws
 from warmstart.evidence.analyses import base
-from warmstart.evidence.cells import Shown, number_cell, within_reach
+from warmstart.evidence.cells import Shown, interval_cell, number_cell, within_reach
 from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     CONTRAST,
@@ -28,6 +28,13 @@ from warmstart.evidence.means import NAN, with_interval
 from warmstart.evidence.recognition import OK
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Field, Sheet, field, sheet
+
+_ESTIMATES = [
+    *("exponent_b", "exponent_low_b", "exponent_high_b"),
+    *("factor_per_doubling", "factor_low_per_doubling", "factor_high_per_doubling"),
+    *("threshold_hours", "threshold_low_hours", "threshold_high_hours"),
+]
+"""Columns of the page that speak of a law."""
 
 Series = Mapping[str, Mapping[float, intervals.Draws]]
 """language -> hours -> gap, of one test set and tier."""
@@ -160,7 +167,11 @@ class Analysis(base.Analysis):
         for _, group in table.groupby(["training_set", "lang"], sort=False):
             families = group.set_index("family")
             weights = {f"weight_{name}": families.weight.get(name, NAN) for name in shapes}
-            rows.append(pd.concat([families.loc["power"], pd.Series(weights)]))
+            law = families.loc["power"].copy()
+            if not stands(law.status):
+                # What does not exist has no size: infinities and zeros here would read as findings.
+                law[_ESTIMATES] = NAN
+            rows.append(pd.concat([law, pd.Series(weights)]))
 
         def weight(name: str) -> Field:
             label = name.replace("_", "-").capitalize()
@@ -171,7 +182,20 @@ class Analysis(base.Analysis):
             )
 
         def threshold(row: Any) -> Shown:
-            return number_cell(within_reach(row.threshold_hours), 1)
+            hours = within_reach(row.threshold_hours)
+            said = {0.0: "always", math.inf: "never"}.get(hours, "")
+            return number_cell(hours, 1, text=said)
+
+        def bounds(name: str, suffix: str, digits: int, scale: Any = float) -> Field:
+            low, high = f"{name}_low_{suffix}", f"{name}_high_{suffix}"
+
+            def cell(row: Any) -> Shown:
+                if not stands(row.status):
+                    return number_cell(None, digits)
+                ends = (scale(getattr(row, low)), scale(getattr(row, high)))
+                return interval_cell(*ends, digits, signed=False)
+
+            return of.cell(low, cell, head=f"{display.settings.level} % interval")
 
         of = self.fields(display)
         threshold_pp = f"{display.settings.threshold_pp:g}"
@@ -179,11 +203,11 @@ class Analysis(base.Analysis):
             of.text("lang", lambda row: display.language(row.lang)),
             *of.training_set(),
             of.number("exponent_b", 2),
-            of.interval("exponent", "b", signed=False),
+            bounds("exponent", "b", 2),
             of.number("factor_per_doubling", 2, unit=" ×"),
-            of.interval("factor", "per_doubling", signed=False),
+            bounds("factor", "per_doubling", 2),
             of.cell("threshold_hours", threshold, head=f"Hours to {threshold_pp} pp"),
-            of.interval("threshold", "hours", 1, signed=False, scale=within_reach),
+            bounds("threshold", "hours", 1, within_reach),
             *map(weight, shapes),
             of.text("status", wide=True),
         ]
@@ -194,6 +218,11 @@ def _usable(scored: Scored, place: Place, contrast: Contrast) -> bool:
     """Whether both systems of a gap recognise. The gap of one that does not is bounded by what
     there is to get wrong, and no law of the hours is."""
     return recognition_status((scored, place.cell(scored.lang, arm)) for arm in contrast.arms) == OK
+
+
+def stands(status: Any) -> bool:
+    """Whether a row of the table has a law, as its status says."""
+    return not str(status).startswith("not estimable")
 
 
 def fit(

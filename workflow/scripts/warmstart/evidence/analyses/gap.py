@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from warmstart.evidence.analyses import base
+from warmstart.evidence.analyses.fit import stands
 from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     CONTRAST,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 
 def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
-    """The gap against hours: a panel for each language, the mean, intervals and the fitted law."""
+    """The gap against hours: all languages on one axis, and their mean, with intervals and the
+    fitted laws."""
     from warmstart.evidence import plotting
 
     contrast = contrast or display.contrasts[0]
@@ -41,31 +43,41 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
     laws = display.headline(material.tables["fit"], contrast)
     laws = laws[laws.family == "power"]
     panels = display.panels(rows)
-    figure, axes = plotting.panels(len(panels))
+    figure, axis = plotting.single()
     if not panels:
-        plotting.note(axes[0], f"No budget was decoded with both {display.noun(contrast)}s.")
-    level = display.settings.confidence
-    for axis, panel in zip(axes, panels, strict=False):
+        plotting.note(axis, f"No budget was decoded with both {display.noun(contrast)}s.")
+        return figure
+    axis.axhline(0, color=plotting.INK, linewidth=0.8)
+    for style, panel in enumerate(panels):
         own = display.panel_rows(rows, panel).sort_values("hours")
-        axis.axhline(0, color=plotting.INK, linewidth=0.8)
-        label = "gap, 95 % interval" if level == 0.95 else "gap"
-        plotting.errorbars(axis, own.hours, own, "gap_pp", 0, label, line=False)
+        mean = panel.lang == MEAN
+        look = plotting.MEAN_STYLE if mean else style
         law = display.of_part(laws, panel.part)
-        law = law[law.lang == (POOLED if panel.lang == MEAN else panel.lang)]
-        if len(law) and np.isfinite(law.exponent_b.iloc[0]) and len(own) > 1:
+        law = law[law.lang == (POOLED if mean else panel.lang)]
+        drawn = len(law) and _drawable(law.iloc[0]) and len(own) > 1
+        label = panel.title
+        if drawn and law.iloc[0].status != "ok":
+            label += " (law not bounded)"
+        plotting.errorbars(
+            axis,
+            # Side by side, so that the bars of one budget can be told apart.
+            own.hours * 1.025 ** (style - (len(panels) - 1) / 2),
+            own,
+            "gap_pp",
+            look,
+            plotting.plain(label),
+            line=not drawn,
+            heavy=mean,
+        )
+        if drawn:
             one = law.iloc[0]
             grid = np.geomspace(own.hours.min(), own.hours.max(), 100)
-            formula = (
-                f"{one.gap_at_reference_pp:.2f}\\,"
-                f"(h/{one.reference_hours:g})^{{{-one.exponent_b:.2f}}}"
-            )
             axis.plot(
                 grid,
                 one.gap_at_reference_pp * (grid / one.reference_hours) ** -one.exponent_b,
-                color=plotting.COLOURS[1],
-                linestyle="--",
-                linewidth=1.4,
-                label=f"${formula}$" + ("" if one.status == "ok" else ", not bounded"),
+                color=plotting.colour(look),
+                linestyle="--" if one.status == "ok" else ":",
+                linewidth=2.0 if mean else 1.1,
             )
         if own.languages.nunique() > 1:
             # The mean of fewer languages is no later point of the same curve.
@@ -77,11 +89,15 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                     textcoords="offset points",
                     fontsize=7.5,
                 )
-        axis.set_title(plotting.plain(panel.title))
-        axis.set_ylabel(f"WER {contrast.baseline} − {contrast.challenger} (pp)")
-        plotting.hours_axis(axis, own.hours)
-        axis.legend(loc="best", fontsize=7.5)
+    axis.set_ylabel(plotting.difference(display, contrast))
+    plotting.hours_axis(axis, rows.hours)
+    plotting.shared_legend(figure, [axis])
     return figure
+
+
+def _drawable(law: Any) -> bool:
+    """Whether there is a law to draw."""
+    return bool(np.isfinite(law.exponent_b)) and stands(law.status)
 
 
 class Analysis(base.Analysis):
@@ -120,10 +136,12 @@ class Analysis(base.Analysis):
         base.Drawing(
             "gap_by_hours",
             draw,
-            "Gap = WER({baseline}) − WER({challenger}) in percentage points against hours of "
-            "training data; above zero the {challenger_name} {noun} is better. Bars: {level} % "
-            "intervals. Dashed: the fitted power law; of the mean, that with one exponent for all "
-            "languages, at their mean size. n: languages in a mean, where not all reach a budget.",
+            "Gap = WER({baseline_name}) − WER({challenger_name}) in percentage points against "
+            "hours of training data, on {test_set} at {tier}; above zero the {challenger_name} "
+            "{noun} is better. Bars: {level} % intervals. Dashed: the fitted power law (dotted "
+            "where the data do not bound it); of the mean, that with one exponent for all "
+            "languages, at their mean size. Solid lines join points where no law fits. n: "
+            "languages in a mean, where not all reach a budget.",
         ),
     )
 

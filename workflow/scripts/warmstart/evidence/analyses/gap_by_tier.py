@@ -69,10 +69,11 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                 + (style - (len(budgets) - 1) / 2) * 0.08
             )
             plotting.errorbars(axis, x, series, "gap_pp", style, f"{hours:g} h")
-        axis.set_xticks(range(len(tiers)), tiers)
-        axis.set_xlabel("Latency tier")
+        axis.set_xticks(
+            range(len(tiers)), [display.tier(tier).replace(" ", "\n") for tier in tiers]
+        )
         axis.set_title(plotting.plain(panel.title))
-        axis.set_ylabel(f"WER {contrast.baseline} − {contrast.challenger} (pp)")
+    figure.supylabel(plotting.difference(display, contrast), fontsize=9)
     plotting.shared_legend(figure, axes)
     return figure
 
@@ -126,6 +127,15 @@ class Analysis(base.Analysis):
                 for row, p in zip(block, adjusted, strict=True):
                     yield {"contrast": contrast.name, **row, "p_holm": p}
 
+    def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """With one tier there is nothing to compare."""
+        gaps = display.headline(tables["gap"], contrast, all_tiers=True)
+        tiers = gaps.tier[gaps.gap_pp.notna() & (gaps.hours > 0)].unique()
+        if len(tiers) > 1:
+            return ""
+        at = f" ({display.tier(tiers[0])})" if len(tiers) else ""
+        return f"The study decoded both sides at one latency{at}, so it does not say."
+
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
     ) -> Sheet | None:
@@ -139,18 +149,18 @@ class Analysis(base.Analysis):
 
         verdicts = {"equivalent": "yes", "different": "no"}
         of = self.fields(display)
-        reference = display.settings.reference_tier
+        reference = display.tier(display.settings.reference_tier)
         fields = [
             of.language(),
+            of.tier(),
+            of.text("verdict", tag=lambda row: verdicts.get(row.verdict, "plain")),
             *of.training_set(),
             *([of.text("test_set")] if display.read_elsewhere else []),
             of.cell("hours", hours),
-            of.tier(),
             of.number("difference_pp", 2, signed=True, head=f"Gap minus gap at {reference}"),
             of.interval("difference", "pp"),
             of.cell("p_holm", lambda row: p_cell(row.p_holm)),
             of.number("margin_pp", 2),
-            of.text("verdict", tag=lambda row: verdicts.get(row.verdict, "plain")),
         ]
         name = self.sheet_name(display, contrast).replace("gap_by_tier", "tiers")
         return sheet(name, fields, display.ordered(table[at]).itertuples(), sortable=True)

@@ -137,7 +137,8 @@ class Analysis(base.Analysis):
         settings = display.settings
         return (
             " ".join(parts) + f" Each statement holds at {settings.level} % confidence by itself, "
-            f"on {settings.headline_test_set} at {settings.reference_tier}. {display.elsewhere()}"
+            f"on {display.test_set(settings.headline_test_set)} at "
+            f"{display.tier(settings.reference_tier)}. {display.elsewhere()}"
         ).strip()
 
     def sheet(
@@ -162,12 +163,12 @@ class Analysis(base.Analysis):
         head = "Start from" if display.noun(contrast) == "start" else "Take"
         fields = [
             of.language(),
+            of.hours(),
+            of.cell("decision", decided, head=head),
             *of.training_set(),
             *([of.text("test_set")] if display.read_elsewhere else []),
-            of.hours(),
             of.number("gap_pp", 2, signed=True),
             of.interval("gap", "pp"),
-            of.cell("decision", decided, head=head),
         ]
         rows = display.ordered(table).itertuples()
         return sheet(self.sheet_name(display, contrast), fields, rows)

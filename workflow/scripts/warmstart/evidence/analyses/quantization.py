@@ -65,10 +65,11 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
     ]
     rows = display.ordered(rows)
     test_sets = [name for name in display.test_sets if name in set(rows.test_set)]
-    marks = rows[["test_set", "training_set", "lang", "arm", "contrast"]].drop_duplicates()
-    most = marks.test_set.value_counts().max() if len(marks) else 0
-    # As high as its marks need.
-    figure, axes = plotting.panels(len(test_sets), height=max(3.0, 1.0 + 0.13 * most))
+    # The same lines in every panel, and as high as they need.
+    groups = list(dict.fromkeys(_group(display, row) for row in rows.itertuples()))
+    kinds_drawn = len(rows[["arm", "contrast"]].drop_duplicates())
+    height = max(2.0, 0.9 + len(groups) * max(0.32, 0.12 * kinds_drawn))
+    figure, axes = plotting.panels(len(test_sets), height=height, sharex=True)
     if not test_sets:
         plotting.note(axes[0], "No quantised encoder was decoded.")
     kinds = [(arm, "") for arm in display.arms]
@@ -80,10 +81,9 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
             for arm, name in kinds
         }
         of_kind = {kind: series for kind, series in of_kind.items() if len(series)}
-        groups = list(dict.fromkeys(_group(row) for row in own.itertuples()))
         axis.axvline(0, color=plotting.INK, linewidth=0.8)
         for style, ((arm, name), series) in enumerate(of_kind.items()):
-            places = [groups.index(_group(row)) for row in series.itertuples()]
+            places = [groups.index(_group(display, row)) for row in series.itertuples()]
             spread = np.vstack(
                 [
                     (series.delta_pp - series.delta_low_pp).clip(lower=0),
@@ -106,21 +106,26 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
             )
         axis.set_yticks(
             range(len(groups)),
-            [f"{name} {hours:g} h\n{precision} {tier}" for name, hours, precision, tier in groups],
+            [
+                plotting.plain(f"{name}, {hours:g} h\n{precision}, {tier}")
+                for name, hours, precision, tier in groups
+            ],
             fontsize=7.5,
         )
         axis.set_ylim(len(groups) - 0.5, -0.5)
-        axis.set_xlabel("WER change against full precision (pp)")
-        axis.set_title(test_set)
+        axis.set_title(plotting.plain(display.test_set(test_set)))
+    plotting.under(axes, "WER change (pp)")
     plotting.shared_legend(figure, axes)
     return figure
 
 
-def _group(row: Any) -> tuple[str, float, str, str]:
+def _group(display: Display, row: Any) -> tuple[str, float, str, str]:
     """What stands in one line of the figure."""
     part = part_of(row.training_set, row.lang)
-    name = row.lang if part == OWN else f"{part}: {row.lang}"
-    return name, row.hours, row.precision, row.tier
+    name = display.language(row.lang)
+    if part != OWN:
+        name = f"{name}, trained on {display.training_set(part)}"
+    return name, row.hours, display.precision(row.precision), display.tier(row.tier)
 
 
 def _label(display: Display, arm: str, contrast: str) -> str:
@@ -218,6 +223,12 @@ class Analysis(base.Analysis):
                         ),
                     }
 
+    def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """Without a quantised encoder there is nothing to compare."""
+        if tables["quantization"].delta_pp.notna().any():
+            return ""
+        return "The study decoded no quantised encoder, so it does not say."
+
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
     ) -> Sheet | None:
@@ -231,15 +242,15 @@ class Analysis(base.Analysis):
 
         fields = [
             of.language(),
-            *of.training_set(),
+            of.number("delta_pp", 2, signed=True),
             of.text("arm", lambda row: _label(display, row.arm, row.contrast)),
+            of.interval("delta", "pp"),
+            *of.training_set(),
             of.hours(),
             of.text("precision"),
             of.text("baseline_precision", against),
             of.tier(),
             of.text("test_set"),
-            of.number("delta_pp", 2, signed=True),
-            of.interval("delta", "pp"),
             of.number("bytes_encoder", 2, scale=lambda size: size / 1e6),
             *(of.number(f"times_smaller_than_{name}", 2) for name in _SIZES),
             *of.recognition(table),

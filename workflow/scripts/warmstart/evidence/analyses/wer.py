@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from warmstart.evidence import intervals
 from warmstart.evidence.analyses import base
+from warmstart.evidence.cells import Shown, number_cell
 from warmstart.evidence.collected import Evidence, Scored, recognition_status
 from warmstart.evidence.columns import (
     ARM,
@@ -58,9 +59,10 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                     label=f"{name}, not fine-tuned",
                 )
         axis.set_title(plotting.plain(panel.title))
-        axis.set_ylabel("WER (%)")
         axis.set_ylim(bottom=0)
-        plotting.hours_axis(axis, own.hours)
+        plotting.hours_axis(axis, own.hours, label=False)
+    figure.supylabel("WER (%)", fontsize=9)
+    plotting.under(axes, "Training data (h)")
     plotting.shared_legend(figure, axes)
     return figure
 
@@ -103,8 +105,9 @@ class Analysis(base.Analysis):
         RECOGNITION,
     )
     note = (
-        "Rates are ratios of sums over the corpus. Intervals resample speakers, or sentences where "
-        "speakers are unknown; training noise is in them only where a cell has several seeds."
+        "Rates are ratios of sums over the corpus. S, D, I: words substituted, deleted, inserted. "
+        "What intervals resample, the table of test sets says; training noise is in them only "
+        "where a cell has several seeds."
     )
     figures = (
         base.Drawing(
@@ -129,23 +132,30 @@ class Analysis(base.Analysis):
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
     ) -> Sheet | None:
-        """All rows, with choices by every axis."""
+        """All rows, with choices by every axis; the rate stands in front, where a phone shows
+        it."""
+
+        def errors(row: Any) -> Shown:
+            kinds = (row.substitutions, row.deletions, row.insertions)
+            return number_cell(kinds[0], 0, text=" / ".join(number_cell(k, 0).text for k in kinds))
+
         of = self.fields(display)
         fields = [
             of.language(),
+            of.number("wer_pct", 2),
+            of.interval("wer", "pct", signed=False),
             *of.training_set(),
             of.arm(),
             of.hours(),
             of.text("precision"),
             of.tier(),
             of.text("test_set"),
-            of.number("wer_pct", 2),
-            of.interval("wer", "pct", signed=False),
             of.number("cer_pct", 2),
             *(of.number(f"{name}_pct", 1) for name in ("number_wer", "rare_wer")),
             *(of.number(f"{name}_pct", 1) for name in ("empty", "looping")),
             *of.recognition(tables["wer"]),
-            *(of.number(name, 0) for name in ("substitutions", "deletions", "insertions", "words")),
+            of.cell("substitutions", errors, head="S / D / I"),
+            of.number("words", 0),
         ]
         axes = [TRAINING_SET, LANG, ARM, HOURS, PRECISION, TIER, TEST_SET]
         return sheet(
@@ -157,7 +167,7 @@ class Analysis(base.Analysis):
             # A choice would hide the languages that are read from another test set.
             chosen={}
             if display.read_elsewhere
-            else {TEST_SET.label: display.settings.headline_test_set},
+            else {TEST_SET.label: display.test_set(display.settings.headline_test_set)},
         )
 
 

@@ -1,0 +1,92 @@
+"""What models were tested on: who speaks in each test set, how much of it there is, what intervals
+resample."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from warmstart.evidence.cells import number_cell, text_cell
+from warmstart.evidence.display import Display, TestRecordings
+from warmstart.evidence.keys import MEAN
+from warmstart.evidence.sheets import Sheet, field, sheet
+from warmstart.report.quality import Quality
+
+_UNITS = {"speaker": "speakers", "sentence": "sentences", "utterance": "utterances"}
+
+
+class _Row(NamedTuple):
+    test_set: str
+    lang: str
+    recordings: TestRecordings | None
+    kept: Mapping[str, Any]
+    utterances: float
+    words: float
+    blocks: float
+
+
+def rows_of(tables: Mapping[str, pd.DataFrame], quality: Quality, display: Display) -> list[_Row]:
+    """A row for each test set in each language that something was scored in."""
+    kept = {
+        (made["corpus"], made["lang"], made["split"]): made.get("kept", {})
+        for made in quality.manifests
+    }
+    wer = tables["wer"]
+    wer = wer[wer.lang != MEAN]
+    order = [*display.languages, *display.other_languages]
+    rows = []
+    for test_set in display.test_sets:
+        own = wer[wer.test_set == test_set]
+        for lang in sorted(set(own.lang), key=lambda one: order.index(one) if one in order else 99):
+            first = own[own.lang == lang].iloc[0]
+            known = display.described.get(test_set)
+            of = known.recordings.get(lang) if known else None
+            rows.append(
+                _Row(
+                    test_set,
+                    lang,
+                    of,
+                    kept.get((of.corpus, lang, of.split), {}) if of else {},
+                    first.utterances / first.seeds,
+                    first.words / first.seeds,
+                    first.blocks,
+                )
+            )
+    return rows
+
+
+def descriptions(display: Display, rows: list[_Row]) -> list[str]:
+    """A line for each test set of which it is known who speaks."""
+    scored = {row.test_set for row in rows}
+    return [
+        f"{known.title[:1].upper()}{known.title[1:]}: {known.description.rstrip('.')}."
+        for name, known in display.described.items()
+        if name in scored and known.description
+    ]
+
+
+def sheet_of(display: Display, rows: list[_Row]) -> Sheet:
+    """Size, speakers and licence of every test set."""
+
+    def speakers(row: _Row) -> Any:
+        known = row.kept.get("speakers")
+        return number_cell(known, 0) if known else text_cell("not named")
+
+    def resampled(row: _Row) -> Any:
+        unit = _UNITS.get(row.recordings.unit, "blocks") if row.recordings else "blocks"
+        return text_cell(f"{row.blocks:,.0f} {unit}")
+
+    def licence(row: _Row) -> Any:
+        return text_cell((row.recordings and row.recordings.licence) or "not stated", wide=True)
+
+    fields = [
+        field("Test set", lambda row: text_cell(display.test_set(row.test_set))),
+        field("Language", lambda row: text_cell(display.language(row.lang))),
+        field("Hours", lambda row: number_cell(row.kept.get("hours"), 2)),
+        field("Utterances", lambda row: number_cell(row.utterances, 0)),
+        field("Words", lambda row: number_cell(row.words, 0)),
+        field("Speakers", speakers),
+        field("Intervals resample", resampled, "What is drawn anew in each replicate"),
+        field("Licence", licence),
+    ]
+    return sheet("tests", fields, rows)
