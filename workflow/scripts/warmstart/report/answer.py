@@ -119,6 +119,11 @@ class Answer:
                 f"each other{self._over(row)}, at {_amounts(gaps.hours)} of training data."
             )
         what = "which model to start from" if self._noun == "start" else "which arm to take"
+        if all(map(_unable, gaps.decision)):
+            return (
+                f"These models do not recognise speech, so this study does not say {what}: with "
+                f"{row.hours:g} h of training data {self._compared(row)}{self._over(row)}."
+            )
         return (
             f"This study does not decide {what}: with {row.hours:g} h of training data "
             f"{self._compared(row)}{self._over(row)}, {self._why_open(row)}."
@@ -147,6 +152,8 @@ class Answer:
         return f"{one} errors in 100 words and {other}"
 
     def _why_open(self, row: Any) -> str:
+        if _unable(row.decision):
+            return "which is no recognition to compare"
         if math.isnan(row.gap_low_pp):
             reason = str(row.status).removeprefix("not estimable: ")
             return f"and how sure that is cannot be estimated ({reason})"
@@ -229,6 +236,8 @@ class Answer:
                 parts.append(
                     f"either, within {self._settings.threshold_pp:g} errors in 100 words, {where}"
                 )
+            elif _unable(decision):
+                parts.append(f"not decided {where}, because models do not recognise")
             else:
                 parts.append(f"not decided {where}")
         said = "; ".join(parts)
@@ -465,6 +474,11 @@ def _told(gaps: pd.DataFrame, contrast: Contrast) -> Any:
     """The budget that the advice is told of: the first that is decided, else the first."""
     decided = gaps[gaps.decision.isin(contrast.arms)]
     return (decided if len(decided) else gaps).iloc[0]
+
+
+def _unable(decision: str) -> bool:
+    """Whether there is no decision because systems do not recognise."""
+    return str(decision).startswith("not decided:")
 
 
 def _digits(difference: float) -> int:

@@ -70,6 +70,8 @@ def pick(path: str | Path, wer: pd.DataFrame, display: Display, count: int) -> l
             }
             counts = _first_seed(_read(path, [*_COUNTS, "seed"], **at, arm=arm, tier=tier))
             kinds = _choose(counts, count)
+            if not kinds:
+                continue
             texts = _first_seed(
                 _read(
                     path,

@@ -41,7 +41,7 @@ def find(manifest: str | Path, ids: Collection[str]) -> dict[str, dict[str, Any]
     return found
 
 
-def samples_of(cut: Mapping[str, Any]) -> np.ndarray | None:
+def samples_of(cut: dict[str, Any]) -> np.ndarray | None:
     """Waveform of a cut.
 
     Args:
@@ -52,7 +52,7 @@ def samples_of(cut: Mapping[str, Any]) -> np.ndarray | None:
         than stretches of files (noise is mixed in), or has a file that is not there or cannot be
         read.
     """
-    if _duration_s(cut) > LONGEST_S:
+    if float(cut_lines.duration_s(cut)) > LONGEST_S:
         return None
     tracks = cut.get("tracks")
     if tracks is None:
@@ -67,15 +67,6 @@ def samples_of(cut: Mapping[str, Any]) -> np.ndarray | None:
     for place, part in places:
         joined[place : place + len(part)] += part
     return joined
-
-
-def _duration_s(cut: Mapping[str, Any]) -> float:
-    if "tracks" not in cut:
-        return float(cut.get("duration", math.inf))
-    return max(
-        float(track.get("offset", 0.0)) + float(track["cut"].get("duration", math.inf))
-        for track in cut["tracks"]
-    )
 
 
 def _stretch(cut: Mapping[str, Any]) -> np.ndarray | None:
