@@ -15,6 +15,7 @@ from warmstart.report.blocks import Choice, Example, Examples, Heard, Option, Pi
 
 TYPICAL, WORST = "typical", "most errors"
 _LONGEST_RUN = 4  # words left out in a row that are all shown
+_KEYS = ("training_set", "arm", "hours", "seed", "precision", "tier", "test_set")
 _COUNTS = ["id", "ref_words", "substitutions", "deletions", "insertions", "duration_s"]
 
 
@@ -52,7 +53,8 @@ def pick(path: str | Path, wer: pd.DataFrame, display: Display, count: int) -> l
     settings, arm = display.settings, display.contrasts[0].challenger
     found: list[Picked] = []
     wer = wer[(wer.lang != MEAN) & (wer.precision == FULL) & (wer.hours > 0)]
-    lang = str(_read(path, ["lang"], first=True).lang.iloc[0])
+    scores = _Scores(path)
+    lang = scores.lang()
     wer = wer[wer.lang == lang]
     for training_set, own in wer.groupby("training_set", sort=False):
         if not settings.is_for(str(training_set), lang) or not (own.arm == arm).any():
@@ -68,17 +70,15 @@ def pick(path: str | Path, wer: pd.DataFrame, display: Display, count: int) -> l
                 "hours": float(hours),
                 "precision": FULL,
             }
-            counts = _first_seed(_read(path, [*_COUNTS, "seed"], **at, arm=arm, tier=tier))
+            counts = _first_seed(scores.read([*_COUNTS, "seed"], **at, arm=arm, tier=tier))
             kinds = _choose(counts, count)
             if not kinds:
                 continue
-            texts = _first_seed(
-                _read(
-                    path,
-                    ["id", "arm", "tier", "seed", "reference", "hypothesis"],
-                    **at,
-                    id=list(kinds),
-                )
+            texts = scores.read(
+                ["id", "arm", "tier", "reference", "hypothesis"],
+                **at,
+                seed=int(counts.seed.iloc[0]),
+                id=list(kinds),
             )
             for name, kind in kinds.items():
                 rows = texts[texts.id == name]
@@ -91,32 +91,64 @@ def pick(path: str | Path, wer: pd.DataFrame, display: Display, count: int) -> l
     return found
 
 
-def _read(path: str | Path, columns: list[str], *, first: bool = False, **at: Any) -> pd.DataFrame:
-    """Some columns of the rows of a score file with these values, a batch at a time: the file of a
-    full study has millions of rows."""
-    import pyarrow
-    import pyarrow.dataset
+class _Scores:
+    """A score file that is read in parts: that of a full study has millions of rows, a row group
+    for each decode."""
 
-    wanted = None
-    for name, value in at.items():
-        column = pyarrow.dataset.field(name)
-        here = column.isin(value) if isinstance(value, list) else column == value
-        wanted = here if wanted is None else wanted & here
-    data = pyarrow.dataset.dataset(path)
-    if first:
-        return data.head(1, columns=columns).to_pandas()
-    batches = data.to_batches(
-        columns=columns,
-        filter=wanted,
-        batch_size=1 << 16,
-        batch_readahead=1,
-        fragment_readahead=1,
-        use_threads=False,
-    )
-    schema = pyarrow.schema([data.schema.field(name) for name in columns])
-    return pyarrow.Table.from_batches(
-        [batch for batch in batches if batch.num_rows], schema
-    ).to_pandas()
+    def __init__(self, path: str | Path):
+        import pyarrow.parquet
+
+        self._file = pyarrow.parquet.ParquetFile(path)
+        self._groups: list[dict[str, Any]] | None = None
+
+    def lang(self) -> str:
+        """Language of all its rows."""
+        return str(self._file.read_row_group(0, columns=["lang"])["lang"][0])
+
+    def read(self, columns: list[str], **at: Any) -> pd.DataFrame:
+        """Some columns of the rows with these values; of a list, with one of them."""
+        import pyarrow
+        import pyarrow.compute
+
+        wanted = list(dict.fromkeys([*columns, *at]))
+        found = []
+        for number, bounds in enumerate(self._bounds()):
+            if not all(_may_hold(bounds.get(name), value) for name, value in at.items()):
+                continue
+            rows = self._file.read_row_group(number, columns=wanted, use_threads=False)
+            keep = None
+            for name, value in at.items():
+                column = rows[name]
+                here = (
+                    pyarrow.compute.is_in(column, pyarrow.array(value, column.type))
+                    if isinstance(value, list)
+                    else pyarrow.compute.equal(column, value)
+                )
+                keep = here if keep is None else pyarrow.compute.and_(keep, here)
+            found.append((rows if keep is None else rows.filter(keep)).select(columns))
+        schema = self._file.schema_arrow
+        empty = pyarrow.schema([schema.field(name) for name in columns]).empty_table()
+        return pyarrow.concat_tables(found or [empty]).to_pandas()
+
+    def _bounds(self) -> list[dict[str, Any]]:
+        """Least and greatest value of the keys in each row group, where the file says so."""
+        if self._groups is None:
+            meta = self._file.metadata
+            places = {meta.schema.column(place).path: place for place in range(meta.num_columns)}
+            self._groups = []
+            for number in range(meta.num_row_groups):
+                group, bounds = meta.row_group(number), {}
+                for name in _KEYS:
+                    known = group.column(places[name]).statistics
+                    if known is not None and known.has_min_max:
+                        bounds[name] = (known.min, known.max)
+                self._groups.append(bounds)
+        return self._groups
+
+
+def _may_hold(bounds: tuple[Any, Any] | None, value: Any) -> bool:
+    """Whether a row group may have a value."""
+    return bounds is None or isinstance(value, list) or bounds[0] <= value <= bounds[1]
 
 
 def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:
