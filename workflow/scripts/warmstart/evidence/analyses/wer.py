@@ -74,7 +74,8 @@ class Analysis(base.Analysis):
     title = "Word error rates"
     caption = (
         "Word and character error rates of every decode, with intervals. Ratios of sums over the "
-        "corpus, with several seeds their mean; blocks (speakers or sentences) are resampled."
+        "corpus, with several seeds their mean; blocks (speakers, sentences or utterances) are "
+        "resampled."
     )
     details = (
         "Rows with `lang = mean` are means of the languages' rates, of models that are for them. "
