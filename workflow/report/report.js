@@ -65,3 +65,10 @@ document.querySelectorAll(".choose").forEach((form) => {
   });
   form.addEventListener("submit", (event) => event.preventDefault());
 });
+// Paper cannot be opened: what is folded is printed, and folded again.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((one) => { one.open = true; });
+});
+addEventListener("afterprint", () => folded.forEach((one) => { one.open = false; }));

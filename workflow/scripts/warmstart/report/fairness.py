@@ -253,7 +253,10 @@ def donors_sheet(runs: Sequence[Run], display: Display) -> Sheet:
         field("Licence", lambda arm: text_cell(display.arms[arm].licence or "not stated")),
         field(
             "Test sets its donor has seen",
-            lambda arm: text_cell(", ".join(display.arms[arm].seen) or "none listed", wide=True),
+            lambda arm: text_cell(
+                ", ".join(map(display.test_set, display.arms[arm].seen)) or "none listed",
+                wide=True,
+            ),
         ),
         field(
             "Attention contexts of its donor [left, right]",

@@ -311,16 +311,33 @@ def _data(material: Material) -> Section:
         [
             Table(quality.data_sheet(known, display)),
             Text(f"Read, kept and dropped training cuts per corpus. {guard}".strip(), "note"),
-            Folded("What was dropped", [Table(quality.drops_sheet(known, display))]),
-            Heading("Characters that no hypothesis can contain"),
-            Text(
-                "Characters of the normalised references that the tokenizer has no piece for: each "
-                f"is an error at every budget, for every {_sides(display)}.",
-                "note",
-            ),
-            Table(quality.unwritable_sheet(known, display)),
+            *_dropped(known, display),
+            *_unwritable(known, display),
         ],
     )
+
+
+def _dropped(known: Quality, display: Display) -> list[Block]:
+    drops = quality.drops_sheet(known, display)
+    if not drops.rows:
+        return [Text("Nothing was dropped.", "note")] if known.pools else []
+    return [Folded(f"What was dropped, by reason ({len(drops.rows)})", [Table(drops)])]
+
+
+def _unwritable(known: Quality, display: Display) -> list[Block]:
+    missing = quality.unwritable_sheet(known, display)
+    if not missing.rows:
+        said = "Every character of the references has a piece in its tokenizer."
+        return [Text(said, "note")] if known.coverage else []
+    return [
+        Heading("Characters that no hypothesis can contain"),
+        Text(
+            "Characters of the normalised references that the tokenizer has no piece for: each "
+            f"is an error at every budget, for every {_sides(display)}.",
+            "note",
+        ),
+        Table(missing),
+    ]
 
 
 def _sides(display: Display) -> str:
@@ -358,10 +375,11 @@ def _audit(material: Material) -> Section:
 
 def _provenance(material: Material) -> Section:
     runs = material.runs
-    blocks: list[Block] = [Text(f"{len(runs)} runs.")] if runs else []
-    if common := provenance.common_facts(runs):
-        blocks.append(Lines(common))
-    blocks.append(Folded("Run by run", [Table(provenance.provenance_sheet(runs))]))
+    common = provenance.common_facts(runs)
+    table = Table(provenance.provenance_sheet(runs))
+    said = "Code, machines, files and versions that the models were made with."
+    folded = Folded(f"All {len(runs)} runs", [*([Lines(common)] if common else []), table])
+    blocks: list[Block] = [Text(said, "note"), folded]
     return Section("provenance", "Provenance", "Provenance", blocks)
 
 
