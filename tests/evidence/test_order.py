@@ -20,6 +20,7 @@ from warmstart.study.config import validate
 from warmstart.study.grid import Study
 
 ORDER = ["80ms", "160ms", "1120ms", "offline"]
+WORDS = ["80 ms", "160 ms", "1120 ms", "offline"]
 TRUTH = Truth(
     hours=(9.0, 20.0, 100.0),
     tiers=("1120ms", "offline", "80ms", "160ms"),
@@ -81,16 +82,17 @@ def test_filters_and_sorting_of_the_page_are_in_order(tables):
     assert list(shown.tiers) == ORDER
     sheet = analyses.load("wer").sheet(tables, shown, None)
     choices = {one.label: list(one.choices) for one in sheet.filters}
-    assert choices["Tier"] == ORDER
+    assert choices["Tier"] == WORDS
     assert choices["Hours"] == ["9", "20", "100"]
     column = [head.label for head in sheet.heads].index("Tier")
     cells = {row[column].text: row[column].sort for row in sheet.rows}
-    assert cells == dict(zip(ORDER, range(4), strict=True))
+    assert cells == dict(zip(WORDS, range(4), strict=True))
 
 
 def test_the_figure_of_tiers_is_in_order(tables):
     figure = analyses.load("gap_by_tier").figures[0].draw(Material(tables), display(), None)
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ORDER
+    labels = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
+    assert labels == WORDS
 
 
 def test_the_terminal_is_in_order(tables):
@@ -118,7 +120,7 @@ def test_speed_is_in_order_whatever_order_headers_have():
     )
     sheet = analyses.load("latency").sheet({"latency": rows}, display(), None)
     column = [head.label for head in sheet.heads].index("Tier")
-    assert [row[column].text for row in sheet.rows] == ORDER
+    assert [row[column].text for row in sheet.rows] == WORDS
 
 
 def test_the_study_hands_tiers_over_by_latency():

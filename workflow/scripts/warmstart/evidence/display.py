@@ -276,7 +276,7 @@ class Display:
                 after = "" if part == OWN else f", trained on {self.training_set(part)}"
                 # Panels of one figure may be on other test sets; those that are say so.
                 if lang in self.read_elsewhere:
-                    title += f" ({self.read_elsewhere[lang]})"
+                    title += f" ({self.test_set(self.read_elsewhere[lang])})"
                 found.append(Panel(part, lang, title + after))
         return found
 
@@ -332,9 +332,10 @@ class Display:
             f"{self.language(lang)} from {self.test_set(name)}" for lang, name in others.items()
         )
         own = "their own" if len(others) > 1 else "its own"
+        headline = self.test_set(self.settings.headline_test_set)
         return (
-            f"Not scored on {self.test_set(self.settings.headline_test_set)}, and so read from the "
-            f"first test set of {own}: {where}. No mean over languages holds them."
+            f"Not scored on {headline}, and so read from the first test set of "
+            f"{own}: {where}. No mean over languages holds them."
         )
 
     def tier_place(self, tier: str) -> int:

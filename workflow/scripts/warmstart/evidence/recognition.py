@@ -84,7 +84,7 @@ def lines(wer: pd.DataFrame, display: Display) -> list[str]:
         why = "; ".join(dict.fromkeys(bad.recognition.str.removeprefix(f"{SAYS_NOT}: ")))
         found.append(
             f"{display.language(lang)}, {display.arm(arm)}{after}, {hours} h: WER {rates} on "
-            f"{bad.test_set.iloc[0]} ({why})."
+            f"{display.test_set(bad.test_set.iloc[0])} ({why})."
         )
     if found:
         found.append(

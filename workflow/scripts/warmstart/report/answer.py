@@ -16,6 +16,7 @@ from warmstart.evidence.analyses.guideline import EITHER, OPEN
 from warmstart.evidence.cells import interval_text
 from warmstart.evidence.display import Display, listed
 from warmstart.evidence.keys import FULL, GAP, MEAN, OWN, POOLED
+from warmstart.evidence.recognition import OK, UNDECIDED
 from warmstart.evidence.settings import Contrast
 from warmstart.report.blocks import Advice, Card, Question, Side
 
@@ -311,9 +312,11 @@ class Answer:
             name = self._display.arm(next(iter(decided)))
             return [
                 f"Yes: {name} in {listed(self._display.language(lang) for lang in langs)}, at "
-                "every amount of data."
+                "every amount of data.",
+                *([self._display.elsewhere()] if self._display.elsewhere() else []),
             ]
-        return [f"{listed(names)}: {said}." for said, names in groups.items()]
+        found = [f"{listed(names)}: {said}." for said, names in groups.items()]
+        return [*found, *([self._display.elsewhere()] if self._display.elsewhere() else [])]
 
     # ---- latency
 
@@ -348,6 +351,8 @@ class Answer:
             else:
                 said.append(f"{names} not decided")
         verdicts = set(rows.verdict)
+        if UNDECIDED in verdicts:
+            return "Not decided, because models do not recognise."
         head = "Not decided" if verdicts == {"not decided"} else "In part"
         if verdicts == {"equivalent"}:
             head = "No"
@@ -386,6 +391,12 @@ class Answer:
             ]
             at = f"{own.hours.iloc[0]:g} h, {self._display.tier(str(tier))}"
             name = self._display.precision(str(precision))
+            if (own.recognition != OK).any():
+                said.append(
+                    f"What {name} weights cost ({at}) is not stated, because models do not "
+                    "recognise."
+                )
+                continue
             said.append(f"With {name} weights ({at}) {'; '.join(costs)}.")
             # A mean over languages has no size.
             size = every[every.decoded == precision].times_smaller_than_pytorch_fp32.median()
@@ -478,7 +489,7 @@ def _told(gaps: pd.DataFrame, contrast: Contrast) -> Any:
 
 def _unable(decision: str) -> bool:
     """Whether there is no decision because systems do not recognise."""
-    return str(decision).startswith("not decided:")
+    return decision == UNDECIDED
 
 
 def _digits(difference: float) -> int:

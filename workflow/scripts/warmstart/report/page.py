@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from warmstart.evidence import analyses
+from warmstart.evidence import analyses, recognition
 from warmstart.evidence.analyses.base import TRAINING, Analysis
 from warmstart.evidence.display import Display, listed
 from warmstart.evidence.settings import Contrast
@@ -138,10 +138,12 @@ def _tested(material: Material) -> Section:
 
 
 def banners(material: Material) -> list[Banner]:
-    """Contamination of test sets, unfair pairs, contrasts about several things; a green one when
-    none was found."""
+    """Models that do not recognise, contamination of test sets, unfair pairs, contrasts about
+    several things; a green one when none was found."""
     display = material.display
     found = []
+    if unable := recognition.lines(material.tables["wer"], display):
+        found.append(Banner(recognition.TITLE, unable))
     if seen := _seen(material):
         found.append(Banner("Test sets that a donor has seen", seen))
     if mixed := [
