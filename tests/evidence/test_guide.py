@@ -94,7 +94,7 @@ def test_the_analysis_of_the_guide_is_in_tables_figures_page_and_docs(followed, 
     section = re.search(r'<section id="deletions">.*?</section>', text, flags=re.DOTALL)[0]
     assert "<h2>Does a model say too little?</h2>" in section
     assert 'id="figure-deletions_by_hours"' in section
-    assert "Deletions among errors on fleurs at 160ms." in section
+    assert "Deletions among errors on fleurs at 160 ms." in section
     assert 'title="Deletions among the word errors (%)"' in section
     assert section.count("<tr>") == 1 + len(made)
 

@@ -138,6 +138,8 @@ def under(axes: list[Axes], text: str) -> None:
             lowest[place.colspan.start] = axis
     for axis in lowest.values():
         axis.set_xlabel(text)
+        # Of panels that share their axis, the last row alone has numbers, and it may be shorter.
+        axis.tick_params(labelbottom=True)
 
 
 def shared_legend(figure: Figure, axes: list[Axes]) -> None:

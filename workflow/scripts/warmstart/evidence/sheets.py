@@ -20,7 +20,7 @@ from warmstart.evidence.columns import (
     Column,
 )
 from warmstart.evidence.display import Display
-from warmstart.evidence.recognition import OK
+from warmstart.evidence.recognition import OK, SAYS_NOT
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,13 @@ class Fields:
         return [
             self.text(
                 RECOGNITION.name,
+                lambda row: (
+                    "yes"
+                    if row.recognition == OK
+                    else str(row.recognition).replace(SAYS_NOT, "no", 1)
+                ),
                 tag=lambda row: "plain" if row.recognition == OK else "no",
-                wide=True,
+                head="Recognises",
             )
         ]
 

@@ -185,8 +185,8 @@ class Answer:
             if row.lang == MEAN
             else self._display.language(row.lang)
         )
-        test_set, tier = self._display.test_set(row.test_set), self._display.tier(row.tier)
-        return f"Words wrong with {row.hours:g} h, {where}, {test_set}, at {tier}"
+        test_set, tier = self._display.test_set(row.test_set), _at(self._display, row.tier)
+        return f"Words wrong with {row.hours:g} h, {where}, {test_set}, {tier}"
 
     def _difference(self, row: Any) -> str:
         size = f"Difference {row.gap_pp:+.2f} points"
@@ -336,20 +336,20 @@ class Answer:
         rows = rows.loc[[tier for tier in tiers if tier in rows.index]]
         if rows.empty:
             return f"Not estimable: no tier but {display.tier(reference)} has this gap."
-        said, at_reference = [], f"that at {display.tier(reference)}"
+        said, at_reference = [], f"that {_at(display, reference)}"
         for verdict, group in rows.groupby("verdict", sort=False):
-            names = listed(f"at {display.tier(str(tier))}" for tier in group.index)
+            names = listed(_at(display, str(tier)) for tier in group.index)
             if verdict == "equivalent":
                 margin = f"±{self._settings.tier_margin_pp:g} points"
                 said.append(f"{names} the gap is {at_reference}, within {margin}")
             elif verdict == "different":
                 said += [
-                    f"at {display.tier(str(tier))} the gap is {abs(row.difference_pp):.1f} points "
+                    f"{_at(display, str(tier))} the gap is {abs(row.difference_pp):.1f} points "
                     f"{'larger' if row.difference_pp > 0 else 'smaller'} than {at_reference}"
                     for tier, row in group.iterrows()
                 ]
             else:
-                said.append(f"{names} not decided")
+                said.append(f"not decided {names}")
         verdicts = set(rows.verdict)
         if UNDECIDED in verdicts:
             return "Not decided, because models do not recognise."
@@ -359,7 +359,7 @@ class Answer:
         elif "different" in verdicts:
             head = "Yes"
         if head == "Not decided":
-            names = listed(f"at {display.tier(str(tier))}" for tier in rows.index)
+            names = listed(_at(display, str(tier)) for tier in rows.index)
             return f"Not decided: {names} the gap may be {at_reference} or another."
         return f"{head}: {'; '.join(said)}."
 
@@ -485,6 +485,11 @@ def _told(gaps: pd.DataFrame, contrast: Contrast) -> Any:
     """The budget that the advice is told of: the first that is decided, else the first."""
     decided = gaps[gaps.decision.isin(contrast.arms)]
     return (decided if len(decided) else gaps).iloc[0]
+
+
+def _at(display: Display, tier: str) -> str:
+    """`at 160 ms`, `offline`."""
+    return tier if tier == "offline" else f"at {display.tier(tier)}"
 
 
 def _unable(decision: str) -> bool:

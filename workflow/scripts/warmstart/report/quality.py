@@ -125,7 +125,7 @@ def unwritable_sheet(quality: Quality, display: Display) -> Sheet:
 
     fields = [
         column("Trained on", lambda row: text_cell(display.training_set(row.training_set))),
-        column("Test set", lambda row: text_cell(row.test_set)),
+        column("Test set", lambda row: text_cell(display.test_set(row.test_set))),
         column("Character", lambda row: text_cell(row.character)),
         column("Name", lambda row: text_cell(name(row), wide=True)),
         column("Times in the references", lambda row: number_cell(row.times, 0)),
@@ -139,7 +139,7 @@ def guard_text(quality: Quality, display: Display) -> str:
     for lang, pool in quality.pools.items():
         on = " and ".join(pool["guard"]["on"]) or "nothing"
         taken = ", ".join(
-            f"{test_set}: {_taken(reasons)}"
+            f"{display.test_set(test_set)}: {_taken(reasons)}"
             for test_set, reasons in pool["guard"]["removed"].items()
         )
         parts.append(
