@@ -400,6 +400,29 @@ def luminance(colour):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_on_paper_there_is_nothing_to_press_and_nothing_folded(study, browser):
+    browser.open(study[0] / "report.html", 718)
+    folded = "document.querySelectorAll('details:not([open])').length"
+    assert browser.run(folded) > 0
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(folded) == 0
+    pressed = (
+        "[...document.querySelectorAll('audio, select, nav')].filter((one) => one.offsetParent)"
+    )
+    assert browser.run(f"{pressed}.length") == 0
+    # Numbers are not broken: a table of many columns is as wide as the paper.
+    assert browser.run(
+        "[...document.querySelectorAll('#table-wer td:nth-child(2)')].every((cell) =>"
+        " cell.getBoundingClientRect().height < 40)"
+    )
+    browser.run("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.run(folded) > 0
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_without_scripts_the_headline_examples_are_seen(study, browser):
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(study[0] / "report.html", 1280)

@@ -210,6 +210,16 @@ def test_names_that_mean_harm_are_shown_as_they_are_written(tmp_path):
         "languages": dict.fromkeys(("it", "fr"), HARM),
         "targets": ["it", "fr"],
         "licences": {"it": {"mls": HARM}},
+        "precisions": {"int4": HARM},
+        "test_sets": {
+            "fleurs": {
+                "title": HARM,
+                "description": HARM,
+                "recordings": {
+                    "it": {"corpus": HARM, "split": HARM, "licence": HARM, "passed_on": True}
+                },
+            }
+        },
     }
     for each in (*block["arms"].values(), *block["training_sets"].values()):
         each["name"] = HARM
@@ -219,7 +229,8 @@ def test_names_that_mean_harm_are_shown_as_they_are_written(tmp_path):
         for arm in ("en", "ml")
     ]
     for table in scores.values():
-        table["reference"], table["hypothesis"] = HARM, "x"
+        table["reference"], table["hypothesis"] = HARM, HARM + " x"
+        table["id"] = [f"{HARM}{place % 6}" for place in range(len(table))]
     scores["it"].to_parquet(tmp_path / "it.parquet")
     (tmp_path / "it.qc.json").write_text(
         pd.Series(
