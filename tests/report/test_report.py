@@ -233,13 +233,40 @@ def test_questions_about_latency_and_quantising_are_answered_from_the_tables(stu
     changed = tables | {"gap_by_tier": tiers, "quantization": quantised}
     asked = {one.question: one.answer for one in Answer(changed, SHOWN, WARM_START).questions()}
     assert asked["Does latency change it?"] == [
-        "Yes: at 560 ms the gap is 1.2 points smaller than that at 160 ms."
+        "Yes: at 560 ms the gap is 1.2 points smaller than at 160 ms."
     ]
     assert asked["What does quantising cost?"] == [
         "With int4 weights (2500 h, 560 ms) English only makes 0.5 more errors in 100 words "
         "([+0.20, +0.80]); Multilingual has no cost that the study can see (+0.52 [-0.10, +0.80]).",
         "It changes the gap (+0.52 points, [+0.20, +0.80]).",
     ]
+
+
+def test_models_that_do_not_recognise_get_no_advice_and_the_rest_is_told_of_those_that_do(study):
+    _, tables, _ = study
+    unable = "not decided: systems do not recognise"
+    guideline = tables["guideline"].assign(decision=unable)
+    (advice,) = Answer(tables | {"guideline": guideline}, SHOWN, WARM_START).advice()
+    assert advice.text.startswith(
+        "These models do not recognise speech, so this study does not say which model to start "
+        "from: with 100 h of training data English only makes "
+    )
+    # The smallest budget alone learned nothing.
+    at = guideline.hours > 100
+    guideline.loc[at, "decision"] = "ml"
+    tiers = tables["gap_by_tier"].assign(verdict="equivalent")
+    learned = ~tiers.hours.astype(str).isin(["all", "100", "100.0"])
+    tiers["verdict"] = tiers.verdict.where(learned, unable)
+    shown = Answer(tables | {"guideline": guideline, "gap_by_tier": tiers}, SHOWN, WARM_START)
+    assert shown.advice()[0].text.startswith("Start from the Multilingual model: with 250 h of ")
+    asked = {one.question: one.answer for one in shown.questions()}
+    assert asked["More data, or less?"][0].startswith(
+        "Not decided at 100 h, because models do not recognise; Multilingual at 250, 500, 1000 and "
+    )
+    assert asked["Does latency change it?"] == [
+        "No: at 560 ms the gap is as at 160 ms, within ±0.5 points, with 2500 h."
+    ]
+    assert [card.label for card in shown.cards()][:1] == ["WER at 2500 h, mean of 3 languages"]
 
 
 def test_what_was_not_asked_is_a_sentence_and_no_empty_figure(tmp_path):

@@ -15,7 +15,8 @@ class Shown:
     Attributes:
         text: escaped by the template.
         sort: what it sorts by: a number, "" for a missing number (last), None for the text itself.
-        kind: class of the cell: `n` for numbers, `wide` for text that may break, or empty.
+        kind: class of the cell: `n` for numbers, `wide` for text that may break, `short` for text
+            that never does, or empty.
         tag: class of a coloured tag around the text, or empty.
     """
 

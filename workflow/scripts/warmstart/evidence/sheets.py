@@ -1,7 +1,7 @@
 """Tables of the page, made from the columns that an analysis declares."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -242,8 +242,8 @@ class Fields:
         """The tier of a row, sorted by its latency."""
         return self._of(
             TIER.name,
-            lambda row: replace(
-                text_cell(self._display.tier(row.tier)), sort=self._display.tier_place(row.tier)
+            lambda row: Shown(
+                self._display.tier(row.tier), self._display.tier_place(row.tier), "short"
             ),
         )
 

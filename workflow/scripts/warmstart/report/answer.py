@@ -330,18 +330,17 @@ class Answer:
             return f"The study decoded at one latency{at} so it does not say."
         table = display.headline(self._tables["gap_by_tier"], self._contrast, all_tiers=True)
         table = self._of_summary(table, part)
-        over_all = table.hours.astype(str) == "all"
-        rows = table[over_all] if over_all.any() else table
+        rows, after = _told_of_tiers(table)
         rows = rows.drop_duplicates("tier").set_index("tier")
         rows = rows.loc[[tier for tier in tiers if tier in rows.index]]
         if rows.empty:
             return f"Not estimable: no tier but {display.tier(reference)} has this gap."
-        said, at_reference = [], f"that {_at(display, reference)}"
+        said, at_reference = [], _at(display, reference)
         for verdict, group in rows.groupby("verdict", sort=False):
             names = listed(_at(display, str(tier)) for tier in group.index)
             if verdict == "equivalent":
                 margin = f"±{self._settings.tier_margin_pp:g} points"
-                said.append(f"{names} the gap is {at_reference}, within {margin}")
+                said.append(f"{names} the gap is as {at_reference}, within {margin}")
             elif verdict == "different":
                 said += [
                     f"{_at(display, str(tier))} the gap is {abs(row.difference_pp):.1f} points "
@@ -360,8 +359,8 @@ class Answer:
             head = "Yes"
         if head == "Not decided":
             names = listed(_at(display, str(tier)) for tier in rows.index)
-            return f"Not decided: {names} the gap may be {at_reference} or another."
-        return f"{head}: {'; '.join(said)}."
+            return f"Not decided: {names} the gap may be as {at_reference} or another{after}."
+        return f"{head}: {'; '.join(said)}{after}."
 
     # ---- quantising
 
@@ -445,9 +444,9 @@ class Answer:
         after = "" if part == OWN else f", trained on {self._display.training_set(part)}"
         cards = []
         told = _told(gaps, self._contrast)
-        # That of the advice stands there already.
+        # That of the advice stands there already, and of no recognition there is nothing to show.
         for row in gaps.iloc[sorted({0, len(gaps) - 1})].itertuples():
-            if row.hours == told.hours:
+            if row.hours == told.hours or _unable(row.decision):
                 continue
             label = (
                 f"mean of {row.languages:g} languages"
@@ -495,6 +494,24 @@ def _at(display: Display, tier: str) -> str:
 def _unable(decision: str) -> bool:
     """Whether there is no decision because systems do not recognise."""
     return decision == UNDECIDED
+
+
+def _told_of_tiers(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of `gap_by_tier` that a question is answered from, and what the answer ends in: the mean
+    over budgets, or, where models do not recognise at all of them, the largest at which they do."""
+    hours = table.hours.astype(str)
+    every = table[hours == "all"]
+    if len(every) and not (every.verdict == UNDECIDED).any():
+        return every, ""
+    single = table[hours != "all"]
+    single = single.assign(hours=single.hours.astype(float)).sort_values("hours", ascending=False)
+    told = single[single.verdict != UNDECIDED]
+    if told.empty:
+        return single, ""
+    largest = told.hours.iloc[0]
+    return told[
+        told.hours == largest
+    ], f", with {largest:g} h" if single.hours.nunique() > 1 else ""
 
 
 def _digits(difference: float) -> int:
