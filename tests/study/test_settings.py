@@ -6,6 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from warmstart.evidence.display import Display
 from warmstart.study import config, paths, slices, stages
 from warmstart.study.grid import Study
 from warmstart.study.settings_files import SettingsFiles
@@ -179,3 +180,39 @@ def test_the_types_of_settings_have_the_keys_of_the_schema():
     ]:
         assert set(made.__annotations__) == keys_of(training[key]), key
     assert set(TextSettings.__annotations__) == set(definitions["text"]["properties"])
+
+
+def test_figures_do_not_follow_what_the_page_alone_says():
+    before = study()
+    said = copy.deepcopy(before.config)
+    said["corpora"]["human"]["licence"] = "CC0"
+    said["test_sets"]["new_voices"]["description"] = "Voices of a synthesizer"
+    said["report"]["audio"] = False
+    after = study(said)
+    assert slices.display(before) == slices.display(after)
+    assert slices.page(before) != slices.page(after)
+    said["test_sets"]["new_voices"]["name"] = "other voices"
+    assert slices.display(before) != slices.display(study(said))
+
+
+def test_a_test_set_is_named_and_described_where_nobody_says_anything():
+    made = config.load_config(ROOT / "demo.yaml")
+    made["test_sets"]["new_voices"] = {"corpus": "spoken", "split": "test_new"}
+    display = Display.of(slices.page(study(made)))
+    assert display.test_set("new_voices") == "new voices"
+    told = display.described["new_voices"]
+    assert told.description.startswith("Voices of the synthesizer espeak-ng")
+    assert {one.unit for one in told.recordings.values()} == {"speaker"}
+    assert {one.unit for one in display.described["human"].recordings.values()} == {"utterance"}
+    # Of a published corpus, its own name; its terms may be narrower than its licence.
+    full = Display.of(slices.page(study(config.load_config(ROOT / "config.yaml"))))
+    assert [full.test_set(name) for name in full.test_sets] == [
+        *("FLEURS", "Multilingual LibriSpeech", "VoxPopuli", "Common Voice")
+    ]
+    passed_on = {
+        name: {one.passed_on for one in told.recordings.values()}
+        for name, told in full.described.items()
+    }
+    assert passed_on == {
+        **{"fleurs": {True}, "mls": {True}, "voxpopuli": {True}, "commonvoice": {False}}
+    }

@@ -113,16 +113,7 @@ rule build_report:
         mem_mb=more(2000),
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=lambda wildcards: ordered(
-            "report",
-            {
-                **slices.display(STUDY),
-                "report": config["report"],
-                "licences": {
-                    lang: slices.licences(STUDY, lang) for lang in STUDY.pooled_languages
-                },
-            },
-        ),
+        settings=lambda wildcards: ordered("report", slices.page(STUDY)),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         figures=lambda wildcards, input: str(Path(input.figures[0]).parent),
         tests=lambda wildcards: named(

@@ -253,7 +253,7 @@ def _unspaced(langs: list[str]) -> dict[str, list[str]]:
 
 
 def display(study: Study) -> dict[str, Any]:
-    """What figures and report say of the study without having computed it."""
+    """What figures and page say of the study without having computed it."""
     inits = study.config["inits"]
     return {
         "study": study.config["study"],
@@ -296,7 +296,9 @@ def display(study: Study) -> dict[str, Any]:
             name: {**study.tiers[name].as_json(), "lookahead_ms": study.tiers[name].lookahead_ms}
             for name in tiers(study)
         },
-        "test_sets": {name: _test_set(study, name) for name in study.config["test_sets"]},
+        "test_sets": {
+            name: {"title": _test_set(study, name)["title"]} for name in study.config["test_sets"]
+        },
         **_unspaced(unspaced(study)),
         "test_sets_of": test_sets(study),
         "precisions": {
@@ -304,6 +306,17 @@ def display(study: Study) -> dict[str, Any]:
             for name, block in study.config["precisions"].items()
             if name != FULL
         },
+    }
+
+
+def page(study: Study) -> dict[str, Any]:
+    """What the page says beside that: who speaks in test sets, licences, and its own block. No
+    figure follows these."""
+    return {
+        **display(study),
+        "test_sets": {name: _test_set(study, name) for name in study.config["test_sets"]},
+        "licences": {lang: licences(study, lang) for lang in study.pooled_languages},
+        "report": study.config["report"],
     }
 
 
