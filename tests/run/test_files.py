@@ -134,3 +134,42 @@ def test_parsers_that_name_no_file_are_helped(tmp_path):
     # Not there, or not allowed, is no damage.
     with pytest.raises(FileNotFoundError), files.reading(path):
         (tmp_path / "nowhere").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "end", "whole"),
+    [
+        (b"a,b\n1,2\n", b"\n", True),
+        (b"a,b\r\n1,2\r\n", b"\n", True),
+        (b"a,b\n1,2", b"\n", False),
+        (b"", b"\n", False),
+        (b"<svg></svg>\n", b"</svg>", True),
+        (b"<svg></svg>", b"</svg>", True),
+        (b"<svg><g>" + b" " * 99, b"</svg>", False),
+    ],
+)
+def test_a_table_or_drawing_that_ends_in_the_middle_is_damaged(tmp_path, content, end, whole):
+    path = tmp_path / "wer.csv"
+    path.write_bytes(content)
+    if whole:
+        files.require_end(path, end)
+        return
+    with pytest.raises(Damaged, match=r"wer\.csv: damaged \((empty|it ends in the middle)\); "):
+        files.require_end(path, end)
+
+
+def test_a_bit_in_the_scores_is_seen_by_their_checksums(tmp_path):
+    """Uncompressed, so that nothing but the checksum can see it; `score.py` writes them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "it.parquet"
+    table = pyarrow.table({"hypothesis": ["sette otto"] * 5000 + ["nove"]})
+    pyarrow.parquet.write_table(
+        table, path, compression="none", use_dictionary=False, write_page_checksum=True
+    )
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"it\.parquet: damaged \("), files.reading(path):
+        pandas.read_parquet(path, page_checksum_verification=True)

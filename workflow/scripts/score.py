@@ -72,7 +72,9 @@ def main(argv: list[str] | None = None) -> None:
     ticker = MinuteTicker()
     with (
         atomic_path(arguments.output) as temporary,
-        pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        pyarrow.parquet.ParquetWriter(
+            temporary, schema, compression="zstd", write_page_checksum=True
+        ) as writer,
     ):
         for number, (path, header) in enumerate(headers.items(), 1):
             rows = scorer.score(path, header, anchors.get(path))

@@ -223,7 +223,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
     """
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(path)
+    file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     if not file.metadata.num_rows:
         raise UserError(f"{path}: no rows; score the language again")
     parts, versions = [], set()
@@ -233,7 +233,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
         parts.append(_summed(table, path))
     counts = pd.concat(parts, ignore_index=True)
     if counts.duplicated(_KEYS).any():
-        counts = _summed(pd.read_parquet(path, columns=_READ), path)
+        counts = _summed(file.read(columns=_READ).to_pandas(), path)
     return counts.sort_values(_KEYS, ignore_index=True), versions
 
 

@@ -41,6 +41,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.exists():
         raise UserError(f"{path} is not there; the study has to come to its tables first")
+    files.require_end(path)
     with files.reading(path):
         # An empty cell is the only missing value: a language may be called nan, an arm null.
         return pd.read_csv(path, keep_default_na=False, na_values=[""])

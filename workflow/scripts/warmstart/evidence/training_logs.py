@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from warmstart.run.files import read_json, reading
+from warmstart.run.files import read_json, reading, require_end
 
 _COLUMNS = ("hours_seen", "loss", "dev_wer")
 _MOST_POINTS = 300  # a panel is some 300 points wide; more of them are drawn on top of each other
@@ -31,6 +31,7 @@ def read(log: Path) -> tuple[RunKey, pd.DataFrame]:
     """
     run = read_json(log.with_name("run.json"))
     key = RunKey(run["training_set"], run["arm"], str(run["hours"]), int(run["seed"]))
+    require_end(log)
     with reading(log):
         curve = pd.read_csv(log, usecols=lambda name: name in _COLUMNS)
     kept = [thinned(curve, name).index for name in curve.columns if name != "hours_seen"]

@@ -98,7 +98,7 @@ class _Scores:
     def __init__(self, path: str | Path):
         import pyarrow.parquet
 
-        self._file = pyarrow.parquet.ParquetFile(path)
+        self._file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
         self._groups: list[dict[str, Any]] | None = None
 
     def lang(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from warmstart.evidence.palette import COLOURS, EDGE, GRID, INK, NOTHING, PAPER
+from warmstart.run import files
 
 _PIXELS_PER_POINT = 1.6
 _COLOURS = {
@@ -26,6 +27,7 @@ def is_empty(path: Path) -> bool:
 def inline(path: Path) -> Markup:
     """An SVG file of ours as an element of the page: no XML head, its ids made unique by the file's
     name. It is not escaped, because matplotlib has escaped every name in it."""
+    files.require_end(path, b"</svg>")
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)

@@ -94,6 +94,24 @@ def reading(path: str | Path, remedy: str = _AGAIN) -> Iterator[None]:
         raise Damaged(f"{path}: damaged ({_first_line(error)}); {remedy}") from error
 
 
+def require_end(path: str | Path, end: bytes = b"\n", remedy: str = _AGAIN) -> None:
+    """Check how a text file ends that we wrote: a table that was cut is one of fewer rows to a
+    parser.
+
+    Args:
+        end: what it ends with, blanks and line ends behind it aside.
+
+    Raises:
+        Damaged: it ends in another way.
+    """
+    with open(path, "rb") as stream:
+        stream.seek(max(0, os.stat(path).st_size - 64))
+        tail = stream.read()
+    if not tail.endswith(end) and not tail.rstrip().endswith(end):
+        why = "empty" if not tail else "it ends in the middle"
+        raise Damaged(f"{path}: damaged ({why}); {remedy}")
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
