@@ -31,11 +31,11 @@ def test_a_file_that_is_not_what_its_record_says_is_refused(tmp_path, name, reco
     assert verified(path) == sha256(b"as it was made")  # nobody vouches for it yet
     (tmp_path / record).write_text(json.dumps({key: sha256(b"as it was made")}))
     assert verified(path) == sha256(b"as it was made")
-    path.write_bytes(b"as it was mede")
+    path.write_bytes(b"as it was made!")
     with pytest.raises(UserError) as found:
         verified(path)
     said = str(found.value)
-    assert said.startswith(f"{path}: its SHA-256 is {sha256(b'as it was mede')[:12]}")
+    assert said.startswith(f"{path}: its SHA-256 is {sha256(b'as it was made!')[:12]}")
     assert sha256(b"as it was made")[:12] in said
     assert f"remove it and run the workflow again, which makes it anew (rule {rule})" in said
     (tmp_path / record).write_text('{"cut')
