@@ -176,7 +176,7 @@ def test_without_controls_rules_pass_on_the_recipe_alone():
         ),
         (
             lambda c: c["training"].update(early_stop={"metric": "wer", "patience": 1}),
-            "early_stop.metric is 'wer' .*; allowed",
+            "early_stop.metric is 'wer'; allowed",
         ),
         (
             lambda c: c.update(

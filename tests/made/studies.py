@@ -13,6 +13,9 @@ def replay_config():
     config["corpora"]["pretraining"]["utterances"] = {"same_voices": 3, "new_voices": 3}
     config["corpora"]["pretraining"]["voices"] = 3
     config["corpora"]["pretraining"]["new_voices"] = 1
+    for init in config["inits"].values():
+        if "pretrain" in init:
+            init["pretrain"]["hours"] = 0.01 * len(init["pretrain"]["languages"])
     config["test_sets"]["numbers"] = {"corpus": "pretraining", "split": "test_same"}
     config["support_languages"]["en"] |= {
         "training_corpora": ["pretraining"],

@@ -14,8 +14,7 @@ from warmstart.data.corpora import open_corpus
 from warmstart.data.text import normalize
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
-from warmstart.study import checks, paths, slices
-from warmstart.study.checks import languages
+from warmstart.study import checks, notes, paths, slices
 from warmstart.study.config import load_config, validate
 from warmstart.study.config_faults import PATTERNS
 from warmstart.study.grid import Study, TestSet
@@ -504,21 +503,21 @@ def test_a_point_is_the_decimal_mark_of_english_numbers_only(full):
 def test_a_thousand_is_no_fraction_where_the_language_writes_a_point(full):
     text = {"alphabet": "一二三四五六七八九十百千万円", "numbers": "ja"}
     full["support_languages"] = {"ja": {"name": "Japanese", "corpora": {}, "text": text}}
-    full["support_languages"]["ja"]["corpora"] = {"mls": "japanese"}
+    full["support_languages"]["ja"]["corpora"] = {"fleurs": "ja_jp"}
     assert normalize("1,000円", make(full).text("ja")) == "千円"
 
 
 def test_a_language_without_spaces_is_told_of_once(full):
-    assert languages.notes(make(full)) == []
+    assert notes.without_spaces(make(full)) == []
     assert "unspaced" not in slices.display(make(full))
     text = full["languages"]["de"]["text"]
     text.update(alphabet="今日は年です一二三四五六七八九零", numbers="ja", examples=[])
-    (note,) = languages.notes(make(full))
+    (note,) = notes.without_spaces(make(full))
     assert note.startswith("languages.de: German is written without spaces")
     assert "read CER, or set text.segment: characters" in note
     assert slices.display(make(full))["unspaced"] == ["de"]
     text["segment"] = "characters"
-    assert languages.notes(make(full)) == []
+    assert notes.without_spaces(make(full)) == []
 
 
 def test_a_language_may_train_on_a_split_of_its_own(full):

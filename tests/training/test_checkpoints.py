@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from warmstart.models.fastconformer import settings_classes  # noqa: E402
 from warmstart.run.errors import UserError  # noqa: E402
 from warmstart.run.files import write_json  # noqa: E402
 from warmstart.training import checkpoints  # noqa: E402
@@ -39,6 +40,7 @@ def state(step):
 
 @pytest.fixture
 def folder(tmp_path):
+    settings_classes.allow()
     made = tmp_path / "checkpoints"
     made.mkdir(mode=0o755)
     write_json(made / "identity.json", IDENTITY)

@@ -19,7 +19,17 @@ from warmstart.run import files, slurm_jobs, terminal
 from warmstart.run.errors import UserError
 from warmstart.run.file_digests import FileDigests
 from warmstart.run.imports import code_of
-from warmstart.study import bundles, checks, dry_runs, owner, paths, products, slices, stages
+from warmstart.study import (
+    bundles,
+    checks,
+    dry_runs,
+    notes,
+    owner,
+    paths,
+    products,
+    slices,
+    stages,
+)
 from warmstart.study import config as study_config
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study
 from warmstart.study.settings_files import SettingsFiles

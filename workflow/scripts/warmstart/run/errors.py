@@ -25,12 +25,14 @@ class Damaged(UserError):
 
 # Above difflib's own 0.6, at which `ears` is near `header`; `owm` and `own` are at 0.67.
 _ALIKE = 0.65
+_PART = 4  # letters that a part has at least: `layers` of `encoder_layers`
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """The nearest of the names that there are, for a message about one that there is not.
 
-    Capitals, and - for _, are no difference. A name is never answered with itself.
+    Capitals, and - for _, are no difference; of longer names a part will do. A name is never
+    answered with itself.
 
     Args:
         value: what was written.
@@ -43,7 +45,10 @@ def did_you_mean(value: object, known: Iterable[str]) -> str:
     for name in known:
         if name != value:
             forms.setdefault(_form(name), name)
-    near = difflib.get_close_matches(_form(str(value)), forms, n=1, cutoff=_ALIKE)
+    meant = _form(str(value))
+    near = difflib.get_close_matches(meant, forms, n=1, cutoff=_ALIKE)
+    if not near and len(meant) >= _PART:
+        near = sorted((form for form in forms if meant in form), key=len)[:1]
     return f" (did you mean {forms[near[0]]!r}?)" if near else ""
 
 

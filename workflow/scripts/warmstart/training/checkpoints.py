@@ -1,16 +1,10 @@
 """Checkpoints that are whole or absent, in the folder they belong to, no more of them than are
 needed."""
 
-import collections
-import dataclasses
-import enum
 import logging
-import operator
 import pickle
 import re
 import shutil
-import sys
-import typing
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +18,6 @@ from warmstart.run import owners
 from warmstart.run.errors import UserError
 from warmstart.run.files import atomic_path, explaining_full_disk, read_if_whole, write_json
 
-_TYPING = ("Any", "Dict", "List", "Optional", "Tuple", "Union")
 FOLDER = "checkpoints"  # in the folder of a run
 # Of the run that checkpoints are of, and its copy.
 _IDENTITY = ("identity.json", "identity.copy.json")
@@ -62,10 +55,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def load(path: str | Path, map_location: Any = None, mapped: bool = False) -> dict[str, Any]:
-    """Read a checkpoint: tensors, numbers, words and NeMo's settings, nothing that runs code.
+    """Read a checkpoint: tensors, numbers and words, nothing that runs code.
 
-    A family whose checkpoints hold objects of its own names their classes with
-    `torch.serialization.add_safe_globals`.
+    A family whose checkpoints hold settings of a library names their classes with
+    `torch.serialization.add_safe_globals` when it makes a model.
 
     Args:
         map_location: of torch; None = the CPU.
@@ -76,31 +69,7 @@ def load(path: str | Path, map_location: Any = None, mapped: bool = False) -> di
         pickle.UnpicklingError: it holds something else.
     """
     owners.require_ours(Path(path))
-    with torch.serialization.safe_globals(_settings_classes(path)):
-        return torch.load(path, map_location or "cpu", weights_only=True, mmap=mapped)
-
-
-def _settings_classes(path: str | Path) -> list[Any]:
-    """Classes in which a checkpoint keeps settings: of OmegaConf, and NeMo's that hold nothing but
-    settings. They are looked up where they are loaded; nothing is imported by a name in a file."""
-    from omegaconf import DictConfig, ListConfig
-    from omegaconf.base import ContainerMetadata, Metadata, Node
-
-    found: list[Any] = [DictConfig, ListConfig, ContainerMetadata, Metadata]
-    found += [dict, list, tuple, set, str, int, float, bool, collections.defaultdict]
-    # Types that settings are declared with, such as List[int].
-    found += [(getattr(typing, name), f"typing.{name}") for name in _TYPING]
-    found += [(operator.getitem, "_operator.getitem")]
-    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
-        module, _, name = name.rpartition(".")
-        kind = getattr(sys.modules.get(module), name, None)
-        if (
-            module.partition(".")[0] in ("nemo", "omegaconf")
-            and isinstance(kind, type)
-            and (dataclasses.is_dataclass(kind) or issubclass(kind, Node | enum.Enum))
-        ):
-            found.append(kind)
-    return found
+    return torch.load(path, map_location or "cpu", weights_only=True, mmap=mapped)
 
 
 class Saver(ModelCheckpoint):

@@ -16,6 +16,7 @@ from warmstart.models.fastconformer import (
     load,
     onnx_export,
     onnx_parity,
+    settings_classes,
     sherpa_networks,
 )
 from warmstart.models.fastconformer.found import FRAME_S, Search
@@ -34,6 +35,7 @@ class FastConformer(Recogniser):
     """
 
     def __init__(self, model: Any, heads: tuple[str, ...], loaded_tensors: int = 0):
+        settings_classes.allow()
         self.lightning = self.model = model
         self.sample_rate = int(model.cfg.preprocessor.sample_rate)
         self.frame_s = FRAME_S
