@@ -94,10 +94,47 @@ def test_a_planted_study_predicts_a_language_it_has_not_seen(tmp_path, capsys):
             "160ms",
         ]
     )
-    first, second = capsys.readouterr().out.splitlines()[1:]
+    first, second, heading, *wers = capsys.readouterr().out.splitlines()[1:]
     low, high = (float(part) for part in first.split("[")[1].split("]")[0].split(","))
     assert low < truths[5].gap_pp(100) < high
     assert "outside the budgets studied" in second
+    assert heading.startswith("WER of a new language with en, fleurs at 160ms; 5 languages")
+    # 8 + 6·50^−0.4 = 9.25 % is the truth of all languages; English-only has 0.1 pp more.
+    low, high = (float(part) for part in wers[1].split("[")[1].split("]")[0].split(","))
+    assert low < 9.35 < high
+
+
+def test_hours_and_wers_of_a_new_language_are_read_from_one_curve():
+    hours = np.array([100.0, 200.0, 400.0, 800.0])
+    # Halved by each doubling: 16, 8, 4, 2 %; bounds half and twice of it.
+    wer = 16 / (hours / 100)
+    table = pd.DataFrame(
+        {
+            "training_set": "own",
+            "lang": "pooled",
+            "languages": 5,
+            "test_set": "fleurs",
+            "arm": "ml",
+            "tier": "160ms",
+            "largest_hours": 400.0,
+            "asked": "wer_at_hours",
+            "asked_hours": hours,
+            "wer_pct": wer,
+            "wer_low_pct": wer / 2,
+            "wer_high_pct": wer * 2,
+            "status": "ok",
+        }
+    )
+    question = Question("fleurs", "160ms")
+    lines = prediction.wer_lines(table, question, [100, 800, 3000], [8, 1])
+    assert lines[1:] == [
+        "      100 h    16.0 %  [8.0, 32.0]",
+        "      800 h     2.0 %  [1.0, 4.0]  (outside the budgets studied)",
+        "     3000 h  not foretold: the law is drawn from 100 to 800 h",
+        "        8 %  200 h  [under 100 h, 400 h]",
+        "        1 %  over 800 h  [800 h, over 800 h]",
+    ]
+    assert "no pooled law" in prediction.wer_lines(table, Question("mls", "160ms"), [100], [8])[0]
 
 
 def test_without_a_law_the_published_endpoints_are_given_when_asked_for(tmp_path, capsys):
@@ -118,10 +155,11 @@ def test_without_a_law_the_published_endpoints_are_given_when_asked_for(tmp_path
     lines = capsys.readouterr().out.splitlines()
     assert "fit.csv is not there" in lines[0]
     # 4.21 x 50^-0.947 = 0.104
-    assert lines[-2:] == [
+    assert lines[-3:-1] == [
         "      100 h   +4.21 pp",
         "     5000 h   +0.10 pp  (outside the published budgets)",
     ]
+    assert lines[-1].startswith("No WER of a new language:")
     law(languages=2).to_csv(tmp_path / "fit.csv")
     pd.DataFrame({"contrast": ["warm_start"], "hours": [100.0]}).to_csv(tmp_path / "gap.csv")
     plan_gap.main([*arguments, "--published"])

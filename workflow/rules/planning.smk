@@ -48,11 +48,13 @@ rule plan:
             if isinstance(config["plan_hours"], list)
             else [config["plan_hours"]]
         ),
+        wer=(config["plan_wer"] if isinstance(config["plan_wer"], list) else [config["plan_wer"]]),
         settings=config["statistics"],
     message:
-        "Expected gap of a language that is not in the study"
+        "Expected gap and WER of a language that is not in the study"
     shell:
         "python {params.program:q} --tables results/tables --hours {params.hours} --published"
+        " --wer {params.wer}"
         " --test-set {params.settings[headline_test_set]:q}"
         " --tier {params.settings[reference_tier]:q}"
         " --confidence {params.settings[confidence]} 2>&1 | tee {log:q}"

@@ -1,8 +1,9 @@
-"""Say what gap to expect for a language that is not in the study, from the pooled law of those that
-are.
+"""Say what gap and what WER to expect for a language that is not in the study, from the laws of
+those that are.
 
-Reads fit.csv and gap.csv of a finished study. Prints the expected gap at each number of hours with
-a prediction interval. Where the study has no such law (yet), `--published` prints why, and what the
+Reads fit.csv, gap.csv and wer_law.csv of a finished study. Prints the expected gap and each arm's
+WER at each number of hours, and the hours for each WER that `--wer` asks, all with prediction
+intervals. Where the study has no such law (yet), `--published` prints why, and what the
 paper's two endpoints give, which have no interval.
 
     python workflow/scripts/plan_gap.py --tables results/tables --hours 50 200 \\
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from warmstart.evidence import prediction
 from warmstart.evidence.keys import OWN
-from warmstart.evidence.tables import read_tables
+from warmstart.evidence.tables import read_table, read_tables
 from warmstart.run import cli
 from warmstart.run.errors import UserError
 
@@ -23,6 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--tables", type=Path, required=True)
     parser.add_argument("--hours", type=float, nargs="+", required=True)
+    parser.add_argument(
+        "--wer", type=float, nargs="*", default=[], help="WERs, percent, whose hours are asked"
+    )
     parser.add_argument("--test-set", required=True)
     parser.add_argument("--tier", required=True)
     parser.add_argument("--contrast", default=None, help="default: the study's first")
@@ -43,6 +47,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if wrong := [hours for hours in arguments.hours if not hours > 0]:
         raise UserError(f"--hours {wrong[0]:g}: give hours above zero")
+    if wrong := [wer for wer in arguments.wer if not 0 < wer <= 100]:
+        raise UserError(f"--wer {wrong[0]:g}: give percent, above 0 and at most 100")
     question = prediction.Question(
         arguments.test_set, arguments.tier, arguments.contrast, arguments.training_set
     )
@@ -56,6 +62,11 @@ def main(argv: list[str] | None = None) -> None:
             raise
         lines = [f"No prediction from this study: {error}."]
         lines += prediction.published_lines(arguments.hours)
+    try:
+        wer_law = read_table(arguments.tables / "wer_law.csv")
+        lines += prediction.wer_lines(wer_law, question, arguments.hours, arguments.wer)
+    except UserError as error:
+        lines.append(f"No WER of a new language: {error}.")
     print("\n".join(lines))
 
 

@@ -1,8 +1,8 @@
-"""The gap to expect for a language that is not in the study, from the pooled law of those that
-are."""
+"""What to expect of a language that is not in the study, from the laws of those that are: the gap,
+the WER at some hours, the hours for a WER."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,6 +128,65 @@ def lines_of(
         outside = "" if inside else "  (outside the budgets studied)"
         lines.append(f"{each:>9g} h  {value:+6.2f} pp  [{low:+.2f}, {high:+.2f}]{decided}{outside}")
     return lines
+
+
+def wer_lines(
+    wer_law: pd.DataFrame, question: Question, hours: Iterable[float], targets_pct: Iterable[float]
+) -> list[str]:
+    """The WER of a new language at each number of hours and the hours for each WER, arm by arm, for
+    the terminal.
+
+    Read between the points of the pooled curve in wer_law.csv, which hold one more training. The
+    WER falls with the hours in every draw, so that the bounds of the hours are where the bounds of
+    the WER cross the target.
+    """
+    at = (wer_law.lang == POOLED) & (wer_law.training_set == question.training_set)
+    at &= (wer_law.test_set == question.test_set) & (wer_law.tier == question.tier)
+    rows = wer_law[at]
+    where = f"{question.test_set} at {question.tier}"
+    if rows.empty:
+        return [f"No WER of a new language on {where}: wer_law.csv has no pooled law for it."]
+    lines = []
+    for arm, own in rows.groupby("arm", sort=False):
+        curve = own[own.asked == "wer_at_hours"].sort_values("asked_hours")
+        if curve.empty:
+            lines.append(f"No WER of a new language with {arm} on {where}: {own.status.iloc[0]}.")
+            continue
+        lines.append(
+            f"WER of a new language with {arm}, {where}; {own.languages.iloc[0]} languages, with "
+            "prediction intervals"
+        )
+        known, low, high = (
+            curve[name].to_numpy(float) for name in ("wer_pct", "wer_low_pct", "wer_high_pct")
+        )
+        x = np.log(curve.asked_hours.to_numpy(float))
+        inside = (x[0], math.log(own.largest_hours.iloc[0]))
+        for each in sorted(hours):
+            if not x[0] - 1e-9 <= math.log(each) <= x[-1] + 1e-9:
+                reach = f"{math.exp(x[0]):g} to {math.exp(x[-1]):g} h"
+                lines.append(f"{each:>9g} h  not foretold: the law is drawn from {reach}")
+                continue
+            value, least, most = (
+                math.exp(np.interp(math.log(each), x, np.log(np.maximum(part, 1e-6))))
+                for part in (known, low, high)
+            )
+            outside = "" if math.log(each) <= inside[1] else "  (outside the budgets studied)"
+            lines.append(f"{each:>9g} h  {value:6.1f} %  [{least:.1f}, {most:.1f}]{outside}")
+        for target in sorted(targets_pct, reverse=True):
+            value, least, most = (_reached(x, part, target) for part in (known, low, high))
+            lines.append(f"{target:>9g} %  {value}  [{least}, {most}]")
+    return lines
+
+
+def _reached(log_hours: np.ndarray, wer_pct: Sequence[float], target_pct: float) -> str:
+    """Hours at which a falling curve reaches a WER, as far as it is drawn."""
+    falling = np.minimum.accumulate(np.asarray(wer_pct, float))
+    if falling[0] <= target_pct:
+        return f"under {math.exp(log_hours[0]):,.3g} h"
+    if falling[-1] > target_pct:
+        return f"over {math.exp(log_hours[-1]):,.3g} h"
+    found = np.interp(-math.log(target_pct), -np.log(np.maximum(falling, 1e-6)), log_hours)
+    return f"{math.exp(found):,.3g} h"
 
 
 def published_lines(hours: Iterable[float]) -> list[str]:

@@ -76,6 +76,9 @@ class Settings(Resampling):
             set that is in a language.
         tier_margin_pp: a change of the gap inside it is called equivalent.
         threshold_pp: a gap inside it is called small.
+        wer_targets_pct: WERs whose hours are asked of the law of the WER.
+        forecast_hours: hours at which that law is asked, beside the budgets and up to four times
+            the largest.
         exports: precisions that are the unquantised export, a second baseline of quantisation.
         targets: training set -> languages that it is for. A training set that is not in here is
             for the language of its name.
@@ -89,6 +92,8 @@ class Settings(Resampling):
     reference_tier: str
     tier_margin_pp: float
     threshold_pp: float
+    wer_targets_pct: tuple[float, ...] = ()
+    forecast_hours: tuple[float, ...] = ()
     exports: tuple[str, ...] = ()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     test_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -103,7 +108,10 @@ class Settings(Resampling):
         Raises:
             UserError: no contrast, or something else is missing.
         """
-        own = ("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced")
+        own = (
+            *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
+            *("wer_targets_pct", "forecast_hours"),
+        )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
             raise UserError(f"statistics lacks {', '.join(missing)}; give it in the settings")
@@ -111,6 +119,8 @@ class Settings(Resampling):
         return cls(
             contrasts=contrasts_of(block),
             exports=tuple(block.get("exports", ())),
+            wer_targets_pct=tuple(map(float, block.get("wer_targets_pct", ()))),
+            forecast_hours=tuple(map(float, block.get("forecast_hours", ()))),
             targets={name: tuple(langs) for name, langs in block.get("targets", {}).items()},
             test_sets={lang: tuple(names) for lang, names in block.get("test_sets", {}).items()},
             tiers=tuple(block.get("tiers", ())),
