@@ -30,6 +30,7 @@ ANALYSES = {
     "fit": Files(),
     "guideline": Files(),
     "wer": Files(figures=("wer_by_hours",)),
+    "spread": Files(),
     "wer_law": Files(figures=("wer_law",)),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
