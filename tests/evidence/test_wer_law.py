@@ -82,7 +82,7 @@ def test_the_next_doubling_is_stated(table):
         ({"hours": (100.0, 250.0)}, "no language has three budgets"),
         (
             {"wer_floor": 93.0, "wer_slope": 0.0, "speaker_sd": 0.0, "private_sd": 0.0},
-            "WER is above 90 % at 5 of 5 budgets",
+            "models do not recognise at 5 of 5 budgets",
         ),
         ({"wer_slope": -3.0, "wer_floor": 20.0}, "WER does not fall"),
         ({"speakers": 1}, "fewer than two blocks"),

@@ -14,6 +14,7 @@ from warmstart.evidence.columns import (
     ARM,
     CONTRAST,
     HOURS,
+    LANG,
     LANGUAGES,
     PRECISION,
     TEST_SET,
@@ -24,7 +25,7 @@ from warmstart.evidence.columns import (
 )
 from warmstart.evidence.display import Display
 from warmstart.evidence.intervals import Draws
-from warmstart.evidence.keys import GAP, Place
+from warmstart.evidence.keys import GAP, MEAN, Place
 from warmstart.evidence.means import with_interval
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
@@ -49,7 +50,7 @@ class Analysis(base.Analysis):
         "of the test sets. Intervals are for exactly these languages."
     )
     columns = (
-        *(CONTRAST, TRAINING_SET, LANGUAGES, TEST_SET, ARM, HOURS, PRECISION, TIER),
+        *(CONTRAST, TRAINING_SET, LANG, LANGUAGES, TEST_SET, ARM, HOURS, PRECISION, TIER),
         Column("worst", "", "the worst third, worst first", "Worst third"),
         *estimate("worst_third", "pct", "%", "mean WER of the worst third", "Worst third %"),
         *estimate("sd", "pp", "pp", "standard deviation over languages", "SD pp"),
@@ -64,9 +65,12 @@ class Analysis(base.Analysis):
         """Every test set and place: each arm over the languages that have it, then contrasts over
         the languages that have both."""
         for test_set, members in evidence.by_test_set().items():
-            places = sorted({cell.place(one.lang) for one in members for cell in one.wer})
+            places = sorted(
+                {cell.place(one.lang) for one in members for cell in one.wer},
+                key=settings.order_of,
+            )
             for place in places:
-                common = {"test_set": test_set, **place._asdict()}
+                common = {"lang": MEAN, "test_set": test_set, **place._asdict()}
                 arms = dict.fromkeys(cell.arm for one in members for cell in one.wer)
                 for arm in arms:
                     if have := _rates(members, place, arm):
@@ -75,6 +79,14 @@ class Analysis(base.Analysis):
                     row = _contrast(members, place, contrast, settings.confidence)
                     if row:
                         yield common | {"contrast": contrast.name, "arm": GAP} | row
+
+    def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """Fewer than three languages have no spread."""
+        table = display.headline(tables["spread"])
+        if (table.status == "ok").any():
+            return ""
+        reasons = dict.fromkeys(table.status.str.removeprefix("not estimable: "))
+        return f"Not stated: {'; '.join(reasons) or 'nothing was scored'}."
 
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from warmstart.evidence import intervals, learning_curves
 from warmstart.evidence.analyses import base
-from warmstart.evidence.cells import Shown, interval_cell, number_cell, within_reach
+from warmstart.evidence.cells import Shown, interval_cell, number_cell, within_reach, written
 from warmstart.evidence.collected import Evidence, Scored
 from warmstart.evidence.columns import (
     ARM,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAW, WER_AT, HOURS_FOR = "law", "wer_at_hours", "hours_for_wer"
-_SATURATED_PCT = 90.0  # a model that gets nearly every word wrong says nothing about a slope
 _CURVE_POINTS = 13  # of a figure's line and of what the planner interpolates between
 _REACH = 4.0  # times the largest budget: as far as a curve is drawn
 
@@ -54,7 +52,7 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
         for style, arm in enumerate(display.arms):
             line = own[own.arm == arm].sort_values("asked_hours")
             dots = points[points.arm == arm].sort_values("hours")
-            name, colour = plotting.plain(display.arm(arm)), plotting.COLOURS[style % 9]
+            name, colour = plotting.plain(display.arm(arm)), plotting.colour(style)
             if len(line):
                 axis.plot(line.asked_hours, line.wer_pct, color=colour, label=name)
                 axis.fill_between(
@@ -75,9 +73,11 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                     label=f"{name}, measured",
                 )
         axis.set_title(plotting.plain(panel.title))
-        axis.set_ylabel("WER (%)")
         axis.set_ylim(bottom=0)
-        plotting.hours_axis(axis, sorted({*points.hours, own.asked_hours.max()}))
+        ticks = np.array(sorted({*points.hours, own.asked_hours.max()}))
+        plotting.hours_axis(axis, ticks, label=False)
+    figure.supylabel("WER (%)", fontsize=9)
+    plotting.under(axes, "Training data (h)")
     plotting.shared_legend(figure, axes)
     return figure
 
@@ -94,11 +94,10 @@ class Analysis(base.Analysis):
     details = (
         "Languages share what is common to their exponents and floors, so that one with two "
         "budgets borrows from those with more. Rows with `lang = pooled` are of a language that is "
-        "not in the study. `asked` says what a row answers: `law` (the law and what doubling "
-        "the largest budget would do), `wer_at_hours` (one more training at `asked_hours`: the "
-        "interval holds the noise of training too), `hours_for_wer` (`asked_wer_pct`). A law is "
-        "fitted to models that get at most 90 % of the words wrong. Akaike weights need more "
-        "points than parameters."
+        "not in the study. `asked` says what a row answers: `law` (the law and what doubling the "
+        "largest budget would do), `wer_at_hours` (one more training at `asked_hours`: the "
+        "interval holds the noise of training too), `hours_for_wer` (`asked_wer_pct`). Models that "
+        "do not recognise enter no law. Akaike weights need more points than parameters."
     )
     columns = (
         *(TRAINING_SET, LANG, LANGUAGES, TEST_SET, ARM, TIER),
@@ -148,19 +147,34 @@ class Analysis(base.Analysis):
             "wer_law",
             draw,
             "WER on {test_set} at {tier} as measured, and the law up to four times the largest "
-            "budget. The bands hold one more training with {level} %.",
+            "budget. Bands: {level} % intervals of one more training.",
+            empty="a law needs three budgets of some language",
         ),
     )
 
     def rows(self, evidence: Evidence, settings: Settings) -> Iterator[dict[str, Any]]:
         """Every training set, arm, test set and tier."""
         for test_set, members in evidence.by_test_set().items():
-            for (part, arm, tier), cells in _series(members).items():
+            series = sorted(
+                _series(members).items(),
+                key=lambda one: (one[0][:2], settings.tier_place(one[0][2])),
+            )
+            for (part, arm, tier), cells in series:
                 common = {"test_set": test_set, "arm": arm, "tier": tier}
                 names = part, test_set, arm, tier
                 random = intervals.generator(settings.seed, "wer_law", *names)
                 for row in _rows(cells, settings, random):
-                    yield {"training_set": name_of(part, row["lang"])} | common | row
+                    pooled = row["lang"] == POOLED
+                    name = part if pooled else name_of(part, row["lang"])
+                    yield {"training_set": name} | common | row
+
+    def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """Without three budgets there is no law."""
+        table = display.headline(tables["wer_law"])
+        if (table.status == "ok").any():
+            return ""
+        reasons = dict.fromkeys(table.status.str.removeprefix("not estimable: "))
+        return f"No law of the WER: {'; '.join(reasons) or 'nothing was trained'}."
 
     def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
         """What the next doubling of the data is worth, in the challenger of the first contrast."""
@@ -174,12 +188,10 @@ class Analysis(base.Analysis):
             if row.status == "ok"
         ]
         if not parts:
-            return "No language has enough budgets for a law."
+            return ""
         return (
-            f"What doubling the data would do with {display.arm(arm)}, on "
-            f"{display.settings.headline_test_set} at {display.settings.reference_tier}. "
-            + ". ".join(parts)
-            + "."
+            f"What doubling the data would do with {display.arm(arm)} at "
+            f"{display.tier(display.settings.reference_tier)}. {'. '.join(parts)}."
         )
 
     def sheet(
@@ -198,8 +210,7 @@ class Analysis(base.Analysis):
                 law, asked = row
                 if law.status != "ok" or target not in asked.index:
                     return number_cell(NAN, 0)
-                one = asked.loc[target]
-                return _hours_needed(one)
+                return _hours_needed(asked.loc[target])
 
             return cell
 
@@ -234,12 +245,12 @@ def _language(display: Display, lang: str) -> str:
 
 
 def _hours_needed(row: Any) -> Shown:
-    """`120 [80, 240]`; only what is surely too little where there is no upper bound."""
+    """The interval, or what is surely too little where nothing bounds it above."""
     low, high = row.needed_low_hours, within_reach(row.needed_high_hours)
-    if math.isinf(low):
-        return number_cell(math.inf, 0)
+    if math.isinf(within_reach(low)):
+        return number_cell(math.inf, 0, text="never")
     if math.isinf(high):
-        return replace(number_cell(low, 0), text=f"over {low:,.0f}")
+        return number_cell(low, 0, text=f"over {written(low, 0)}")
     return interval_cell(low, high, 0, signed=False)
 
 
@@ -282,7 +293,7 @@ def _rows(
     """Rows of one law, fitted to all languages together."""
     series, why = {}, {}
     for lang, own in cells.items():
-        fit = [(one, cell) for one, cell in own if one.wer[cell].value <= _SATURATED_PCT]
+        fit = [(one, cell) for one, cell in own if cell not in one.faults]
         if reason := _unfit(own, fit):
             why[lang] = reason
         else:
@@ -330,8 +341,7 @@ def _unfit(own: list[tuple[Scored, Cell]], fit: list[tuple[Scored, Cell]]) -> st
         return "not estimable: one budget, a law needs two"
     if len(fit) < 2:
         return (
-            f"not estimable: WER is above {_SATURATED_PCT:g} % at {len(own) - len(fit)} of "
-            f"{len(own)} budgets"
+            f"not estimable: models do not recognise at {len(own) - len(fit)} of {len(own)} budgets"
         )
     first, last = (one.wer[cell].value for one, cell in (fit[0], fit[-1]))
     if last >= first:
