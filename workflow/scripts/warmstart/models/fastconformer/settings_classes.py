@@ -39,7 +39,7 @@ def _settings_of(module: ModuleType, bases: tuple[type, ...]) -> list[type]:
     return [
         kind
         for kind in vars(module).values()
-        if isinstance(kind, type)
+        if issubclass(type(kind), type)  # list[int] passes for a class and is none
         and kind.__module__ == module.__name__
         and (dataclasses.is_dataclass(kind) or issubclass(kind, bases))
     ]
