@@ -105,8 +105,10 @@ def test_delays_are_against_the_offline_tier_that_hears_most_whatever_its_name()
     assert scoring.find_anchors({"stream": headers["stream"], "most": other}) == {"most": "most"}
 
 
-@pytest.mark.parametrize(("segment", "words", "rare"), [(None, 1, 1), ("characters", 11, 1)])
-def test_a_language_without_spaces_is_scored_in_letters_where_segment_says_so(
+@pytest.mark.parametrize(
+    ("segment", "words", "rare"), [(None, 11, 1), ("characters", 11, 1), ("spaces", 1, 1)]
+)
+def test_a_language_without_spaces_is_scored_in_letters_unless_segment_says_otherwise(
     tmp_path, segment, words, rare
 ):
     """今日は2024年です has 11 letters once it is spoken, of which the hypothesis has one wrong."""

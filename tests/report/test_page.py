@@ -162,11 +162,11 @@ def test_a_contrast_of_several_things_gets_a_banner(several_page):
     }
 
 
-def test_a_language_without_spaces_is_read_by_its_cer(several_page):
+def test_of_a_language_without_spaces_characters_are_counted(several_page):
     lang = next(iter(Display.of(SHOWN).languages))
     shown = Display.of(SHOWN | {"unspaced": [lang]})
     banner = page.banners(page.Material(several_page[1], shown))[-1]
-    assert banner.title == "Read CER, not WER"
+    assert banner.title == "WER of characters"
     assert shown.language(lang) in banner.lines[0]
 
 

@@ -514,10 +514,15 @@ def test_a_language_without_spaces_is_told_of_once(full):
     text.update(alphabet="今日は年です一二三四五六七八九零", numbers="ja", examples=[])
     (note,) = notes.without_spaces(make(full))
     assert note.startswith("languages.de: German is written without spaces")
-    assert "read CER, or set text.segment: characters" in note
+    assert "each character counts as a word" in note
+    assert "text.segment: spaces" in note
     assert slices.display(make(full))["unspaced"] == ["de"]
     text["segment"] = "characters"
     assert notes.without_spaces(make(full)) == []
+    assert slices.display(make(full))["unspaced"] == ["de"]
+    text["segment"] = "spaces"
+    assert notes.without_spaces(make(full)) == []
+    assert "unspaced" not in slices.display(make(full))
 
 
 def test_a_language_may_train_on_a_split_of_its_own(full):

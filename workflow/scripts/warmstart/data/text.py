@@ -65,7 +65,7 @@ class TextSettings(TypedDict, total=False):
     decimal: Literal[",", "."]
     replace: dict[str, str]
     words: dict[str, str]
-    segment: Literal["characters"] | None
+    segment: Literal["characters", "spaces"] | None
     examples: list[tuple[str, str]]
 
 
@@ -224,20 +224,26 @@ def _clean(text: str, rules: _Rules) -> str:
 def written_without_spaces(settings: TextSettings) -> bool:
     """Whether most letters of the alphabet are of scripts that put no spaces between words.
 
-    The words between spaces of such a language are whole sentences, so its errors are counted in
-    characters (CER), unless `segment` says what a word is.
+    What stands between spaces is a whole sentence there.
     """
-    letters = [char for char in settings["alphabet"] if char.isalpha()]
+    letters = [char for char in settings.get("alphabet", "") if char.isalpha()]
     return 2 * sum(map(characters.is_unspaced, letters)) > len(letters)
+
+
+def counts_characters(settings: TextSettings) -> bool:
+    """Whether each letter of a script without spaces counts as a word of WER: as `segment` says,
+    and unless it says so where the language is written without spaces."""
+    segment = settings.get("segment")
+    return written_without_spaces(settings) if segment is None else segment == "characters"
 
 
 def segmented(text: str, settings: TextSettings) -> str:
     """A normalised text with spaces between what counts as a word.
 
-    With `segment: characters` each letter of a script without spaces is a word, with the marks on
-    it; words of other scripts stay whole. Without it the text stays as it is.
+    Where `counts_characters`, each letter of a script without spaces is a word, with the marks on
+    it; words of other scripts stay whole. Elsewhere the text stays as it is.
     """
-    if settings.get("segment") != "characters":
+    if not counts_characters(settings):
         return text
     found = _letters().sub(
         lambda match: f" {match[0]} " if characters.is_unspaced(match[0][0]) else match[0], text

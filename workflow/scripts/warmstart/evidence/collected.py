@@ -273,7 +273,7 @@ def resample(
         table: its rows of `read_scores`.
         settings: how.
         stalled: runs whose loss did not fall (`stalled_runs`).
-        unspaced: whether a word of the language is a whole sentence.
+        unspaced: whether each character of the language counts as a word.
 
     Raises:
         UserError: decodes of one test set do not hold the same reference words.

@@ -102,7 +102,7 @@ class Display:
         described: test set -> what it is.
         precisions: name -> its name for readers.
         licences: language -> corpus -> licence.
-        unspaced: codes of languages whose words of WER are whole sentences.
+        unspaced: codes of languages in which each character counts as a word.
     """
 
     name: str

@@ -40,8 +40,8 @@ def reason(
         useless_pct: share of utterances whose hypothesis is empty or loops, of those with words in
             their reference, in percent.
         stalled: whether the loss of its training did not fall (`training_logs.stalled`).
-        cer_pct: character error rate in percent of a language without spaces, where a word is a
-            whole sentence; it stands for the word error rate then.
+        cer_pct: character error rate in percent of a language in which each character counts as a
+            word; it stands for the word error rate then.
 
     Returns:
         Empty where it recognises.

@@ -250,7 +250,7 @@ class Scorer:
         text.check_examples(lang, self.text)
         self.rare_below = settings.get("rare_below", 5)
         self.pool_words = pool_words
-        if pool_words is not None and self.text.get("segment"):
+        if pool_words is not None and text.counts_characters(self.text):
             self.pool_words = collections.Counter()
             for word, times in pool_words.items():
                 for part in text.segmented(word, self.text).split():
@@ -309,7 +309,7 @@ class Scorer:
         hypotheses = [text.normalize(record["hyp"], self.text) for record in records]
         words, wrong, characters = align_counts(normal, hypotheses)
         spaced = normal
-        if self.text.get("segment"):
+        if text.counts_characters(self.text):
             spaced = [text.segmented(reference, self.text) for reference in normal]
             words, wrong, _ = align_counts(
                 spaced, [text.segmented(hypothesis, self.text) for hypothesis in hypotheses]

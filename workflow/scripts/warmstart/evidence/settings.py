@@ -84,7 +84,7 @@ class Settings(Resampling):
             for the language of its name.
         test_sets: language -> its test sets, in the order of its block.
         tiers: by latency, as `tiers.by_latency` orders them.
-        unspaced: languages without spaces, a word of which is a whole sentence.
+        unspaced: languages in which each character counts as a word.
     """
 
     contrasts: tuple[Contrast, ...]

@@ -18,8 +18,8 @@ def doubts(model: Path, unspaced: bool = False) -> str:
 
     Args:
         model: with `run.json` and `train.csv` beside it; without them nothing is known.
-        unspaced: whether a word of its language is a whole sentence. The validation counts words,
-            and then says nothing.
+        unspaced: whether each character of its language counts as a word. The validation counts
+            what stands between spaces, and then says nothing.
 
     Returns:
         Empty where nothing speaks against it.

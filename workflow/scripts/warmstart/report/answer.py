@@ -35,6 +35,9 @@ class Answer:
     def __init__(self, tables: Mapping[str, pd.DataFrame], display: Display, contrast: Contrast):
         self._tables, self._display, self._contrast = tables, display, contrast
         self._settings = display.settings
+        every = set(display.languages) <= set(display.unspaced)
+        unit = "characters" if display.languages and every else "words"
+        self._errors = f"errors in 100 {unit}"
         self._noun = display.noun(contrast)
         gaps = display.headline(tables["gap"], contrast)
         gaps = gaps[(gaps.hours > 0) & gaps.gap_pp.notna()]
@@ -107,8 +110,8 @@ class Answer:
                 else f"Take {self._display.arm(winners[0])}"
             )
             return (
-                f"{take}: with {row.hours:g} h of training data it saves {self._saved(row)} errors "
-                f"in 100 words{self._over(row)}{self._but_not_in(row, winners[0])}."
+                f"{take}: with {row.hours:g} h of training data it saves {self._saved(row)} "
+                f"{self._errors}{self._over(row)}{self._but_not_in(row, winners[0])}."
             )
         if winners:
             what = "start from" if self._noun == "start" else "take"
@@ -116,7 +119,7 @@ class Answer:
         if set(gaps.decision) == {EITHER}:
             which = "Start from either model" if self._noun == "start" else "Take either arm"
             return (
-                f"{which}: they are within {self._settings.threshold_pp:g} errors in 100 words of "
+                f"{which}: they are within {self._settings.threshold_pp:g} {self._errors} of "
                 f"each other{self._over(row)}, at {_amounts(gaps.hours)} of training data."
             )
         what = "which model to start from" if self._noun == "start" else "which arm to take"
@@ -150,7 +153,7 @@ class Answer:
             f"{self._display.arm(name)} makes {wer:.{digits}f}"
             for name, wer in zip(self._contrast.arms, rates, strict=True)
         )
-        return f"{one} errors in 100 words and {other}"
+        return f"{one} {self._errors} and {other}"
 
     def _why_open(self, row: Any) -> str:
         if _unable(row.decision):
@@ -211,7 +214,7 @@ class Answer:
             of = f" over the {last.languages:g} languages that reach it" if others else ""
             who = self._display.arm(last.decision)
             said.append(
-                f"With {last.hours:g} h {who} saves {self._saved(last)} errors in 100 words{of}."
+                f"With {last.hours:g} h {who} saves {self._saved(last)} {self._errors}{of}."
             )
         if others:
             said.append(
@@ -235,7 +238,7 @@ class Answer:
                 parts.append(f"{self._display.arm(decision)} {where}")
             elif decision == EITHER:
                 parts.append(
-                    f"either, within {self._settings.threshold_pp:g} errors in 100 words, {where}"
+                    f"either, within {self._settings.threshold_pp:g} {self._errors}, {where}"
                 )
             elif _unable(decision):
                 parts.append(f"not decided {where}, because models do not recognise")
@@ -408,13 +411,13 @@ class Answer:
 
     def _cost(self, name: str, row: Any) -> str:
         if math.isnan(row.delta_low_pp):
-            return f"{name} makes {row.delta_pp:+.2f} errors in 100 words, without an interval"
+            return f"{name} makes {row.delta_pp:+.2f} {self._errors}, without an interval"
         bounds = interval_text(row.delta_low_pp, row.delta_high_pp)
         if row.delta_low_pp <= 0 <= row.delta_high_pp:
             return f"{name} has no cost that the study can see ({row.delta_pp:+.2f} {bounds})"
         more = "more" if row.delta_pp > 0 else "fewer"
         size = f"{abs(row.delta_pp):.{_digits(abs(row.delta_pp))}f}"
-        return f"{name} makes {size} {more} errors in 100 words ({bounds})"
+        return f"{name} makes {size} {more} {self._errors} ({bounds})"
 
     def _gap_changes(self, row: Any) -> str:
         if math.isnan(row.delta_low_pp):

@@ -48,7 +48,7 @@ def measure(
         tests: (language, test set) -> manifest.
         texts: language -> what normalises it.
         chosen: how intervals are made.
-        unspaced: languages without spaces, a word of which is a whole sentence.
+        unspaced: languages in which each character counts as a word.
 
     Returns:
         A row for each file, of `_README_COLUMNS` and `recognition`; percent. An interval is NaN

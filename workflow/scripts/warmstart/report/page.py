@@ -178,8 +178,8 @@ def banners(material: Material) -> list[Banner]:
         found.append(Banner("Fair comparison", fine, fine=True))
     if display.unspaced:
         names = listed(display.language(lang) for lang in display.unspaced)
-        said = f"WER counts whole sentences as words in {names}, written without spaces: read CER."
-        found.append(Banner("Read CER, not WER", [said]))
+        said = f"Nothing separates words in {names}: each character counts as a word there."
+        found.append(Banner("WER of characters", [said]))
     return found
 
 

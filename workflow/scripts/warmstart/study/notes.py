@@ -40,10 +40,12 @@ def left_aside(study: Study) -> list[str]:
 
 
 def without_spaces(study: Study) -> list[str]:
-    """A line for each language whose words of WER are whole sentences."""
+    """A line for each language of which nobody has said what a word of WER is."""
     return [
-        f"languages.{lang}: {study.language(lang)['name']} is written without spaces, so a word of "
-        "WER is a whole sentence: read CER, or set text.segment: characters, which makes each "
-        "letter a word"
+        f"languages.{lang}: {study.language(lang)['name']} is written without spaces, so each "
+        "character counts as a word and WER is a character error rate; for words separate them "
+        "with a segmenter in the transcripts and set text.segment: spaces; text.segment: "
+        "characters says that this is meant"
         for lang in slices.unspaced(study)
+        if study.language(lang)["text"].get("segment") is None
     ]

@@ -4,7 +4,7 @@ stale, so a key that a stage does not use must not be in its slice."""
 from typing import Any, cast
 
 from warmstart.data.corpora import Corpus, open_corpus
-from warmstart.data.text import written_without_spaces
+from warmstart.data.text import counts_characters
 from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
@@ -238,13 +238,9 @@ def statistics(study: Study) -> dict[str, Any]:
 
 
 def unspaced(study: Study) -> list[str]:
-    """Languages whose words of WER are whole sentences, because nothing separates their words."""
+    """Languages in which each character counts as a word, because nothing separates their words."""
     texts = {lang: study.language(lang)["text"] for lang in study.scored_languages}
-    return [
-        lang
-        for lang, text in texts.items()
-        if text.get("segment") is None and written_without_spaces(text)
-    ]
+    return [lang for lang, text in texts.items() if counts_characters(text)]
 
 
 def _unspaced(langs: list[str]) -> dict[str, list[str]]:
