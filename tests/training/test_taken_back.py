@@ -80,11 +80,11 @@ def test_what_the_job_is_counts(job, other):
         ("batch_duration_s", 7),
         ("steps", {"fixed": 7}),
         ("average_last", 2),
-        ("adaptation", {"kind": "freeze", "encoder_layers": 1}),
+        ("adaptation", {"kind": "freeze", "encoder_layers": 1, "steps": 2}),
     ],
 )
 def test_the_recipe_counts(job, key, value):
-    before = job.settings[key]
+    before = job.settings.get(key)
     new = {**before, **value} if key == "optimizer" else value
     changed = dataclasses.replace(job, settings=job.settings | {key: new})
     assert made_of(changed) != made_of(job)
