@@ -69,6 +69,26 @@ TABLES = {
         {"a": "uno", "c": "quattro"},
         {"broken_row": 2},
     ),
+    "text last, a piece with a tab": (
+        'path\tnote\ttext\na.wav\t\tuno\nb.wav\t\t"due\ntre\tsei"\nc.wav\t\t"quattro\n',
+        {"a": "uno", "c": '"quattro'},
+        {"broken_row": 2},
+    ),
+    "text between columns, a piece as wide as the table": (
+        'path\ttext\tnote\na.wav\tuno\nb.wav\t"due\ntre\tsei"\tx\nc.wav\tquattro\t\n',
+        {"a": "uno", "c": "quattro"},
+        {"broken_row": 2},
+    ),
+    "text last, a piece as wide as the table": (
+        'path\ttext\na.wav\t"uno\nb.wav\t"due\ntre\tsei"\nc.wav\tquattro\n',
+        {"a": '"uno', "c": "quattro"},
+        {"broken_row": 2},
+    ),
+    "text first, a piece as wide as the table": (
+        'text\tpath\nuno\ta.wav\n"due\tsei\ntre"\tb.wav\n"quattro\tc.wav\n',
+        {"a": "uno", "c": '"quattro'},
+        {"broken_row": 2},
+    ),
     "text between columns that may be empty": (
         'path\ttext\tnote\na.wav\tuno\t\nb.wav\t"due\ntre"\tx\nc.wav\tquattro\t\n',
         {"a": "uno", "c": "quattro"},

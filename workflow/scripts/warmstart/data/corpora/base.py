@@ -493,8 +493,12 @@ def table_rows(
         fields = line.split("\t")
         size = f"{len(fields)} field{'s' * (len(fields) > 1)}, {len(columns)} columns"
         cells = dict(zip(columns, fields, strict=False))
-        if len(fields) < len(columns) and not _is_file(audio(cells)):
-            if held is not None and (held_is_short or (text_is_last and len(fields) == 1)):
+        # A piece with tabs of its own may be as wide as the table; its quotes tell.
+        begins = text_is_first and _opens(cells.get(text, ""))
+        unended = held is not None and (text_is_last or held_is_short) and _opens(held.cells[text])
+        ends = unended and _is_odd(line)
+        if (len(fields) < len(columns) or begins or ends) and not _is_file(audio(cells)):
+            if held is not None and (held_is_short or ends or (text_is_last and len(fields) == 1)):
                 yield BadRow(
                     held.where,
                     "broken_row",
@@ -506,7 +510,7 @@ def table_rows(
             held = None
             pending = BadRow(where, "broken_row", f"{size}, and no recording: {broken}")
             yield pending
-            pending = pending if len(fields) == 1 else None
+            pending = pending if len(fields) == 1 or begins else None
             continue
         if held is not None:
             yield held
@@ -529,6 +533,15 @@ def table_rows(
         )
     elif held is not None:
         yield held
+
+
+def _opens(cell: str) -> bool:
+    """Whether a quoted cell begins that does not end."""
+    return cell.startswith('"') and _is_odd(cell)
+
+
+def _is_odd(text: str) -> bool:
+    return text.count('"') % 2 == 1
 
 
 def _ends_a_line(path: Path) -> bool:
