@@ -45,6 +45,15 @@ def test_two_decimals_never_have_the_same_words(lang):
                 assert not any(char.isdigit() for char in words)
 
 
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang not in WRONG])
+def test_two_large_numbers_never_have_the_same_words(lang):
+    seen = {}
+    for power in range(3, 15):
+        for first in range(1, 10):
+            words = numbers.spoken(lang, f"{first}{'0' * power}")
+            assert seen.setdefault(words, (first, power)) == (first, power), words
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_any_number_has_words_at_once(lang):
     start = time.process_time()

@@ -90,10 +90,11 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
         ("20 m² H₂O", DE, "zwanzig m zwei h zwei o"),
         ("① ❷ ⑫", DE, "eins zwei zwölf"),
         ("10² 3½", {**DE, "numbers": None}, "10 2 3 1 2"),
+        ("5㏠ 5㎡3 ㍙", DE, "fünf eins 日 fünf m zwei drei eins 点"),
         # Signs that NFKC spells out.
         ("1º, la 2.ª", {**IT, "numbers": "es"}, "uno la dos"),
         ("le 1ᵉʳ mai, n\u1d52 5, XIXᵉ", FR, "le un mai n cinq xix"),
-        ("№ 5, Windows™ 10", DE, "fünf windows zehn"),
+        ("№ 5, Windows™ 10, 500₨", DE, "fünf windows zehn fünfhundert"),
         # Endings of the language belong to the number; units are words.
         (
             "21st of the 1990s, 5kg",
@@ -114,6 +115,20 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
             DE,
             "eine million zweihundertvierunddreißigtausendfünfhundertsiebenundsechzig leute",
         ),
+        # Both marks stand: one number, whichever groups. Groups all along a list are a list.
+        (
+            "1,234.5 1.234,5",
+            {**IT, "numbers": "es"},
+            "mil doscientos treinta y cuatro punto cinco mil doscientos treinta y cuatro coma "
+            "cinco",
+        ),
+        (
+            "192.168.0.1, 1.234.5678",
+            DE,
+            "einhundertzweiundneunzig einhundertachtundsechzig null "
+            "eins eins zweihundertvierunddreißig fünftausendsechshundertachtundsiebzig",
+        ),
+        ("1,000.5", {"numbers": "en"}, "one thousand point five"),
         ("1,2,3 am 1.12.2024", DE, "eins zwei drei am eins zwölf zweitausendvierundzwanzig"),
         # No spaces in scripts that have none; none lost beside those that have.
         ("第②次、2024年", {"numbers": "ja"}, "第二次 二千二十四年"),

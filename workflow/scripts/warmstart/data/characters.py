@@ -33,8 +33,8 @@ HYPHENS = frozenset("\u2010\u2011\u2043")
 """Hyphens, without U+002D. Dashes separate phrases and are punctuation."""
 
 # Signs that NFKC spells out: ordinal signs and the raised o and a that are typed for them, the
-# numero sign, trade marks.
-_SIGNS = "\u00ba\u00aa\u1d52\u1d43\u2116\u2122\u2120\U0001f16a\U0001f16b\U0001f16c"
+# rupee and numero signs, trade marks.
+_SIGNS = "\u00ba\u00aa\u1d52\u1d43\u20a8\u2116\u2122\u2120\U0001f16a\U0001f16b\U0001f16c"
 
 BREAK = "\n"
 """Separates what must not be joined: digits around a space can be one number."""
@@ -71,7 +71,7 @@ def marks() -> frozenset[int]:
 @functools.cache
 def _apart() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """What `apart` looks for: any of its characters; and each with what follows it."""
-    raised, letters, single = set(), set(), set()
+    raised, letters, single, squared = set(), set(), set(), set()
     for code in (*range(0xA0, 0x3400), *range(0xA700, 0xA800), *range(0x1F100, 0x1F200)):
         char = chr(code)
         kind, digits = _spelled(char)
@@ -79,12 +79,15 @@ def _apart() -> tuple[re.Pattern[str], re.Pattern[str]]:
             (raised if digits.isdigit() else letters).add(code)
         elif unicodedata.category(char) == "No" and digits:
             single.add(code)
+        elif kind in ("<compat>", "<square>") and (digits[0].isdigit() or digits[-1].isdigit()):
+            squared.add(code)
     letters -= {ord(char) for char in _SIGNS}
-    return probe({*raised, *letters, *single, *map(ord, _SIGNS), 0x2044}), re.compile(
+    return probe({*raised, *letters, *single, *squared, *map(ord, _SIGNS), 0x2044}), re.compile(
         rf"(?P<raised>[{inside(raised)}]+)"
         rf"|(?<=\d)\.?[{inside({*letters, *map(ord, _SIGNS)})}]+"
         rf"|\b(?P<roman>[IVX]+|[IVXLCDM]{{2,}})[{inside(letters)}]+"
         rf"|(?P<single>[{inside(single)}])"
+        rf"|(?P<squared>[{inside(squared)}])"
         rf"|[{_SIGNS}\u2044]"
     )
 
@@ -106,6 +109,7 @@ def apart(text: str) -> str:
 
     - Raised and lowered digits, fractions and digits in circles or brackets are numbers of their
       own: `10²` is 10 and 2, `3½` is 3, 1 and 2.
+    - So are those of what is written in one square: `2024㋀` is 2024 and 1月.
     - Ordinal signs, the numero sign and trade marks go, and so do raised letters behind a digit or
       a Roman numeral: `1º`, `2.ª` and `1ᵉʳ` are the number alone, `XIXᵉ` is XIX.
     """
@@ -120,6 +124,8 @@ def _split(match: re.Match[str]) -> str:
         numbers = ["".join(_spelled(char)[1] for char in match["raised"])]
     elif match["single"]:
         numbers = re.findall(r"\d+", _spelled(match["single"])[1])
+    elif match["squared"]:
+        numbers = [_spelled(match["squared"])[1]]
     else:
         return BREAK
     text, start, end = match.string, match.start(), match.end()

@@ -26,8 +26,8 @@ The settings of a language (block `text:`) are:
   whose capitals Unicode's general rule gets wrong, `{ş: ș, ţ: ț}` for Romanian written in two ways;
   an empty one deletes, as vowel signs that only some corpora write;
 - `words`: words that become others when all else is done: `{förtio: fyrtio}`;
-- `decimal`: decimal mark of the language, `,` unless given; the other of `.` and `,` groups
-  thousands;
+- `decimal`: decimal mark of the language, that of `numbers` unless given; the other of `.` and `,`
+  groups thousands;
 - `alphabet`: look-alikes of the apostrophe and hyphens that it lists are letters and stay;
 - `segment`: not used by `normalize` (see `segmented`), nor are `examples`, which `check_examples`
   checks.
@@ -90,7 +90,8 @@ class _Rules:
         self.bare_mark = re.compile(rf"(?<![^\W_])(?<![{marks}])[{marks}]+")
         self.clean_marked = re.compile(rf"[^\w {marks}]|_")
         self.in_word = re.compile(rf"[^\W_]|[{marks}]")
-        decimal = settings.get("decimal", ",")
+        by_default = numbers.language(self.numbers).decimal if self.numbers else ","
+        decimal = settings.get("decimal", by_default)
         point, group = re.escape(decimal), re.escape("." if decimal == "," else ",")
         self.marks = f"{decimal}\u066b"
         # 10 000, 10.000 and 10'000, and what can be nothing else whatever the decimal mark is:
@@ -98,10 +99,17 @@ class _Rules:
         # neither side touches another digit. Patterns begin with a digit, which `re` seeks fast.
         self.thousands = re.compile(
             r"[0-9](?<![0-9.,\u066b\u066c][0-9])(?:"
-            rf"[0-9]{{,2}}(?:(?:[ '][0-9]{{3}})+|(?:{group}[0-9]{{3}})+|(?:\u066c[0-9]{{3}})+)"
+            rf"[0-9]{{,2}}(?:(?:[ '][0-9]{{3}})+|(?:\u066c[0-9]{{3}})+)"
+            rf"|[0-9]{{,2}}(?:{group}[0-9]{{3}})+(?!{group}[0-9])"
             rf"|[0-9]{{,2}}(?:{point}[0-9]{{3}}){{2,}}(?!{point}[0-9])"
             r"|[0-9]?(?:[,\u066c][0-9]{2})+[,\u066c][0-9]{3}"
             r")(?![0-9])"
+        )
+        # 1,234.56 where the decimal mark is a comma: both marks stand, so that it is one number.
+        self.other_way = re.compile(
+            r"[0-9](?<![0-9.,\u066b\u066c][0-9])"
+            rf"[0-9]{{,2}}(?:{point}[0-9]{{3}})+(?P<mark>{group})(?P<fraction>[0-9]+)"
+            r"(?![0-9]|[.,\u066b\u066c][0-9])"
         )
         self.number = re.compile(
             rf"(?P<whole>[0-9]+)(?:(?P<mark>[{self.marks}])(?P<fraction>[0-9]+)"
@@ -164,8 +172,15 @@ def _numbers_to_words(text: str, rules: _Rules) -> str:
     if not text.isascii():
         text = _FOREIGN_DIGIT.sub(lambda match: str(int(match[0])), text)
     if _GROUPS.search(text):
+        text = rules.other_way.sub(functools.partial(_other_way_in_words, rules), text)
         text = rules.thousands.sub(lambda match: re.sub(r"\D", "", match[0]), text)
     return rules.number.sub(functools.partial(_number_in_words, rules), text)
+
+
+def _other_way_in_words(rules: _Rules, match: re.Match[str]) -> str:
+    assert rules.numbers
+    whole = re.sub(r"\D", "", match.string[match.start() : match.start("mark")])
+    return f" {numbers.spoken(rules.numbers, whole, match['mark'], match['fraction'])} "
 
 
 def _number_in_words(rules: _Rules, match: re.Match[str]) -> str:
