@@ -192,10 +192,12 @@ def digest(path):
 
 def test_equal_samples_have_one_digest_whatever_holds_them(tmp_path):
     audio = (noise() * 32767).astype("int16")
+    audio[::5] = 0
     paths = [tmp_path / f"x.{suffix}" for suffix in ("wav", "flac", "aiff", "w64")]
     for path in paths:
         soundfile.write(path, audio, RATE)
-    soundfile.write(tmp_path / "float.wav", audio / np.float32(32768), RATE, subtype="FLOAT")
+    floats = np.where(audio == 0, np.float32(-0.0), audio / np.float32(32768))
+    soundfile.write(tmp_path / "float.wav", floats, RATE, subtype="FLOAT")
     both = np.stack([audio, audio[::-1]], axis=1)
     soundfile.write(tmp_path / "stereo.wav", both, RATE)
     names = [*paths, tmp_path / "float.wav", tmp_path / "stereo.wav"]
@@ -235,3 +237,13 @@ def test_intervals_that_hold_no_sample_are_left_out_or_drop_their_utterance(tmp_
     assert [manifests.cut_lines.duration_s(cut) for cut in made] == [1.0, sample]
     report = files.read_json(tmp_path / "m.json")
     assert {reason: one["cuts"] for reason, one in report["dropped"].items()} == {"bad_interval": 2}
+
+
+def test_an_interval_of_a_whole_file_is_the_file(tmp_path):
+    path = encode(samples(recordings()[0][0])[:32000], tmp_path / "x.wav")
+    parts = [None, ((0.0, 2.0),), ((0.0, 1.995),), ((0.0, 1.5),), ((0.5, 2.0),)]
+    output = tmp_path / "m.jsonl.gz"
+    manifests.build(OneFile(path, parts).corpus, "train", tmp_path, output, tmp_path / "m.json")
+    sounds = manifests.digests.read(output).audio.tolist()
+    assert len(set(sounds[:3])) == 1
+    assert len(set(sounds)) == 3

@@ -136,7 +136,8 @@ def _listen(path: Path, stream: soundfile.SoundFile, decode: bool) -> Audio:
         if not math.isfinite(largest):
             return unfit("not_finite", "NaN or infinite samples", frames)
         peak = max(peak, largest)
-        digest.update(heard.data)
+        # Floats have two zeros, and a copy in integers one.
+        digest.update((heard + np.float32(0)).data)
     if not _samples(frames, rate):
         return unfit("zero_length", f"{frames} samples in {path.stat().st_size} bytes", frames)
     if frames < noted - _MISSING_S * rate:
@@ -254,6 +255,15 @@ def pieces_of(utterance: Utterance, audio: Audio) -> list[tuple[int, int]]:
         if length > 0:
             pieces.append((start, length))
     return pieces
+
+
+def _parts(utterance: Utterance, audio: Audio) -> list[tuple[int, int]] | None:
+    """`pieces_of` an utterance; None where it is the whole file. An interval that leaves out less
+    than 10 ms at the end is the whole: annotations round lengths."""
+    pieces = pieces_of(utterance, audio)
+    there = _samples(audio.frames, audio.sample_rate)
+    whole = len(pieces) == 1 and pieces[0][0] == 0 and pieces[0][1] > there - SAMPLE_RATE // 100
+    return None if whole else pieces
 
 
 def make_cut(corpus: Corpus, split: str, utterance: Utterance, audio: Audio) -> dict[str, Any]:
@@ -445,8 +455,7 @@ def build(
                         cut = make_cut(corpus, split, utterance, audio)
                         stream.write(cut_lines.line(cut))
                         clips.append(digests.of_clip(corpus.CLIPS, utterance.id))
-                        pieces = pieces_of(utterance, audio) if utterance.intervals else None
-                        sounds.append(digests.of_cut(audio.digest, pieces))
+                        sounds.append(digests.of_cut(audio.digest, _parts(utterance, audio)))
                         tally.kept += 1
                         tally.kept_s += (length := cut_lines.duration_s(cut))
                         lengths.append(length)
