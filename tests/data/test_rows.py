@@ -321,6 +321,17 @@ def test_json_in_another_encoding_is_one_line_with_file_and_byte(tmp_path):
         prepare(tmp_path, settings)
 
 
+@pytest.mark.parametrize(
+    ("stated", "kept"), [("1.99", True), ("2.09", True), ("2.2", False), ('"99"', False)]
+)
+def test_a_file_that_is_shorter_than_its_line_says_is_not_all_there(tmp_path, stated, kept):
+    line = GOOD.replace("}", f', "duration": {stated}}}')
+    tone(tmp_path / "own" / "b.wav", 2.0)
+    texts, report = prepare(tmp_path, jsonl(tmp_path, [line, GOOD.replace("a.wav", "b.wav")]))
+    assert texts == ({"a": "uno"} if kept else {}) | {"b": "uno"}
+    assert reasons(report) == ({} if kept else {"truncated": 1})
+
+
 @pytest.mark.parametrize("folder", ["[set]", "a[b-", "{x}*"])
 def test_brackets_in_the_name_of_a_folder_are_no_pattern(tmp_path, folder):
     texts, _ = prepare(tmp_path, jsonl(tmp_path, [GOOD], folder=folder))
@@ -388,6 +399,10 @@ def test_rows_of_mls_add_up(tmp_path):
     texts, report = prepare(tmp_path, settings)
     assert texts == {"7_8_000": "uno", "7_8_002": "sei"}
     assert reasons(report) == {"broken_row": 1, "bad_row": 3}
+    table.write_text("7_8_000\tuno\n7_8_001\tdue\ntre\tquattro\n7_8_002\tsei\n")
+    texts, report = prepare(tmp_path, settings)
+    assert texts == {"7_8_000": "uno", "7_8_002": "sei"}
+    assert reasons(report) == {"broken_row": 1, "bad_row": 1}
     table.write_bytes("7_8_000\tperché\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"transcripts\.txt: not UTF-8 .*at byte 13\)"):
         prepare(tmp_path, settings)
@@ -424,3 +439,18 @@ def test_a_quotation_mark_that_nothing_closes_is_told_with_the_lines_it_takes(tm
 
     with pytest.raises(UserError, match=r"asr_it\.tsv\.gz: a quotation mark takes \d+ lines up to"):
         rows_of_voxpopuli(tmp_path, change)
+
+
+def test_held_out_clips_are_known_with_and_without_their_ending(tmp_path):
+    top = tmp_path / "cv" / "it"
+    for number in range(3):
+        tone(top / "clips" / f"clip_{number}.mp3")
+    rows = [f"{number:064x}\tclip_{number}.mp3\tfrase {number}" for number in range(3)]
+    head = "client_id\tpath\tsentence"
+    (top / "validated.tsv").write_text("\n".join([head, *rows]) + "\n")
+    (top / "dev.tsv").write_text(f"{head}\n{rows[0].replace('.mp3', '')}\n")
+    (top / "test.tsv").write_text(f"{head}\n{rows[1]}\n")
+    settings = {"kind": "commonvoice", "source": str(tmp_path / "cv")}
+    texts, report = prepare(tmp_path, settings, split="validated")
+    assert texts == {"clip_2": "frase 2"}
+    assert report["rows"]["other_splits"] == {"dev": 1, "test": 1}

@@ -33,6 +33,8 @@ _LISTED_DROPS = 1000
 _BLOCK_FRAMES = 1 << 20
 # The header of a compressed file may be off by a codec frame; more means a file cut short.
 _MISSING_S = 0.1
+# Tables may state a length before resampling or trimming to codec frames.
+_MISSING_FRACTION = 0.01
 # Sizes that containers note are exact; some writers count a head of 44 bytes as samples.
 _MISSING_IN_CONTAINER_S = 0.01
 # Telephone speech has 8 kHz, studio converters at most 768 kHz.
@@ -632,6 +634,9 @@ def _fault(utterance: Utterance, audio: Audio, seen: set[str]) -> tuple[str, str
     for value in (utterance.id, utterance.speaker or "", utterance.block, str(utterance.audio)):
         if problem := _not_text(value):
             return "not_text", f"{problem} of {_printable(value)}"
+    stated_s = utterance.stated_s or 0.0
+    if stated_s - audio.duration_s > max(_MISSING_S, _MISSING_FRACTION * stated_s):
+        return "truncated", f"{audio.duration_s:.3f} s, its table says {stated_s:.3f} s"
     problem = _bad_intervals(utterance, audio)
     return ("bad_interval", problem) if problem else ("", "")
 

@@ -91,6 +91,8 @@ class Utterance:
             (speaker, or sentence id).
         intervals: parts of the file to join, as (start, end) in seconds, in order; None means the
             whole file.
+        stated_s: how long the whole file is by the corpus's table; None where that does not say.
+            A file that is shorter is not all there.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Utterance:
     speaker: str | None
     block: str
     intervals: tuple[tuple[Seconds, Seconds], ...] | None = None
+    stated_s: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True)

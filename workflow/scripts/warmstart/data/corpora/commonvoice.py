@@ -353,15 +353,11 @@ class Reader(Corpus):
         if split == "validated":
             for name in ("dev", "test"):
                 for row in read_table(root / f"{name}.tsv", required=("path",)):
-                    held_out[row["path"]] = name
+                    held_out[row["path"].removesuffix(".mp3")] = name
 
         def clip(cells: dict[str, str]) -> Path | None:
             name = cells.get("path")
-            return (
-                root / "clips" / (name if name.endswith(".mp3") else f"{name}.mp3")
-                if name
-                else None
-            )
+            return root / "clips" / f"{name.removesuffix('.mp3')}.mp3" if name else None
 
         # `variant` and others come and go with the releases: only these are needed.
         for line in table_rows(
@@ -375,8 +371,8 @@ class Reader(Corpus):
                 yield line
                 continue
             row = line.cells
-            if row["path"] in held_out:
-                self.rows.of(held_out[row["path"]])
+            if other := held_out.get(row["path"].removesuffix(".mp3")):
+                self.rows.of(other)
                 continue
             audio = clip(row)
             if audio is None:

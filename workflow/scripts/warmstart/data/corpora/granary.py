@@ -7,8 +7,9 @@ Granary publishes labels only; its README says where each corpus's audio is. Eac
 audio_filepath (absolute or below `directory`), text, and optionally duration, offset, speaker,
 lang.
 
-One split, `train`. Durations are read from the files: VoxPopuli's lines say 'None'. A line with an
-offset is a part of a recording. The block is the recording, where no speaker is given.
+One split, `train`. Durations are read from the files, because VoxPopuli's lines say 'None'; a file
+that is shorter than its line says is dropped. A line with an offset is a part of a recording. The
+block is the recording, where no speaker is given.
 """
 
 import glob
@@ -167,6 +168,7 @@ class Reader(Corpus):
             speaker=None if speaker is None else str(speaker),
             block=name if speaker is None else str(speaker),
             intervals=None if offset is None else ((offset, offset + (duration or 0.0)),),
+            stated_s=duration if offset is None else None,
         )
 
 

@@ -103,7 +103,8 @@ class Reader(Corpus):
             key, tab, text = line.partition("\t")
             parts = key.split("_")
             if not tab or len(parts) != 3 or not all(part.isalnum() for part in parts):
-                if held is not None and not tab:
+                # A damaged id still has its underscores; the rest of a transcript has none.
+                if held is not None and "_" not in key:
                     yield BadRow(held.id, "broken_row", f"line {number} is a piece of it")
                 elif held is not None:
                     yield held
