@@ -103,6 +103,15 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
         ),
         ("5-й", {"numbers": "ru"}, "пять"),
         ("1:a", {"numbers": "sv"}, "ett"),
+        ("5-ci 3-cü", {"numbers": "az"}, "beş üç"),
+        ("৫ম ২য়", {"numbers": "bn"}, "পাঁচ দুই"),
+        # A sign is a sign with its letters too; a fraction without its zero is the same number.
+        ("R$ 5, US$20 für TV$", DE, "fünf zwanzig für tv"),
+        (
+            ".5 $.25 (-.5) end.5",
+            EN,
+            "zero point five zero point two five zero point five end five",
+        ),
         ("2024'te", TR, "iki bin yirmi dört'te"),
         # Digits and marks of other scripts.
         ("١٬٢٣٤٫٥", {"numbers": "ar"}, "ألف ومئتان وأربعة وثلاثون فاصلة خمسة"),

@@ -50,6 +50,8 @@ _ANNOTATION = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")
 _DIGIT = re.compile(r"\d")
 _FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
 _GROUPS = re.compile(r"[0-9][ ',.\u066c][0-9]{2}")
+# R$ 5, US$5: these letters are a part of the sign.
+_CURRENCY = re.compile(r"(?<!\w)[A-Z]{1,3}\$(?= ?[0-9])")
 _LETTER = re.compile(r"[^\W\d_]")
 _TO_CLEAN = re.compile(r"[^\w ]|_")  # \w is what isalnum() accepts, and the underscore
 
@@ -111,6 +113,11 @@ class _Rules:
             rf"[0-9]{{,2}}(?:{point}[0-9]{{3}})+(?P<mark>{group})(?P<fraction>[0-9]+)"
             r"(?![0-9]|[.,\u066b\u066c][0-9])"
         )
+        # .5 is 0.5: without its zero, so that no other number has its words.
+        self.bare = re.compile(
+            rf"(?<![^\s($€£¥+-])(?P<mark>[{self.marks}])(?P<fraction>[0-9]+)"
+            rf"(?![0-9]|[{self.marks}][0-9])"
+        )
         self.number = re.compile(
             rf"(?P<whole>[0-9]+)(?:(?P<mark>[{self.marks}])(?P<fraction>[0-9]+)"
             rf"(?![0-9]|[{self.marks}][0-9])|{_ending(self.numbers, marks)})?"
@@ -171,6 +178,9 @@ def _normalize(text: str, rules: _Rules) -> str:
 def _numbers_to_words(text: str, rules: _Rules) -> str:
     if not text.isascii():
         text = _FOREIGN_DIGIT.sub(lambda match: str(int(match[0])), text)
+    if "$" in text:
+        text = _CURRENCY.sub(" ", text)
+    text = rules.bare.sub(r"0\g<mark>\g<fraction>", text)
     if _GROUPS.search(text):
         text = rules.other_way.sub(functools.partial(_other_way_in_words, rules), text)
         text = rules.thousands.sub(lambda match: re.sub(r"\D", "", match[0]), text)
