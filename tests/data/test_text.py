@@ -137,7 +137,8 @@ def test_normalize_gives_the_value_written_by_hand(raw, settings, wanted):
             "einhundertzweiundneunzig einhundertachtundsechzig null "
             "eins eins zweihundertvierunddreißig fünftausendsechshundertachtundsiebzig",
         ),
-        ("1,000.5", {"numbers": "en"}, "one thousand point five"),
+        ("1,000.5", EN, "one thousand point five"),
+        ("0,01", {"numbers": "bn"}, "শূন্য দশমিক শূন্য এক"),
         ("1,2,3 am 1.12.2024", DE, "eins zwei drei am eins zwölf zweitausendvierundzwanzig"),
         # No spaces in scripts that have none; none lost beside those that have.
         ("第②次、2024年", {"numbers": "ja"}, "第二次 二千二十四年"),

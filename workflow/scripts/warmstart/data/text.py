@@ -26,8 +26,8 @@ The settings of a language (block `text:`) are:
   whose capitals Unicode's general rule gets wrong, `{ş: ș, ţ: ț}` for Romanian written in two ways;
   an empty one deletes, as vowel signs that only some corpora write;
 - `words`: words that become others when all else is done: `{förtio: fyrtio}`;
-- `decimal`: decimal mark of the language, that of `numbers` unless given; the other of `.` and `,`
-  groups thousands;
+- `decimal`: decimal mark, `,` unless given (a study gives that of `numbers`); the other of `.` and
+  `,` groups thousands;
 - `alphabet`: look-alikes of the apostrophe and hyphens that it lists are letters and stay;
 - `segment`: not used by `normalize` (see `segmented`), nor are `examples`, which `check_examples`
   checks.
@@ -92,8 +92,7 @@ class _Rules:
         self.bare_mark = re.compile(rf"(?<![^\W_])(?<![{marks}])[{marks}]+")
         self.clean_marked = re.compile(rf"[^\w {marks}]|_")
         self.in_word = re.compile(rf"[^\W_]|[{marks}]")
-        by_default = numbers.language(self.numbers).decimal if self.numbers else ","
-        decimal = settings.get("decimal", by_default)
+        decimal = settings.get("decimal", ",")
         point, group = re.escape(decimal), re.escape("." if decimal == "," else ",")
         self.marks = f"{decimal}\u066b"
         # 10 000, 10.000 and 10'000, and what can be nothing else whatever the decimal mark is:
