@@ -429,6 +429,12 @@ def test_broken_rows_of_published_tables_are_dropped_with_both_halves(tmp_path):
     assert report["rows"]["other_splits"] == {"test": 1}
 
 
+def test_a_byte_order_mark_before_the_annotations_of_voxpopuli_is_taken_off(tmp_path):
+    before, _ = rows_of_voxpopuli(tmp_path / "1", lambda lines: lines)
+    after, _ = rows_of_voxpopuli(tmp_path / "2", lambda lines: ["\ufeff" + lines[0], *lines[1:]])
+    assert after == before
+
+
 def test_a_quotation_mark_that_nothing_closes_is_told_with_the_lines_it_takes(tmp_path):
     def change(lines):
         first = next(n for n, line in enumerate(lines) if line.split("|")[5] == "train")

@@ -79,6 +79,19 @@ def test_characters_that_no_hypothesis_can_contain_are_counted(made):
     assert report["tests"]["fleurs"]["unwritable"] == {"ñ": 2, "p": 1, "h": 1, "é": 1, "ú": 1}
 
 
+def test_a_pool_alone_is_named_by_its_file(made, tmp_path):
+    pool = write_cuts(tmp_path / "it.jsonl.gz", TEXTS)
+    settings = {
+        "vocab_size": 48,
+        "character_coverage": 1.0,
+        "text": {"it": {"alphabet": "abcdefghijklmnopqrstuvwxyzé"}},
+    }
+    arguments = ["--settings", json.dumps(settings), "--output-dir", str(tmp_path / "alone")]
+    train_tokenizer.main(["--pools", str(pool), *arguments])
+    name = "tokenizer.vocab"
+    assert (tmp_path / "alone" / name).read_bytes() == (made / name).read_bytes()
+
+
 def test_the_same_text_gives_the_same_bytes(made, tmp_path):
     tokenizer.train(iter(TEXTS), tmp_path / "again", 48)
     assert (tmp_path / "again/tokenizer.model").read_bytes() != b""

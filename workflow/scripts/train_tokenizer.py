@@ -21,16 +21,24 @@ from warmstart.run.files import write_json
 from warmstart.study import stages
 
 
+def _pool(text: str) -> tuple[str, Path]:
+    """`it=some/pool.jsonl.gz`, or `results/pools/it.jsonl.gz`, which is named by its language."""
+    return cli.named_path(text) if "=" in text else (Path(text).name.split(".")[0], Path(text))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
     parser.add_argument(
         "--pools",
-        type=cli.named_path,
+        type=_pool,
         nargs="+",
         required=True,
         metavar="LANG=POOL",
-        help="of each language of the training set, and of what is replayed",
+        help=(
+            "of each language of the training set, and of what is replayed; a pool alone has the "
+            "language of its name"
+        ),
     )
     parser.add_argument("--tests", type=cli.named_path, nargs="*", default=[], metavar="NAME=CUTS")
     parser.add_argument(

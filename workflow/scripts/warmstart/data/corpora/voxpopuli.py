@@ -105,7 +105,7 @@ class Reader(Corpus):
         try:
             # Written with Python's csv module and read so by the official script: here quotes do
             # quote.
-            with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
                 table = csv.DictReader(stream, delimiter="|")
                 missing = [name for name in _COLUMNS if name not in (table.fieldnames or ())]
                 if missing:
