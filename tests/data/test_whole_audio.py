@@ -247,3 +247,17 @@ def test_an_interval_of_a_whole_file_is_the_file(tmp_path):
     sounds = manifests.digests.read(output).audio.tolist()
     assert len(set(sounds[:3])) == 1
     assert len(set(sounds)) == 3
+
+
+@pytest.mark.parametrize(
+    "file_format", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "MP3", "OGG"]
+)
+def test_a_second_file_behind_the_first_is_not_left_out_in_silence(tmp_path, file_format):
+    path = tmp_path / "x"
+    soundfile.write(path, samples(recordings()[0][0])[:48000], RATE, format=file_format)
+    one = path.read_bytes()
+    path.write_bytes(one + b"TAG" + bytes(125))  # ID3v1, and what other programs leave
+    assert manifests.probe(path).problem is None
+    path.write_bytes(one + one)
+    heard = manifests.probe(path)
+    assert heard.problem in ("truncated", "undecodable")

@@ -5,6 +5,7 @@ so that nothing looks wrong. The sizes that the writer noted remain in the file,
 of an Ogg stream carries a mark.
 """
 
+import mmap
 import os
 import struct
 from collections.abc import Callable
@@ -52,6 +53,40 @@ def missing_bytes(path: Path, file_format: str) -> tuple[Bytes, Bytes]:
         return 0, 0
     start, size = found
     return size, max(0, start + size - end)
+
+
+_HEADS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff", b".snd", b"NIST", b"caff")
+
+
+# "fLaC" and the head of STREAMINFO, the first block, which has 34 bytes (RFC 9639, section 8).
+_FLAC_HEAD = b"fLaC\0\0\0\x22"
+
+
+def second_file(path: Path, file_format: str, whole: bool) -> int:
+    """Byte where another file begins behind the sample data, as `cat a.au b.au` makes it, which
+    libsndfile never reads; 0 where none does.
+
+    Args:
+        whole: look through all of a FLAC file too, which does not say where its frames end.
+    """
+    if file_format == "FLAC":
+        return _second_flac(path) if whole else 0
+    find = _FINDERS.get(file_format)
+    with open(path, "rb") as stream:
+        found = find(stream) if find else None
+        if found is None:
+            return 0
+        place = sum(found)
+        for byte in {place, place + place % 2}:
+            stream.seek(byte)
+            if stream.read(4) in _HEADS:
+                return byte
+    return 0
+
+
+def _second_flac(path: Path) -> int:
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as all_:
+        return max(0, all_.find(_FLAC_HEAD, all_.find(_FLAC_HEAD) + 1))
 
 
 def _known(size: Bytes) -> bool:
@@ -164,7 +199,8 @@ def ogg_fault(path: Path, whole: bool) -> str:
 
     Returns:
         The last page is cut or has no mark of the stream's end (RFC 3533, section 6: header type
-        4), or pages are missing between others.
+        4), pages are missing between others, or a second stream follows (section 4, chaining), of
+        which libsndfile reads nothing.
     """
     with open(path, "rb") as stream:
         size = stream.seek(0, os.SEEK_END)
@@ -200,7 +236,7 @@ def _page_length(head: bytes) -> int | None:
 def _walk(stream: IO[bytes], size: int, whole: bool) -> str:
     """`ogg_fault` of the pages from here on."""
     numbers: dict[int, int] = {}  # serial number of a stream -> number of its last page
-    place, kind = stream.tell(), 0
+    place, kind, ended = stream.tell(), 0, False
     while place < size:
         stream.seek(place)
         head = stream.read(_PAGE_HEAD + 255)
@@ -212,6 +248,9 @@ def _walk(stream: IO[bytes], size: int, whole: bool) -> str:
         if length is None or place + length > size:
             return "its last page is not all there; it was cut short"
         kind, (serial, number) = head[5], struct.unpack("<II", head[14:22])
+        if kind & _BEGINS and ended:
+            return f"a second stream begins at byte {place}, which would not be read; convert it"
+        ended = ended or bool(kind & _ENDS)
         if whole and not kind & _BEGINS and number != numbers.get(serial, number - 1) + 1:
             return f"pages are missing before byte {place}"
         numbers[serial] = number

@@ -116,6 +116,12 @@ def _listen(path: Path, stream: soundfile.SoundFile, decode: bool) -> Audio:
     if missing and (not there or missing / there * frames > _MISSING_IN_CONTAINER_S * rate):
         detail = f"{missing} of {announced} bytes that its header announces are missing"
         return unfit("truncated", detail, frames)
+    if byte := containers.second_file(path, stream.format, decode):
+        return unfit(
+            "truncated", f"a second file begins at byte {byte}; join them as audio", frames
+        )
+    if stream.format in ("MP3", "MPEG") and (byte := mpeg.second_stream(path)):
+        return unfit("truncated", f"a second stream begins at byte {byte}; convert it", frames)
     counted = mpeg.samples(path) if stream.format in ("MP3", "MPEG") else None
     if counted is not None and frames < counted - _MISSING_S * rate:
         detail = (

@@ -17,20 +17,50 @@ _RATES = (44100, 48000, 32000)
 _VERSIONS = {3: (_KBITS_1, 1152, 1), 2: (_KBITS_2, 576, 2), 0: (_KBITS_2, 576, 4)}
 
 
+# What stands behind the bytes that a note counts is a tag, or a frame that some encoders forget;
+# more is another file, as `cat a.mp3 b.mp3` makes it.
+_SECOND_BYTES = 8192
+
+
+def second_stream(path: Path) -> int:
+    """Byte where another stream begins behind the one whose length the encoder noted, which
+    libsndfile never reads; 0 where none does.
+
+    The note (`Xing` or `Info` in the first frame) has flags, 1 for frames and 2 for bytes, and then
+    these as 32-bit numbers, most significant byte first.
+    """
+    with open(path, "rb") as stream:
+        tag = _tag(stream.read(10))
+        stream.seek(tag)
+        head = stream.read(4096)
+        place = next((at for note in _NOTES[:2] if (at := head.find(note)) > 0), 0)
+        flags = int.from_bytes(head[place + 4 : place + 8], "big")
+        if not place or not flags & 2:
+            return 0
+        at = place + 8 + 4 * (flags & 1)
+        end = tag + int.from_bytes(head[at : at + 4], "big")
+        stream.seek(end)
+        behind = stream.read(_SECOND_BYTES)
+        frame = behind[:1] == b"\xff" and behind[1:2] >= b"\xe0"
+        return end if len(behind) == _SECOND_BYTES and (frame or behind[:3] == b"ID3") else 0
+
+
+def _tag(head: bytes) -> int:
+    """Bytes of an ID3 tag, with titles and pictures, that stands before the first frame."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum(
+        (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
+    )
+
+
 def samples(path: Path) -> int | None:
     """Samples of a file without a note of its length, the encoder's padding included.
 
     None where the length is noted, or where no frame of Layer III is found.
     """
     with open(path, "rb") as stream:
-        head = stream.read(10)
-        tag = 0
-        if (
-            head[:3] == b"ID3" and len(head) == 10
-        ):  # titles and pictures stand before the first frame
-            tag = 10 + sum(
-                (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
-            )
+        tag = _tag(stream.read(10))
         stream.seek(tag)
         content = stream.read(4096)
         if any(note in content for note in _NOTES):
