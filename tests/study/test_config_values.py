@@ -109,6 +109,28 @@ def test_a_number_that_is_not_finite_is_refused_under_every_key(demo):
         ("languages.fr.name", "Italian", r"languages\.it and languages\.fr are both called 'It"),
         ("inits.ml.name", "English-only", r"inits\.en and inits\.ml are both called 'English-o"),
         ("languages.it.text.keep", "'-", r"keep has '-', and \S+hyphen is 'space'"),
+        ("training.model.d_model", 0, r"d_model is 0; .*at least 64"),
+        ("precisions.int4.tiers", ["560ms", "560ms"], r"precisions\.int4\.tiers is .*repetition"),
+        ("languages.it.text.numbers", "itt", r"numbers is 'itt' \(did you mean 'it'\?\)"),
+        # num2words takes the first two letters: Estonian would be read out in Spanish.
+        ("languages.it.text.numbers", "est", r"numbers is 'est'.*num2words does not know"),
+        ("languages.it.text.words", {"due tre": "x"}, r"has 'due tre': .*one key for each word"),
+        ("languages.it.text.words", {"Due": "x"}, r"has 'Due': .*here 'due'"),
+        ("corpora.human.hours", {"itt": 1, "fr": 1}, r"hours has 'itt' \(did you mean 'it'\?\)"),
+        ("corpora.human.directory", "~no-such-user/x", r"no user 'no-such-user' with a home"),
+        ("corpora.spoken.voices", 47, r"spoken has 47 voices and 8 new_voices; there are 54"),
+        ("corpora.spoken.numbers", "xx", r"corpora\.spoken\.numbers.* is 'xx'.*num2words"),
+        ("inits.ml.pretrain.bucket_bins_s", [2, 1], r"ml\.pretrain\.bucket_bins_s .*\[1, 2\]"),
+        (
+            "inits.ml.pretrain.schedule",
+            {"name": "cosine", "warmup_steps": 2001},
+            r"inits\.ml\.pretrain\.schedule\.warmup_steps is 2001, but it has 2000 steps",
+        ),
+        (
+            "inits.ml.pretrain.schedule",
+            {"name": "cosine", "warmup_steps": 1, "min_lr": 0.5},
+            r"inits\.ml\.pretrain\.schedule\.min_lr is 0\.5, above",
+        ),
         (
             "corpora.spoken.numbers_per_text",
             [3, 1],
@@ -119,6 +141,22 @@ def test_a_number_that_is_not_finite_is_refused_under_every_key(demo):
 def test_a_value_out_of_its_range_is_named_with_its_bound(demo, path, value, said):
     with pytest.raises(UserError, match=said):
         make(put(demo, path, value))
+
+
+def test_hours_of_a_language_that_is_not_in_the_study_may_stay(demo):
+    put(demo, "corpora.human.hours", {"it": 0.09, "fr": 0.08, "de": 3, "gd": 1})
+    make(demo)
+
+
+def test_a_region_is_spoken_as_its_language(demo):
+    put(demo, "languages.it.text.numbers", "it_CH")
+    make(demo)
+
+
+def test_the_voices_that_there_are_are_counted():
+    from warmstart.data.corpora import espeak, synthetic
+
+    assert len(espeak._VARIANTS) == synthetic.VOICES
 
 
 def test_a_whole_number_may_be_written_with_a_point(demo):

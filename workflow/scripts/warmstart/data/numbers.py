@@ -173,8 +173,12 @@ def known() -> list[str]:
 
 
 def is_known(lang: str) -> bool:
-    """Whether num2words has the language, as it looks it up: itself, else its first two letters."""
-    return lang in known() or lang[:2] in known()
+    """Whether num2words has the language: itself, or that of a region (fr_XX).
+
+    num2words alone takes the first two letters of anything, and would speak Spanish for Estonian
+    (est) and Finnish for Filipino (fil).
+    """
+    return lang in known() or (lang[2:3] in ("_", "-") and lang[:2] in known())
 
 
 def _num2words(lang: str, number: float) -> str | None:

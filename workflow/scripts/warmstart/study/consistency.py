@@ -213,7 +213,8 @@ def _check_numbers(place: str, text: Any) -> None:
     lang = text["numbers"]
     if not numbers.is_known(lang):
         raise UserError(
-            f"{place}.numbers is {lang!r}, which num2words does not know; allowed: "
+            f"{place}.numbers is {lang!r}{did_you_mean(lang, numbers.known())}, which num2words "
+            "does not know; allowed: "
             f"null (digits stay), {', '.join(numbers.known())}"
         )
     try:
@@ -235,7 +236,12 @@ def _check_words(place: str, text: Any) -> None:
     words = text.get("words") or {}
     plain: Any = {**text, "words": {}}
     for wrong, right in words.items():
-        if normalize(wrong, plain) != wrong or " " in wrong or not wrong:
+        if not wrong or " " in wrong:
+            raise UserError(
+                f"{place}.words has {wrong!r}: keys are single words; write one key for each word, "
+                "or take it out"
+            )
+        if normalize(wrong, plain) != wrong:
             raise UserError(
                 f"{place}.words has {wrong!r}: keys are single words as the normaliser writes "
                 f"them, here {normalize(wrong, plain)!r}"

@@ -242,8 +242,18 @@ class Study:
 
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, `~` as the home folder, relative ones
-        from the folder of the Snakefile."""
-        path = str(Path(path).expanduser()) if path.startswith("~") else path
+        from the folder of the Snakefile.
+
+        Raises:
+            UserError: `~` stands before the name of nobody who has a home here.
+        """
+        try:
+            path = str(Path(path).expanduser()) if path.startswith("~") else path
+        except RuntimeError:
+            raise UserError(
+                f"{path}: there is no user {path.split('/')[0][1:]!r} with a home on this machine; "
+                "write ~/ for your own home, or the whole path"
+            ) from None
         return str(self.base / path) if not Path(path).is_absolute() else path
 
     def source(self, source: str) -> str:

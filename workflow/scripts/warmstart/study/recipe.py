@@ -104,20 +104,33 @@ def _check_steps(training: Recipe) -> None:
         )
 
 
-def _check_rates(training: Recipe) -> None:
-    optimizer, schedule = training["optimizer"], training["schedule"]
+def check_schedule(place: str, optimizer: Any, schedule: Any) -> None:
+    """Refuse a schedule whose rates contradict each other.
+
+    Args:
+        place: of the recipe in the configuration: `training`, or that of a pretraining.
+        optimizer: its block `optimizer`.
+        schedule: its block `schedule`.
+
+    Raises:
+        UserError: with the key and its value.
+    """
     lowest = float(optimizer["lr"]) * optimizer["encoder_lr_scale"]
     if float(schedule["min_lr"]) > lowest:
         raise UserError(
-            f"training.schedule.min_lr is {schedule['min_lr']:g}, above the encoder's rate lr x "
+            f"{place}.schedule.min_lr is {schedule['min_lr']:g}, above the encoder's rate lr x "
             f"encoder_lr_scale = {lowest:g}; "
             "lower it"
         )
     if schedule["name"] == "noam" and schedule["warmup_steps"] < 1:
         raise UserError(
-            "training.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: "
+            f"{place}.schedule.warmup_steps is 0; noam has its peak at the end of the warm-up: "
             "give at least 1"
         )
+
+
+def _check_rates(training: Recipe) -> None:
+    check_schedule("training", training["optimizer"], training["schedule"])
     if steps := training["steps"].get("fixed"):
         check_averaging(training, steps)
         check_warmup(training, steps)

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from warmstart.data import numbers
 from warmstart.data.corpora import local
 from warmstart.data.corpora.base import Corpus, Licence
 from warmstart.data.corpora.pinned import Hours
 from warmstart.run import files
 from warmstart.run.errors import UserError
+
+VOICES = 54
+"""Voices of espeak-ng that `corpora.espeak` speaks with, heard and unheard ones together."""
 
 _COUNT = {"type": "integer", "minimum": 1}
 _HOURS = {"type": "number", "exclusiveMinimum": 0}
@@ -95,9 +99,20 @@ class Reader(local.Reader):
         return None
 
     def check_code(self) -> None:
-        """The code is that of a voice and of a language of numbers, which espeak-ng and num2words
-        know when they are asked; here: what the other keys say."""
+        """What espeak-ng has a voice of, it says when it is asked; here: what the keys say."""
         super().check_code()
+        if self.options["voices"] + self.options["new_voices"] > VOICES:
+            raise UserError(
+                f"corpora.{self.name} has {self.options['voices']} voices and "
+                f"{self.options['new_voices']} new_voices; there are {VOICES} in all: lower one"
+            )
+        lang = self.settings.get("numbers", self.lang)
+        if not numbers.is_known(lang):
+            raise UserError(
+                f"corpora.{self.name}.numbers, unless given the language itself, is {lang!r}, "
+                "which num2words does not know; set it to a language that it knows: "
+                f"{', '.join(numbers.known())}"
+            )
         low, high = self.options["numbers_per_text"]
         if low > high:
             raise UserError(

@@ -9,6 +9,7 @@ from warmstart.run.errors import UserError
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require, require_input
 from warmstart.study.grid import Study
+from warmstart.study.recipe import check_schedule
 
 
 def check(study: Study) -> None:
@@ -115,7 +116,17 @@ def at_hand(study: Study) -> dict[str, Path]:
 
 
 def _check_pretraining(study: Study, here: str, recipe: dict[str, Any]) -> None:
-    """Its languages have the corpus, and as much speech as each has to give."""
+    """Its languages have the corpus, and as much speech as each has to give; its rate comes up."""
+    if "optimizer" in recipe and "schedule" in recipe:
+        check_schedule(here, recipe["optimizer"], recipe["schedule"])
+    warmup = recipe.get("schedule", {}).get("warmup_steps", 0)
+    if warmup > recipe["steps"]:
+        raise UserError(
+            f"{here}.schedule.warmup_steps is {warmup}, but it has {recipe['steps']} steps and "
+            "would never reach its learning rate; lower it, or raise steps"
+        )
+    if (bins := recipe["bucket_bins_s"]) != sorted(set(bins)):
+        raise UserError(f"{here}.bucket_bins_s is {bins}; give rising bounds: {sorted(set(bins))}")
     corpus, split = recipe["corpus"], recipe["split"]
     each = recipe["hours"] / len(recipe["languages"])
     for lang in recipe["languages"]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.run import files
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study import paths, slices
 from warmstart.study.checks.allowed import require_input
 from warmstart.study.grid import Study
@@ -15,6 +15,7 @@ from warmstart.study.hours import format_hours
 def check(study: Study) -> None:
     """Every language has a code for what it is asked to have, and enough speech."""
     _check_noisy_test_sets(study)
+    _check_hours(study)
     for section in ("languages", "support_languages"):
         for lang, block in study.config[section].items():
             for corpus in block["corpora"]:
@@ -142,6 +143,24 @@ def _check_apart(study: Study) -> None:
                 f"({named[other]['name']}), another language of this study"
                 + (f"; did you mean {own[0]!r}?" if own else f"; {corpus} has no {lang}")
             )
+
+
+def _check_hours(study: Study) -> None:
+    """No `hours` of a corpus stand under a misspelt language: they would be of nobody, and budgets
+    of the right one be held against nothing. Those of a language that is not in the study may stay.
+    """
+    blocks = {**study.config["support_languages"], **study.config["languages"]}
+    for corpus, block in study.config["corpora"].items():
+        if block["kind"] == "synthetic":
+            continue  # hours to make, by split
+        said = block.get("hours") or {}
+        unsaid = [lang for lang in blocks if lang not in said and corpus in blocks[lang]["corpora"]]
+        for lang in said:
+            if lang not in blocks and (meant := did_you_mean(lang, unsaid)):
+                raise UserError(
+                    f"corpora.{corpus}.hours has {lang!r}{meant}, which is no language of this "
+                    f"study; languages of {corpus} without hours: {', '.join(unsaid)}"
+                )
 
 
 def _check_noisy_test_sets(study: Study) -> None:

@@ -52,6 +52,11 @@ def _check_precisions(study: Study) -> None:
         if precision["tiers"] != "all":
             for tier in precision["tiers"]:
                 require(f"precisions.{name}.tiers", tier, study.tiers)
+            if len(set(precision["tiers"])) < len(precision["tiers"]):
+                raise UserError(
+                    f"precisions.{name}.tiers is {precision['tiers']}; allowed: a list without "
+                    "repetitions"
+                )
         if (name == FULL) != (precision.get("scheme") is None):
             raise UserError(
                 f"precisions.{name}.scheme is {precision.get('scheme')!r}: '{FULL}' is the model "
