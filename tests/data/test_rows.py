@@ -264,6 +264,14 @@ def test_other_formats_are_answered_with_the_command_that_converts_them(tmp_path
         prepare(tmp_path, settings)
 
 
+def test_no_command_writes_over_the_file_that_it_reads(tmp_path):
+    settings = own(tmp_path, "path\ttext\na.wav\tuno\nx.FLAC\tdue\n", max_drop_fraction=0.05)
+    (tmp_path / "own" / "x.FLAC").write_bytes(b"<html>no such page</html>")
+    with pytest.raises(UserError, match=r"it is no FLAC, whatever its name; fetch it") as caught:
+        prepare(tmp_path, settings)
+    assert "ffmpeg" not in str(caught.value)
+
+
 def test_the_folder_of_several_bad_files_is_written_once(tmp_path):
     table = "path\ttext\na.wav\tuno\n" + "".join(f"gone{n}.wav\tdue\n" for n in range(3))
     settings = own(tmp_path, table, max_drop_fraction=0.05)

@@ -109,6 +109,14 @@ def test_results_of_another_study_are_named_where_one_looks(checkout, tmp_path, 
     assert "upper bound" not in told
 
 
+def test_a_damaged_note_of_the_owner_is_named_once(checkout, tmp_path):
+    copy = checkout.copy(tmp_path / "warmstart")
+    copy.write_config(smoke_config())
+    (copy.folder / "results").mkdir()
+    (copy.folder / "results/study.json").write_text("")
+    assert copy.snakemake("--dry-run", "all_pools").stdout.count("study.json: damaged (empty)") == 1
+
+
 def test_jobs_that_a_profile_does_not_list_are_said_to_be_counted_only(checkout, tmp_path):
     copy = checkout.copy(tmp_path / "warmstart")
     copy.write_config(smoke_config())

@@ -1,6 +1,7 @@
 """The study as read from the configuration, and what all rules share. No rule in here."""
 
 import collections
+import functools
 import json
 import os
 import signal
@@ -319,8 +320,10 @@ def example_cuts(wildcards):
     return paths.test_manifest(STUDY, STUDY.test_sets(wildcards.training_set)[0])
 
 
+@functools.cache
 def other_study():
-    """What to do where this folder holds the results of another study, or None."""
+    """What to do where this folder holds the results of another study, or None; looked up once,
+    because a damaged note of the owner is warned of."""
     return owner.of_another(OWNER, config["study"]["name"])
 
 

@@ -45,7 +45,6 @@ _LONGEST_S = 1000 * 3600
 # loss infinite.
 _LOUDEST = 8.0
 _UNKNOWN_LENGTH = 1 << 62
-_TO_FLAC = "convert it to WAV or FLAC, e.g. ffmpeg -i"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def _listen(path: Path, stream: soundfile.SoundFile, decode: bool) -> Audio:
         )
     if stream.format not in containers.CHECKED:
         detail = f"of {stream.format} a file that was cut short cannot be told from a whole one"
-        return unfit("unchecked_format", f"{detail}; {_TO_FLAC} {path.name} {path.stem}.flac")
+        return unfit("unchecked_format", f"{detail}; {_to_flac(path)}")
     if frames >= _UNKNOWN_LENGTH:
         detail = "its length is not noted, as in a file that was written to a pipe"
         return unfit("unknown_length", f"{detail}; write it again, e.g. ffmpeg -i OLD NEW")
@@ -195,8 +194,15 @@ def _why_undecodable(path: Path, error: soundfile.LibsndfileError) -> str:
         return "the file is empty"
     problem = error.error_string.rstrip(".")
     if error.code in _FOREIGN:
-        return f"{problem}; {_TO_FLAC} {path.name} {path.stem}.flac"
+        return f"{problem}; {_to_flac(path)}"
     return problem
+
+
+def _to_flac(path: Path) -> str:
+    """What to do with a format that is not read; ffmpeg does not write over what it reads."""
+    if path.suffix.lower() == ".flac":
+        return "it is no FLAC, whatever its name; fetch it again, or convert what it is"
+    return f"convert it to WAV or FLAC, e.g. ffmpeg -i {path.name} {path.stem}.flac"
 
 
 # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING of sndfile.h.
