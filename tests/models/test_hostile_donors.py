@@ -18,7 +18,7 @@ from made.small_speech import SETTINGS as SMALL
 from made.studies import smoke_config
 
 from warmstart.models.fastconformer import allowed, contents
-from warmstart.models.fastconformer.donor import read_config
+from warmstart.models.fastconformer.donor import not_causal, read_config
 from warmstart.run.errors import UserError
 
 GOOD = Path(__file__).parents[2] / "demo" / "inits" / "en.nemo"
@@ -140,6 +140,20 @@ def test_archives_that_mean_two_things_or_never_end_are_refused(tmp_path):
     (tmp_path / "header.nemo").write_bytes(gzip.compress(head.tobuf() + bytes(1024)))
     with pytest.raises(UserError, match="a header of"):
         read_config(tmp_path / "header.nemo")
+
+
+@pytest.mark.parametrize(("weights", "said"), [(None, "no model_weights"), (b"", "is empty")])
+def test_a_donor_without_weights_is_refused_before_anything_is_trained(tmp_path, weights, said):
+    files = {**hostile.members(GOOD), "model_weights.ckpt": weights}
+    kept = [(name, data) for name, data in files.items() if data is not None]
+    with pytest.raises(UserError, match=rf"light\.nemo: .*{said}"):
+        read_config(hostile.write(tmp_path / "light.nemo", kept))
+
+
+def test_a_convolution_without_a_context_is_not_causal(tmp_path):
+    config = read_config(changed(tmp_path, setting("encoder", "conv_context_size", [])))
+    (found,) = not_causal(config)
+    assert found == "encoder.conv_context_size is [], the study's models need 'causal'"
 
 
 def test_an_archive_that_unpacks_without_end_is_left_early(tmp_path):

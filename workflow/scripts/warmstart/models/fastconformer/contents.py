@@ -97,6 +97,15 @@ class Contents:
             raise tarfile.ReadError("unexpected end of data")
         return path
 
+    def require(self, name: str) -> None:
+        """See that a file is there and has bytes.
+
+        Raises:
+            NotPlain: none of that name, or an empty one.
+        """
+        if not self._member(name).size:
+            raise NotPlain(f"{name} in it is empty")
+
     def _member(self, name: str) -> tarfile.TarInfo:
         if name not in self._members:
             raise NotPlain(f"no {name} in it")
@@ -133,6 +142,8 @@ def read_config(path: str | Path, refused: str) -> dict[str, Any]:
     try:
         with opened(path) as contents:
             config = contents.config()
+            # Found here, without reading them, and not when the first run has all its data.
+            contents.require(WEIGHTS)
     except FileNotFoundError:
         raise UserError(
             f"init {path}: no such file; run the rule that makes it, or correct the path"

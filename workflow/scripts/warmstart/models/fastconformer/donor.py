@@ -142,7 +142,9 @@ def not_causal(config: dict[str, Any]) -> list[str]:
     """
     known = facts(config)
     context = known["encoder.conv_context_size"]
-    causal = context == "causal" or (isinstance(context, list | tuple) and context[-1] == 0)
+    causal = context == "causal" or (
+        isinstance(context, list | tuple) and len(context) > 0 and context[-1] == 0
+    )
     normalize = known["preprocessor.normalize"]
     # NeMo takes any other word for none.
     normalised = normalize in ("per_feature", "all_features") or isinstance(normalize, dict)
