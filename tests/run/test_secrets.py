@@ -135,6 +135,14 @@ def test_a_program_says_none(monkeypatch, capsys):
         ("http://me@host/x", "a user or a password in an address"),
         ("https://host/x?X-Amz-Signature=abc&a=b", "a signed address"),
         ("https://host/x?se=1&sig=abc", "a signed address"),
+        ("https://host/x?key=abc", "a signed address"),
+        ("https://host/x#access_token=abc", "a signed address"),
+        ("ghp_" + "a1B2" * 9, "a token or a key"),
+        ("x glpat-abcdefghij0123456789 y", "a token or a key"),
+        ("AKIAIOSFODNN7EXAMPLE", "a token or a key"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF", "a token or a key"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "a token or a key"),
+        ("Bearer abcdefghijklmnop1234567890", "a token or a key"),
         ("https://host/x?access_token=abc", "a signed address"),
         ("hf_abcdefghijklmnopqrst", "a token of the hub"),
         ("https://host/x?id=3", None),
@@ -145,6 +153,14 @@ def test_a_program_says_none(monkeypatch, capsys):
 )
 def test_what_a_configuration_may_not_hold(text, kind):
     assert found_in(text) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ghp_" + "a1B2" * 9, "AKIAIOSFODNN7EXAMPLE", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc"],
+)
+def test_tokens_of_a_known_form_are_in_no_message(text):
+    assert redact(f"said {text}: no") == "said [hidden]: no"
 
 
 def test_a_configuration_may_not_repeat_the_environment(monkeypatch):

@@ -115,6 +115,8 @@ def test_a_number_that_is_not_finite_is_refused_under_every_key(demo):
         # num2words takes the first two letters: Estonian would be read out in Spanish.
         ("languages.it.text.numbers", "est", r"numbers is 'est'.*num2words does not know"),
         ("languages.it.text.words", {"due tre": "x"}, r"has 'due tre': .*one key for each word"),
+        ("languages.it.text.words", {"due": "д"}, r"alphabet lacks д, so every cut with this word"),
+        ("seeds", None, r"seeds is None; allowed: a list$"),
         ("languages.it.text.words", {"Due": "x"}, r"has 'Due': .*here 'due'"),
         ("corpora.human.hours", {"itt": 1, "fr": 1}, r"hours has 'itt' \(did you mean 'it'\?\)"),
         ("corpora.human.directory", "~no-such-user/x", r"no user 'no-such-user' with a home"),

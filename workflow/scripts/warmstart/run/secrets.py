@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 HIDDEN = "[hidden]"
 
@@ -27,14 +27,14 @@ _SHORTEST = 6  # shorter ones stand in ordinary words
 
 # Of the parts of an address after its `?`.
 _SECRET_PART = re.compile(
-    r"sig|secret|token|passw|credential|api_?key|access_?key|auth|key_?id|policy|security",
+    r"sig|secret|token|passw|credential|api_?key|access_?key|auth|key_?id|policy|security|^key$",
     re.IGNORECASE,
 )
 
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s\"'<>]+)", re.IGNORECASE)
 _QUERY = re.compile(r"(/[^\s\"'<>?]*)\?([^\s\"'<>()]*=[^\s\"'<>()]*?)(?=[:;,.]?(?:[\s\"'<>()]|$))")
 _PART = re.compile(
-    r"([?&;][\w.%-]*(?:sig|secret|token|passw|credential|key|auth|policy)[\w.%-]*=)[^&\s\"'<>]+",
+    r"([?&;#][\w.%-]*(?:sig|secret|token|passw|credential|key|auth|policy)[\w.%-]*=)[^&\s\"'<>]+",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
@@ -43,7 +43,14 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _SCHEME = re.compile(r"\b(Bearer|Basic|Token)\s+[\w.~+/=-]{12,}")
-_KNOWN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+_HUB = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+# Of GitHub, GitLab, AWS, Slack, Google; web tokens (JWT); the head of a private key. The forms that
+# their publishers give to be searched for.
+_KNOWN = re.compile(
+    r"\bhf_[A-Za-z0-9]{16,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{16,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bxox[abeprs]-[\w-]{10,}|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\w\s+/=-]*"
+)
 
 
 def redact(text: str) -> str:
@@ -70,8 +77,10 @@ def found_in(text: str) -> str | None:
     """What kind of credential a text of a configuration holds, in words; None if none."""
     for _, name in (pair for pair in _values() if pair[0] in text):
         return f"the value of {name}"
-    if _KNOWN.search(text):
+    if _HUB.search(text):
         return "a token of the hub"
+    if _KNOWN.search(text) or _SCHEME.search(text):
+        return "a token or a key"
     for address in re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", text, re.IGNORECASE):
         try:
             parts = urlsplit(address)
@@ -80,9 +89,13 @@ def found_in(text: str) -> str | None:
         # A name alone, as in ssh://git@host, lets nobody in over the web without a password.
         if parts.scheme.lower() in ("http", "https", "ftp", "ftps", "s3") and "@" in parts.netloc:
             return "a user or a password in an address"
-        if any(_SECRET_PART.search(name) for name, _ in parse_qsl(parts.query)):
+        if any(_SECRET_PART.search(name) for name, _ in _parts(parts)):
             return "a signed address"
     return None
+
+
+def _parts(address: SplitResult) -> list[tuple[str, str]]:
+    return [*parse_qsl(address.query), *parse_qsl(address.fragment)]
 
 
 def _values() -> Iterator[tuple[str, str]]:

@@ -136,6 +136,7 @@ def _hint(value: Any, types: list[str]) -> str:
             "; YAML reads no, yes, on, off, numbers and dates as values of their own: put it in "
             "quotes"
         )
-    if "array" in types and not isinstance(value, list | dict):
+    # Nothing, in brackets, is no better.
+    if "array" in types and value == value and value and not isinstance(value, list | dict):
         return f"; write [{value}]"
     return ""

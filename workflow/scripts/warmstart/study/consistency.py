@@ -235,6 +235,7 @@ def _check_numbers(place: str, text: Any) -> None:
 def _check_words(place: str, text: Any) -> None:
     words = text.get("words") or {}
     plain: Any = {**text, "words": {}}
+    letters = set(unicodedata.normalize("NFKC", text["alphabet"]))
     for wrong, right in words.items():
         if not wrong or " " in wrong:
             raise UserError(
@@ -250,6 +251,12 @@ def _check_words(place: str, text: Any) -> None:
             raise UserError(
                 f"{place}.words makes {right!r} of {wrong!r}, which the normaliser writes "
                 f"{normalize(right, plain)!r}; write that"
+            )
+        if foreign := [char for char in right if char.isalpha() and char not in letters]:
+            raise UserError(
+                f"{place}.words makes {right!r} of {wrong!r}, and {place}.alphabet lacks "
+                f"{''.join(foreign)}, so every cut with this word would be dropped; add the "
+                "letters, or write another word"
             )
         if again := [word for word in right.split() if words.get(word, word) != word]:
             raise UserError(
