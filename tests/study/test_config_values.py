@@ -272,6 +272,25 @@ def test_a_misspelt_name_is_answered_with_the_right_one(value, known, meant):
     assert did_you_mean(value, known) == (f" (did you mean {meant!r}?)" if meant else "")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no block of keys at its top level"),
+        (b"- a\n", "no block of keys at its top level"),
+        (b"a: [\n", r"no YAML in UTF-8 \(.*line 2, column 1\)"),
+        (b"\xe9: 1\n", "no YAML in UTF-8 .*0xe9"),
+        (b"a:\n\tb: 1\n", "no YAML in UTF-8 .*line 2"),
+        (b"? [1, 2]\n: 3\n", "line 1: a list or a block stands as a name at the top level"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line_with_its_file(tmp_path, content, said):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"study\.yaml: {said}") as caught:
+        read_config(str(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_misspelt_test_set_is_told_as_such_and_not_as_a_headline_nobody_is_scored_on(demo):
     demo["languages"] = {"it": {**demo["languages"]["it"], "test_sets": ["same_voice"]}}
     with pytest.raises(

@@ -82,6 +82,11 @@ def refuse_duplicates(path: str | Path) -> None:
         elif isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
             for key, item in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise UserError(
+                        f"{path}: line {key.start_mark.line + 1}: a list or a block stands as a "
+                        f"name at {place or 'the top level'}; write a word"
+                    )
                 line = key.start_mark.line + 1
                 if key.value in lines:
                     raise UserError(
@@ -101,16 +106,23 @@ def read_config(source: str) -> dict[str, Any]:
     """The configuration that a planner was given: the path of a file, or JSON as the rules pass it.
 
     Raises:
-        UserError: no such file, or not YAML.
+        UserError: no such file, not YAML in UTF-8, or no block of keys.
     """
     try:
         source = source.removeprefix("@")
         if source.startswith("{"):
             return json.loads(source)
         refuse_duplicates(source)
-        return load_config(source)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{source}: {error}; give a configuration with --config") from error
+        config = load_config(source)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{source}: {why}; give a configuration with --config") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{source}: no YAML in UTF-8 ({why}); correct the file") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{source}: no block of keys at its top level; write `key: value` lines")
+    return config
 
 
 @functools.cache
