@@ -51,6 +51,10 @@ def test_nobody_else_writes_what_a_wide_umask_would_open(checkout: Checkout, tmp
     study.snakemake("--cores", "1", "results/manifests/human/it/test.jsonl.gz", umask=0)
     assert_group_reads_only(modes(study.folder))
     assert [path for path, mode in modes(study.folder).items() if mode & stat.S_IWOTH] == []
+    # Snakemake reads pickles from there.
+    kept = [study.folder / ".snakemake", *(study.folder / ".snakemake").glob("*/")]
+    assert len(kept) > 1
+    assert [path for path in kept if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)] == []
 
 
 def test_a_secret_of_the_environment_is_in_no_file_of_a_run(

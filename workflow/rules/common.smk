@@ -1,6 +1,7 @@
 """The study as read from the configuration, and what all rules share. No rule in here."""
 
 import collections
+import contextlib
 import functools
 import json
 import os
@@ -43,6 +44,11 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # On a shared file system colleagues read what this makes, and nobody else writes it, whatever the
 # shell's umask; whether all others read it stays as that says.
 os.umask(os.umask(0) & ~0o050 | 0o022)
+
+# Snakemake makes these before it reads this file, and unpickles what it keeps in one of them.
+for folder in (".snakemake", ".snakemake/log"):
+    with contextlib.suppress(OSError):
+        Path(folder).chmod(Path(folder).stat().st_mode & 0o7755)
 
 # Relative where possible: the path of a checkout must not become an input that changes when the
 # folder is renamed.
