@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from warmstart.data.corpora import reader
 from warmstart.run import files
 from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study import paths, slices
@@ -151,8 +152,8 @@ def _check_hours(study: Study) -> None:
     """
     blocks = {**study.config["support_languages"], **study.config["languages"]}
     for corpus, block in study.config["corpora"].items():
-        if block["kind"] == "synthetic":
-            continue  # hours to make, by split
+        if "hours" not in reader(block["kind"]).BESIDE_DATA:
+            continue  # hours that are made, by split
         said = block.get("hours") or {}
         unsaid = [lang for lang in blocks if lang not in said and corpus in blocks[lang]["corpora"]]
         for lang in said:
