@@ -214,7 +214,11 @@ def test_noise_of_a_test_set_is_not_trained_on():
 @pytest.mark.slow
 def test_the_dag_makes_pool_mix_noise_and_hypotheses(checkout: Checkout, tmp_path):
     config = replay_config()
-    config["noise"] = {"directory": "noise", "training": {"snr_db": [5, 20], "probability": 0.5}}
+    (tmp_path / "noise").mkdir()
+    config["noise"] = {
+        "directory": str(tmp_path / "noise"),
+        "training": {"snr_db": [5, 20], "probability": 0.5},
+    }
     path = tmp_path / "replay.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
     done = checkout.snakemake("--dry-run", "--printshellcmds", config=str(path)).stdout
