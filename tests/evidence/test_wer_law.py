@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from made.planted import Truth, score_table
 from made.tables import make_tables
 
 from warmstart.evidence import learning_curves
+from warmstart.evidence.analyses import wer_law
 from warmstart.evidence.learning_curves import Law, Points
 
 TRUTH = Truth(
@@ -171,3 +173,18 @@ def test_families_are_told_apart_where_the_points_carry_it():
 def test_as_many_parameters_as_points_are_no_comparison():
     weights = learning_curves.akaike_weights({"xx": exact([100, 250], [10, 8], 0.1)})
     assert all(math.isnan(weight) for weight in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (0.052, 0.21, "0.052 to 0.21"),
+        (120.4, 1480.0, "120 to 1,480"),
+        (900.0, math.inf, "over 900"),
+        (7e4, 9e4, "over 10,000"),
+        (math.inf, math.inf, "never"),
+    ],
+)
+def test_hours_are_shown_no_further_than_the_law_is_drawn(low, high, shown):
+    row = SimpleNamespace(needed_low_hours=low, needed_high_hours=high, largest_hours=2500.0)
+    assert wer_law._hours_needed(row).text == shown

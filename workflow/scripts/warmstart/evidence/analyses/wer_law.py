@@ -8,7 +8,7 @@ import numpy as np
 
 from warmstart.evidence import intervals, learning_curves
 from warmstart.evidence.analyses import base
-from warmstart.evidence.cells import Shown, interval_cell, number_cell, within_reach, written
+from warmstart.evidence.cells import Shown, interval_text, number_cell, within_reach, written
 from warmstart.evidence.collected import Evidence, Scored
 from warmstart.evidence.columns import (
     ARM,
@@ -183,7 +183,8 @@ class Analysis(base.Analysis):
         found = table[(table.asked == LAW) & (table.arm == arm) & (table.lang != POOLED)]
         parts = [
             f"{display.language(row.lang)}: {row.largest_hours:g} more hours change the WER by "
-            f"{row.doubling_pp:+.1f} pp [{row.doubling_low_pp:+.1f}, {row.doubling_high_pp:+.1f}]"
+            f"{written(row.doubling_pp, 1, signed=True)} points "
+            f"{interval_text(row.doubling_low_pp, row.doubling_high_pp, 1)}"
             for row in display.ordered(found).itertuples()
             if row.status == "ok"
         ]
@@ -245,13 +246,20 @@ def _language(display: Display, lang: str) -> str:
 
 
 def _hours_needed(row: Any) -> Shown:
-    """The interval, or what is surely too little where nothing bounds it above."""
-    low, high = row.needed_low_hours, within_reach(row.needed_high_hours)
-    if math.isinf(within_reach(low)):
+    """The interval; only a lower bound where nothing bounds it above, or where it lies beyond what
+    the curve is drawn to."""
+    low, high = row.needed_low_hours, row.needed_high_hours
+    reach = _REACH * row.largest_hours
+    if math.isinf(low):
         return number_cell(math.inf, 0, text="never")
-    if math.isinf(high):
-        return number_cell(low, 0, text=f"over {written(low, 0)}")
-    return interval_cell(low, high, 0, signed=False)
+    if low > reach or math.isinf(within_reach(high)):
+        return number_cell(low, 0, text=f"over {_hours(min(low, reach))}")
+    return number_cell(low, 0, text=f"{_hours(low)} to {_hours(high)}")
+
+
+def _hours(hours: float) -> str:
+    """Hours with two digits that count."""
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 Series = dict[str, list[tuple[Scored, Cell]]]
