@@ -34,7 +34,7 @@ def allow() -> None:
     torch.serialization.add_safe_globals(found)
 
 
-def _settings_of(module: ModuleType, bases: tuple[type, ...]) -> list[type]:
+def _settings_of(module: ModuleType, bases: tuple[type, ...]) -> list[Any]:
     """Classes that a module defines and that hold nothing but settings."""
     return [
         kind
