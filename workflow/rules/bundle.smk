@@ -10,19 +10,6 @@ one has none.
 """
 
 BUNDLE = f"results/bundles/{RUN}/{{precision}}/{{tier}}"
-BUNDLE_FILES = [
-    "encoder.onnx",
-    "decoder.onnx",
-    "joiner.onnx",
-    "tokens.txt",
-    "example.wav",
-    "bundle.json",
-]
-
-
-def bundle_files(page):
-    """What lies beside the README of a bundle."""
-    return [page.replace("README.md", name) for name in BUNDLE_FILES]
 
 
 rule build_bundle:
