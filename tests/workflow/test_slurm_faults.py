@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -291,10 +292,10 @@ OTHERS = workflow(
     (
         "hungry",
         "hungry.txt",
-        '''resources: mem_mb=lambda wildcards, attempt: 600 * attempt, runtime=10
+        f'''resources: mem_mb=lambda wildcards, attempt: 600 * attempt, runtime=10
     shell:
-        "python -c 'import time; held = bytearray(800_000_000); time.sleep(4)';"
-        "echo $SLURM_JOB_ID > {output}"''',
+        "{sys.executable} -c 'import time; held = bytearray(800_000_000); time.sleep(4)';"
+        "echo $SLURM_JOB_ID > {{output}}"''',
     ),
     (
         "late",
