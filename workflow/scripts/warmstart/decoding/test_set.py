@@ -16,7 +16,7 @@ from warmstart.data.utterances import TestUtterance
 from warmstart.decoding.journal import Journal
 from warmstart.models.base import Decoder, Hypothesis, NotFinite, Timing
 from warmstart.models.tier import Seconds
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, first_line
 from warmstart.run.logs import MinuteTicker
 from warmstart.run.memory import is_out_of_memory
 from warmstart.run.numbers import percentile
@@ -154,7 +154,7 @@ def _decode(
         if len(utterances) == 1:
             raise UserError(
                 f"cut {longest.id}: out of memory with its {longest.duration_s:.0f} s alone at "
-                f"tier {decoder.tier.name} ({_first_line(error)}); raise "
+                f"tier {decoder.tier.name} ({first_line(error)}); raise "
                 "resources.decode_mem_mb, cut the recording into shorter ones, or take it out of "
                 "its test set"
             ) from error
@@ -171,10 +171,6 @@ def _decode(
         except NotFinite as error:
             raise NotFinite(error.index + (part.start or 0)) from error
     return halves
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def batch_check(

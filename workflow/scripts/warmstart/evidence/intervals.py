@@ -196,6 +196,29 @@ def interval(draws: np.ndarray, confidence: float, df: float) -> tuple[float, fl
     return float(low), float(high)
 
 
+def weighted(
+    estimates: Sequence[Draws], weights: Sequence[float], seed_df: float | None = None
+) -> Draws:
+    """A weighted sum over languages whose blocks are independent of each other.
+
+    Args:
+        estimates, weights: one a language; a weight of zero leaves it out.
+        seed_df: degrees of freedom of the trainings' noise where it is common to the languages;
+            None: the trainings are independent too.
+    """
+    kept = [pair for pair in zip(estimates, weights, strict=True) if pair[1]]
+    estimates, weights = zip(*(kept or [(estimates[0], 0.0)]), strict=True)
+
+    def df(variances: Sequence[float], degrees: Sequence[float]) -> float:
+        parts = [variance * weight**2 for variance, weight in zip(variances, weights, strict=True)]
+        return satterthwaite(parts, degrees)
+
+    if seed_df is None:
+        seed_df = df([each.seed.var() for each in estimates], [each.seed_df for each in estimates])
+    block_df = df([each.block.var() for each in estimates], [each.block_df for each in estimates])
+    return combine(estimates, weights, block_df, seed_df)
+
+
 def mean_of(estimates: Sequence[Draws], *, same_runs: bool = False) -> Draws:
     """Mean over languages that are taken as fixed: their blocks are independent of each other.
 
@@ -204,22 +227,9 @@ def mean_of(estimates: Sequence[Draws], *, same_runs: bool = False) -> Draws:
         same_runs: the languages were scored with the same models, so that the noise of training
             is common to them. It has been drawn so, and its degrees of freedom do not add up.
     """
-    count = len(estimates)
-    seed_df = (
-        min(e.seed_df for e in estimates)
-        if same_runs
-        else satterthwaite(
-            [e.seed.var() / count**2 for e in estimates], [e.seed_df for e in estimates]
-        )
-    )
-    return combine(
-        estimates,
-        [1 / count] * count,
-        satterthwaite(
-            [e.block.var() / count**2 for e in estimates], [e.block_df for e in estimates]
-        ),
-        seed_df,
-    )
+    weights = [1 / len(estimates)] * len(estimates)
+    common = min(each.seed_df for each in estimates) if same_runs else None
+    return weighted(estimates, weights, common)
 
 
 def mean_over_sampled(values: Sequence[float], confidence: float) -> tuple[float, float, float]:

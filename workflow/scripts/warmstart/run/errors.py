@@ -23,6 +23,12 @@ class Damaged(UserError):
     """A file that this workflow wrote and that is no longer whole."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the advice that some libraries go on with; the name of its
+    class where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 # Above difflib's own 0.6, at which `ears` is near `header`; `owm` and `own` are at 0.67.
 _ALIKE = 0.65
 _PART = 4  # letters that a part has at least: `layers` of `encoder_layers`

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.run import disk
-from warmstart.run.errors import Damaged, UserError
+from warmstart.run.errors import Damaged, UserError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def reading(path: str | Path, remedy: str = _AGAIN) -> Iterator[None]:
     except (ValueError, EOFError, KeyError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and (error.errno is not None or disk.no_room(error)):
             raise
-        raise Damaged(f"{path}: damaged ({_first_line(error)}); {remedy}") from error
+        raise Damaged(f"{path}: damaged ({first_line(error)}); {remedy}") from error
 
 
 def require_end(path: str | Path, end: bytes = b"\n", remedy: str = _AGAIN) -> None:
@@ -110,10 +110,6 @@ def require_end(path: str | Path, end: bytes = b"\n", remedy: str = _AGAIN) -> N
     if not tail.endswith(end) and not tail.rstrip().endswith(end):
         why = "empty" if not tail else "it ends in the middle"
         raise Damaged(f"{path}: damaged ({why}); {remedy}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Document(dict[str, Any]):

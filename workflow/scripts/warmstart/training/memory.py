@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, first_line
 from warmstart.run.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,7 @@ def explaining(durations_s: list[float], batch_duration_s: float, when: str) -> 
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"{message(durations_s, batch_duration_s, when)} "
-            f"({str(error).splitlines()[0] or 'MemoryError'})"
+            f"{message(durations_s, batch_duration_s, when)} ({first_line(error)})"
         ) from error
 
 

@@ -71,6 +71,11 @@ class Drawing:
     empty: str = "nothing of this was decoded"
 
 
+def reasons(table: pd.DataFrame) -> str:
+    """Why nothing in a table is estimable, each reason once, as its column `status` says it."""
+    return "; ".join(dict.fromkeys(table.status.str.removeprefix("not estimable: ")))
+
+
 class Analysis:
     """One question to the evidence. Modules of this folder have a subclass of this name.
 

@@ -85,8 +85,7 @@ class Analysis(base.Analysis):
         table = display.headline(tables["spread"])
         if (table.status == "ok").any():
             return ""
-        reasons = dict.fromkeys(table.status.str.removeprefix("not estimable: "))
-        return f"Not stated: {'; '.join(reasons) or 'nothing was scored'}."
+        return f"Not stated: {base.reasons(table) or 'nothing was scored'}."
 
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
@@ -189,25 +188,11 @@ def _summaries(have: dict[str, Draws]) -> tuple[Draws, Draws, list[str]]:
     order = np.argsort(-values, kind="stable")[: math.ceil(count / 3)]
     weights = np.zeros(count)
     weights[order] = 1 / len(order)
-    worst = _sum(draws, weights)
+    worst = intervals.weighted(draws, weights.tolist())
     variance = float(values.var(ddof=1))
     noise = float(np.mean([each.error**2 for each in draws]))
     observed = math.sqrt(variance)
     slopes = (values - values.mean()) / ((count - 1) * observed) if observed else 0 * values
-    sd = _sum(draws, slopes)
+    sd = intervals.weighted(draws, slopes.tolist())
     sd = dataclasses.replace(sd, value=math.sqrt(max(variance - noise, 0.0)))
     return worst, sd, [langs[place] for place in order]
-
-
-def _sum(draws: Sequence[Draws], weights: np.ndarray) -> Draws:
-    parts = [
-        (each, float(weight)) for each, weight in zip(draws, weights, strict=True) if weight
-    ] or [(draws[0], 0.0)]
-    estimates, factors = zip(*parts, strict=True)
-    block = [(each.block.var() * factor**2, each.block_df) for each, factor in parts]
-    seed = [(each.seed.var() * factor**2, each.seed_df) for each, factor in parts]
-    return intervals.combine(
-        estimates,
-        factors,
-        *(intervals.satterthwaite(*map(list, zip(*level, strict=True))) for level in (block, seed)),
-    )

@@ -173,8 +173,7 @@ class Analysis(base.Analysis):
         table = display.headline(tables["wer_law"])
         if (table.status == "ok").any():
             return ""
-        reasons = dict.fromkeys(table.status.str.removeprefix("not estimable: "))
-        return f"No law of the WER: {'; '.join(reasons) or 'nothing was trained'}."
+        return f"No law of the WER: {base.reasons(table) or 'nothing was trained'}."
 
     def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
         """What the next doubling of the data is worth, in the challenger of the first contrast."""

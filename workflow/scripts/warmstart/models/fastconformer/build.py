@@ -21,7 +21,7 @@ import torch
 
 from warmstart.models.fastconformer import contents
 from warmstart.models.recipe import Architecture
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def mapped_tensors(path: str | Path) -> Iterator[dict[str, torch.Tensor]]:
             *(pickle.UnpicklingError, zipfile.BadZipFile),
         ) as error:
             # torch goes on with advice to load unsafely.
-            cause = str(error).partition("\n")[0]
+            cause = first_line(error)
             raise UserError(
                 f"init {path}: its weights cannot be read ({cause}); delete it and fetch or make "
                 "it again"

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import yaml
 
-from warmstart.run.errors import UserError
+from warmstart.run.errors import UserError, first_line
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 
@@ -150,7 +150,7 @@ def read_config(path: str | Path, refused: str) -> dict[str, Any]:
         ) from None
     except FAULTS as error:
         # tarfile goes on with a line for each compression that it tried.
-        cause = str(error).partition("\n")[0]
+        cause = first_line(error)
         raise UserError(f"{refused} ({cause}); delete it and fetch or make it again") from error
     if not isinstance(config, dict):
         raise UserError(f"{refused} (its configuration is no mapping); it is no speech encoder")
