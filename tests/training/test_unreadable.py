@@ -2,57 +2,18 @@
 once it is back."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from made.losable_audio import audio_of, own, train  # noqa: F401 (`own` is a fixture)
 from made.programs import Program
 from made.small_speech import SETTINGS, listener, rows
 
-from warmstart.data import cut_lines
 from warmstart.run import files
 from warmstart.training.recorder import Asked
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def own(speech, tmp_path):
-    """The corpus with audio that a test may take away: manifests, and files by cut."""
-    made = dict(speech)
-    for split in ("train", "dev"):
-        made[split] = tmp_path / "data" / f"{split}.jsonl.gz"
-        made[split].parent.mkdir(exist_ok=True)
-        with cut_lines.writing(made[split]) as stream:
-            for cut in cut_lines.read(speech[split]):
-                source = cut["recording"]["sources"][0]
-                copy = tmp_path / "data" / f"{cut['id']}{Path(source['source']).suffix}"
-                shutil.copyfile(source["source"], copy)
-                source["source"] = str(copy)
-                stream.write(cut_lines.line(cut))
-    return made
-
-
-def audio_of(manifest: Path) -> dict[str, tuple[Path, float]]:
-    """Cut -> its file, its seconds."""
-    return {
-        cut["id"]: (Path(cut["recording"]["sources"][0]["source"]), cut["duration"])
-        for cut in cut_lines.read(manifest)
-    }
-
-
-def train(speech, init, run_dir, settings=None, **how):
-    said = run_dir / f"said-{len(list(run_dir.glob('said-*')))}.txt"
-    arguments = [
-        *("--train-cuts", str(speech["train"]), "--dev-cuts", f"it={speech['dev']}"),
-        *("--tokenizer", str(speech["tokenizer"]), "--init", str(init)),
-        *("--run", "it/en/0.012h/seed1", "--settings", json.dumps(SETTINGS | (settings or {}))),
-        *("--run-dir", str(run_dir), "--output", str(run_dir / "model.nemo")),
-        *("--log", str(run_dir / "log.txt")),
-    ]
-    program = Program("train", arguments, said, **how)
-    return program.wait(), program.said
 
 
 def test_half_of_the_audio_gone_stops_with_counts_and_goes_on_to_the_same_model(

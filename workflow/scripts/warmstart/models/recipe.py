@@ -91,6 +91,8 @@ class Recipe(TypedDict):
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`
     num_workers: int
     log_every_steps: int
+    stall_minutes: float
+    blank_validations: int
     max_unreadable_fraction: float
     checkpoint_every_steps: int
     validate_every_steps: int

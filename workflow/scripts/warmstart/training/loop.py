@@ -31,6 +31,7 @@ from warmstart.training.distributed import Ranks
 from warmstart.training.order import dataloader
 from warmstart.training.recorder import Recorder
 from warmstart.training.validation import Validation
+from warmstart.training.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,10 @@ def fit(
 
     Raises:
         UserError: loss that is no number, or out of memory; both with the durations of the batch
-            and the key to lower.
+            and the key to lower; or a decoder that says nothing but blank.
         SystemExit: status 143 after SIGTERM, 138 after SIGUSR1, with a checkpoint.
+
+    A run that makes no step for `stall_minutes` ends its process with status `watchdog.STALLED`.
     """
     recipe.check_averaging(settings, steps)
     ranks = Ranks(settings["devices"], settings["num_nodes"])
@@ -82,9 +85,11 @@ def fit(
     }
     checkpoints.claim(directory, identity, tidy=ranks.first)
     loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks)
+    watchdog = Watchdog(run_dir, settings["stall_minutes"], ranks.rank)
     recorder = Recorder(
         *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),
         recogniser.sample_rate,
+        watchdog.alive,
     )
     _, other = dataloader(recogniser, cuts_path, settings, seed)
     probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])
@@ -127,7 +132,8 @@ def fit(
         logger.info("continuing from %s", resume)
     recorder.interruption.listen()
     try:
-        trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
+        with watchdog:
+            trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -5,7 +5,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ class Recorder(pl.Callback):
         validate: Validation | None,
         ranks: Ranks,
         sample_rate: int,
+        alive: Callable[[str], None] = lambda what: None,
     ):
         self._sampler, self._total_hours, self._steps, self._seed, self._settings = (
             sampler,
@@ -94,6 +95,7 @@ class Recorder(pl.Callback):
             settings,
         )
         self._validate, self._sample_rate = validate, sample_rate
+        self._alive = alive
         self._every = settings["log_every_steps"]
         self._validate_every = settings["validate_every_steps"]
         self._ranks = ranks
@@ -195,6 +197,7 @@ class Recorder(pl.Callback):
     ) -> None:
         """Count the finished step; stop on a loss that is no number, or on a signal."""
         step = trainer.global_step
+        self._alive(f"step {step}")
         trained = self._sampler.recent[step - 1]
         heard = self._heard(step - 1)
         learns, missing = any(heard), heard.count(False)
@@ -264,6 +267,7 @@ class Recorder(pl.Callback):
         postponed = self._validation_due and not validated
         if not postponed and (last or validated or step % self._every == 0):
             self._row(trainer, validated)
+            self._require_words()
             due = True
         if due:
             self.starts.note(step)
@@ -348,9 +352,37 @@ class Recorder(pl.Callback):
         # Several processes must agree, and do not hear of a signal at the same time: theirs is
         # finished first.
         breaks_off = self._ranks.world == 1 and self.state["step"] != self._steps
+
+        def broken_off() -> int:
+            self._alive(f"a batch of the validation after step {self.state['step']}")
+            return self.interruption.received if breaks_off else 0
+
         with trainer.precision_plugin.val_step_context():
-            return self._validate(
-                self._ranks, (lambda: self.interruption.received) if breaks_off else None
+            return self._validate(self._ranks, broken_off)
+
+    def _require_words(self) -> None:
+        """Stop a run whose decoder has said nothing but blank in some validations in a row, after
+        the warm-up and before its end: it would go on so for days.
+
+        Raises:
+            UserError: with the likely causes.
+        """
+        asked, step = self._settings["blank_validations"], self.state["step"]
+        warm = self._settings["schedule"]["warmup_steps"]
+        seen = [row for row in self._progress.rows if _given(row, "dev_empty")]
+        last = [row for row in seen if row["step"] > warm][-asked:] if asked else []
+        if len(last) < max(1, asked) or step == self._steps or last[-1]["step"] != step:
+            return
+        if all(row["dev_empty"] == 1 for row in last):
+            rates = self._settings["optimizer"]
+            raise UserError(
+                f"the decoder says nothing but blank in {asked} validations in a row, the last of "
+                f"them after step {step} of {self._steps}. Likely causes: a learning rate that is "
+                f"too high or too low (training.optimizer.lr {rates['lr']:g}, encoder_lr_scale "
+                f"{rates['encoder_lr_scale']:g}, warmup_steps {warm}); texts that the tokenizer "
+                "cannot write; recordings that do not say their texts; a start from scratch, "
+                "which says blank for long. The checkpoints are kept: with "
+                "training.blank_validations raised, or 0 for never, the same command goes on"
             )
 
     def _leave(self, trainer: pl.Trainer, number: int) -> None:

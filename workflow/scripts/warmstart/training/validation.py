@@ -61,7 +61,8 @@ class Validation:
 
         Returns:
             `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed
-            words); nothing when broken off.
+            words), `dev_empty` (fraction of the utterances with words of which nothing was
+            recognised); nothing when broken off.
 
         Raises:
             UserError: too many held-out cuts cannot be read, or a batch does not fit the memory.
@@ -90,12 +91,19 @@ class Validation:
             if reference
         ]
         errors = words = 0
+        empty = sum(not hypothesis.strip() for _, hypothesis in kept)
         if kept:
             counted = jiwer.process_words([one for one, _ in kept], [other for _, other in kept])
             errors = counted.substitutions + counted.deletions + counted.insertions
             words = counted.hits + counted.substitutions + counted.deletions
-        loss, count, errors, words = ranks.sum(loss, count, errors, words)
-        return {"dev_loss": loss / max(count, 1), "dev_wer": errors / words if words else math.nan}
+        loss, count, errors, words, empty, spoken = ranks.sum(
+            loss, count, errors, words, empty, len(kept)
+        )
+        return {
+            "dev_loss": loss / max(count, 1),
+            "dev_wer": errors / words if words else math.nan,
+            "dev_empty": empty / spoken if spoken else math.nan,
+        }
 
     def batches(self, ranks: Ranks) -> list[tuple[list[str], Batch, Any]]:
         """Reference texts, tensors and longest cut of the batches of one process, longest cuts
