@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+from made.web import serving
 
 import download_init
 from warmstart.run.errors import UserError
@@ -105,3 +109,75 @@ def test_a_donor_that_was_damaged_after_its_pretraining_is_refused(tmp_path, don
     with pytest.raises(UserError, match=r"given\.nemo: its SHA-256 .* damaged or replaced"):
         call(tmp_path, None, "--source", str(donor))
     assert not (tmp_path / "en.nemo").exists()
+
+
+@pytest.mark.slow
+def test_a_snapshot_of_the_hub_is_fetched_pinned_and_packed(tmp_path):
+    """huggingface_hub reads its endpoint at import, so the program runs in a process of its own."""
+    from test_wav2vec2 import snapshot
+
+    commit, base, there = "c" * 40, "/someone/speech", tmp_path / "hub"
+    snapshot(there, "wav2vec2-base")
+    (there / "pytorch_model.bin").write_bytes(b"\x80\x04 a pickle")
+    read = ("config.json", "model.safetensors", "preprocessor_config.json")
+    digests = {name: hashlib.sha256((there / name).read_bytes()).hexdigest() for name in read}
+    listed = "".join(f"{digests[name]}  {name}\n" for name in read)
+    pinned = hashlib.sha256(listed.encode()).hexdigest()
+    with serving(tmp_path / "empty") as site:
+        headers = {"Content-Type": "application/json"}
+        names = sorted(path.name for path in there.iterdir())
+        about = {"id": "someone/speech", "sha": commit, "modelId": "someone/speech"}
+        about["siblings"] = [{"rfilename": name} for name in names]
+        entries = []
+        for name in names:
+            content = (there / name).read_bytes()
+            oid = hashlib.sha1(content).hexdigest()
+            entries.append({"type": "file", "path": name, "size": len(content), "oid": oid})
+            reply = {"ETag": f'"{oid}"', "X-Repo-Commit": commit}
+            site.routes[f"{base}/resolve/{commit}/{name}"] = (200, reply, content)
+        for revision in ("main", commit):
+            site.routes[f"/api/models{base}/revision/{revision}"] = (
+                200,
+                headers,
+                json.dumps(about).encode(),
+            )
+            site.routes[f"/api/models{base}/tree/{revision}"] = (
+                200,
+                headers,
+                json.dumps(entries).encode(),
+            )
+
+        def run(sha256):
+            arguments = [
+                *("--pack", "wav2vec2_ctc", "--sha256", sha256),
+                *("--hub", json.dumps({"repo": "someone/speech", "revision": "main"})),
+                *("--output", str(tmp_path / "w2v.safetensors")),
+                *("--report", str(tmp_path / "w2v.json")),
+            ]
+            environment = os.environ | {
+                "HF_ENDPOINT": site.url,
+                "HF_HOME": str(tmp_path / "home"),
+                "HF_HUB_OFFLINE": "0",
+                "HF_HUB_DISABLE_XET": "1",
+            }
+            return subprocess.run(
+                [sys.executable, download_init.__file__, *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+
+        wrong = run("0" * 64)
+        assert wrong.returncode == 1
+        assert f"the sha256 of its files is {pinned}, expected {'0' * 64}" in wrong.stderr
+        assert not (tmp_path / "w2v.safetensors").exists()
+        done = run(pinned)
+        assert done.returncode == 0, done.stderr
+        asked = [path for _, path, _ in site.requests if path.endswith("pytorch_model.bin")]
+    assert asked == [], "a pickle was fetched"
+    report = json.loads((tmp_path / "w2v.json").read_text())
+    assert report["files"] == digests
+    assert report["revision"] == commit
+    assert report["snapshot_sha256"] == pinned
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []

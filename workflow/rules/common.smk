@@ -309,8 +309,20 @@ def init_source(wildcards):
     makes."""
     block = config["inits"][wildcards.init]
     if "path" in block:
-        return STUDY.source_path(block["path"])
+        return paths.donor_files(STUDY, wildcards.init)
     return rules.pretrain_init.output.model.format(**wildcards) if "pretrain" in block else []
+
+
+def donor_source(wildcards, input):
+    """--source of an init that is on this machine: a file, or the folder of its snapshot."""
+    path = config["inits"][wildcards.init].get("path")
+    return ["--source", STUDY.source_path(path) if path else input.source] if input.source else []
+
+
+def donor_packing(wildcards):
+    """--pack of a donor that is a snapshot: the family that reads it."""
+    init = wildcards.init
+    return ["--pack", paths.donor_family(STUDY, init)] if paths.donor_is_folder(STUDY, init) else []
 
 
 OWNER = Path("results/study.json")

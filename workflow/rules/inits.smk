@@ -60,7 +60,8 @@ for SUFFIX, INITS in DONORS.items():
             program=program("download_init"),
             version=VERSIONS["download_init"],
             hub=lambda wildcards: settings("init", slices.init_source(STUDY, wildcards.init)),
-            source=lambda wildcards, input: ["--source", input.source] if input.source else [],
+            source=donor_source,
+            pack=unwatched(donor_packing),
             # No reason to fetch the file anew: what is here is compared while the DAG is built.
             digest=unwatched(
                 lambda wildcards: (
@@ -72,5 +73,6 @@ for SUFFIX, INITS in DONORS.items():
         message:
             "Init {wildcards.init}"
         shell:
-            "python {params.program:q} --hub {params.hub:q} {params.source:q} {params.digest}"
+            "python {params.program:q} --hub {params.hub:q} {params.source:q} {params.pack:q}"
+            " {params.digest}"
             " --output {output.model:q} --report {output.report:q} --log {log:q}"

@@ -35,7 +35,9 @@ class Kind:
         bundles: whether it makes the networks that sherpa-onnx loads.
         zero_shot: whether a published model can be decoded as it is.
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
-        donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository.
+        donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository,
+            which is packed into one file (`Family.pack_donor`).
+        snapshot_files: patterns of the files of a snapshot that are read.
         donor_suffix: what the name of a donor ends with in resources/inits/.
         model_file: name of the file that a trained model is.
         encoder: name of the encoder that several families share. Arms of such families that are
@@ -53,6 +55,7 @@ class Kind:
     zero_shot: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
     donor: Literal["file", "snapshot"] = "file"
+    snapshot_files: tuple[str, ...] = ()
     donor_suffix: str = ""
     model_file: str = "model.pt"
     encoder: str = ""
@@ -84,6 +87,21 @@ KINDS: dict[str, Kind] = {
         encoder="fastconformer",
         ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
         offers=frozenset({"blocks", "adapters"}),
+    ),
+    "wav2vec2_ctc": Kind(
+        target="warmstart.models.wav2vec2.family:Wav2Vec2Ctc",
+        about="wav2vec 2.0, XLS-R or HuBERT over raw audio with a CTC head; offline",
+        donor="snapshot",
+        snapshot_files=(
+            *("config.json", "preprocessor_config.json"),
+            *("*.safetensors", "*.safetensors.index.json"),
+        ),
+        donor_suffix=".safetensors",
+        model_file="model.safetensors",
+        ignores=frozenset(
+            {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"}
+        ),
+        offers=frozenset({"blocks"}),
     ),
 }
 

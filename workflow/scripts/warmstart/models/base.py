@@ -312,6 +312,15 @@ class Family(ABC):
             UserError: no such file, or none of this family.
         """
 
+    def pack_donor(self, folder: Path, output: Path) -> None:
+        """Write the snapshot in a folder as the one file that donors are here; the same snapshot
+        gives the same bytes. Of kinds whose `donor` is a `snapshot`.
+
+        Raises:
+            UserError: it is not whole, or none of this family.
+        """
+        raise NotImplementedError
+
     def check_settings(self, settings: Recipe) -> None:  # noqa: B027
         """Refuse a block `training` from which this family cannot build.
 

@@ -3,6 +3,8 @@
 Paths are relative to the folder of the study; those of a run share the levels of `Run.path`.
 """
 
+from pathlib import Path
+
 from warmstart import models
 from warmstart.study import slices
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
@@ -136,17 +138,30 @@ def init(study: Study, name: str) -> str:
     return f"resources/inits/{name}{donor_suffix(study, name)}"
 
 
+def donor_family(study: Study, name: str) -> str:
+    """The family that starts from a donor: that of its arms."""
+    users = (arm.family for arm in study.arms.values() if study.donor(arm.init) == name)
+    return next(users, models.DEFAULT_FAMILY)
+
+
 def donor_suffix(study: Study, name: str) -> str:
     """What the file of a donor ends with: its arms' family says so."""
-    users = [arm.kind for arm in study.arms.values() if study.donor(arm.init) == name]
-    kind = users[0] if users else models.kind_of(models.DEFAULT_FAMILY)
-    return kind.donor_suffix
+    return models.kind_of(donor_family(study, name)).donor_suffix
 
 
 def donor_is_folder(study: Study, name: str) -> bool:
     """Whether a donor is a whole snapshot of a hub's repository, for its arms' family."""
-    users = [arm.kind for arm in study.arms.values() if study.donor(arm.init) == name]
-    return bool(users) and users[0].donor == "snapshot"
+    return models.kind_of(donor_family(study, name)).donor == "snapshot"
+
+
+def donor_files(study: Study, name: str) -> str | list[str]:
+    """What a donor on this machine consists of: its file, or the files of its snapshot that are
+    read. A folder is no input, because Snakemake compares of a folder the time alone."""
+    path = Path(study.source_path(study.config["inits"][name]["path"]))
+    if not donor_is_folder(study, name):
+        return str(path)
+    patterns = models.kind_of(donor_family(study, name)).snapshot_files
+    return sorted({str(found) for pattern in patterns for found in path.glob(pattern)})
 
 
 def donor(study: Study, arm: str) -> str:

@@ -158,7 +158,7 @@ class Planner:
         pinned = slices.init_digest(self.study, init)
         # By the last part of the name: the folder of a checkout is no other donor.
         named = before and now and Path(before).name != Path(now).name
-        if named or (pinned and source.get("sha256") not in (None, pinned)):
+        if named or (pinned and slices.digest_of(source) not in (None, pinned)):
             return f"another donor ({before})"
         if self.training_gpus and "hardware" in record and not record["hardware"].get("gpu"):
             return "a CPU, and jobs now ask for a GPU"

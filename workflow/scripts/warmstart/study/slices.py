@@ -147,6 +147,12 @@ def init_digest(study: Study, init: str) -> str | None:
     return settings.get("hf", settings).get("sha256")
 
 
+def digest_of(record: dict[str, Any]) -> str | None:
+    """What the record beside a donor says that a pinned digest is compared with: of a snapshot that
+    of its files, because how they are packed is ours."""
+    return record.get("snapshot_sha256", record.get("sha256"))
+
+
 # ---- decoding
 
 

@@ -22,12 +22,7 @@ def check(study: Study) -> None:
                 "scratch, or pretrain alone"
             )
         if "hf" in init:
-            file = PurePosixPath(init["hf"]["file"])
-            if file.is_absolute() or ".." in file.parts:
-                raise UserError(
-                    f"inits.{name}.hf.file is {str(file)!r}; give the path of a file inside the "
-                    "repository, e.g. model.nemo"
-                )
+            _check_hub_file(study, name, init["hf"])
         if "scratch" in init:
             others = [
                 other
@@ -45,6 +40,26 @@ def check(study: Study) -> None:
                 )
         if recipe := init.get("pretrain"):
             _check_pretraining(study, f"inits.{name}.pretrain", recipe)
+
+
+def _check_hub_file(study: Study, name: str, hub: dict[str, Any]) -> None:
+    """Which file of a repository is the donor; of a snapshot all that its family reads are."""
+    whole = paths.donor_is_folder(study, name)
+    if whole and "file" in hub:
+        raise UserError(
+            f"inits.{name}.hf.file is {hub['file']!r}, but the family of its arms starts from a "
+            "snapshot of the whole repository: remove the key"
+        )
+    if whole:
+        return
+    if "file" not in hub:
+        raise UserError(f"inits.{name}.hf lacks 'file': which file of {hub['repo']} is the donor")
+    file = PurePosixPath(hub["file"])
+    if file.is_absolute() or ".." in file.parts:
+        raise UserError(
+            f"inits.{name}.hf.file is {str(file)!r}; give the path of a file inside the "
+            "repository, e.g. model.nemo"
+        )
 
 
 def check_files(study: Study) -> None:
@@ -97,7 +112,7 @@ def check_digests(study: Study) -> None:
             continue
         why = f"the digest of {file} is not compared; remove that file to fetch both again"
         said = files.read_if_whole(copy, dict, why)
-        if said is not None and (found := said["sha256"]) != digest:
+        if said is not None and (found := slices.digest_of(said)) != digest:
             raise UserError(
                 f"inits.{name}: sha256 is {digest}, but {file} has {found}; correct the digest, "
                 "or remove that file to fetch it again"
@@ -110,7 +125,9 @@ def at_hand(study: Study) -> dict[str, Path]:
     for name, init in study.config["inits"].items():
         places = [Path(study.source_path(init["path"]))] if "path" in init else []
         places += [Path(paths.init(study, name))]
-        if (path := next((path for path in places if path.is_file()), None)) is not None:
+        whole = paths.donor_is_folder(study, name)
+        here = (path for path in places if path.is_file() or (whole and path.is_dir()))
+        if (path := next(here, None)) is not None:
             found[name] = path
     return found
 

@@ -1,0 +1,98 @@
+"""A study of two encoders of raw audio, from their snapshots to the page, through Snakemake."""
+
+import csv
+import json
+
+import pytest
+from conftest import Checkout
+from made.studies import smoke_config
+from test_wav2vec2 import snapshot
+
+from warmstart.run import files
+
+pytestmark = pytest.mark.slow
+
+RUN = "results/runs/it/{arm}/0.02h/seed1"
+
+
+def config():
+    """Two donors of one architecture, the shape of wav2vec2-large-lv60 and XLS-R."""
+    made = smoke_config()
+    made["languages"]["it"] |= {"budgets_hours": [0.02], "test_sets": ["same_voices"]}
+    made["inits"] = {
+        name: {"name": name.upper(), "path": f"snapshots/{name}", "licence": "Apache-2.0"}
+        for name in ("w2v_en", "xlsr")
+    }
+    of_family = {"family": "wav2vec2_ctc", "tiers": ["offline"], "precisions": ["full"]}
+    made["arms"] = {name: {"init": name, **of_family} for name in made["inits"]}
+    made["contrasts"] = {"warm_start": {"baseline": "w2v_en", "challenger": "xlsr"}}
+    made["tiers"] = {"offline": made["tiers"]["offline"]}
+    made["precisions"], made["bundle"] = {"full": {}}, None
+    made["training"]["spec_augment"] = {
+        "freq_masks": 0,
+        "freq_width": 1,
+        "time_masks": 2,
+        "time_width": 0.05,
+    }
+    for key in ("baseline", "challenger"):
+        made["statistics"].pop(key)
+    made["statistics"] |= {"headline_test_set": "same_voices", "reference_tier": "offline"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def study(checkout, tmp_path_factory) -> Checkout:
+    made = checkout.copy(tmp_path_factory.mktemp("raw") / "warmstart")
+    for name, sizes in (("w2v_en", {}), ("xlsr", {"initializer_range": 0.03})):
+        snapshot(made.folder / "snapshots" / name, "wav2vec2-large", **sizes)
+    made.write_config(config())
+    return made
+
+
+def test_a_streaming_tier_of_such_an_arm_is_refused_before_anything_runs(study):
+    asked = config()
+    asked["tiers"]["560ms"] = {"context": [70, 6]}
+    for arm in asked["arms"].values():
+        arm["tiers"] = ["offline", "560ms"]
+    study.write_config(asked)
+    refused = study.snakemake("--dry-run", check=False)
+    study.write_config(config())
+    assert refused.returncode != 0
+    assert "wav2vec2_ctc" in refused.stdout
+    assert "560ms" in refused.stdout
+    assert "Traceback" not in refused.stdout
+
+
+def test_two_donors_are_packed_trained_decoded_and_compared(study):
+    study.snakemake("--cores", "2")
+    for arm in ("w2v_en", "xlsr"):
+        source = files.read_json(study.folder / f"resources/inits/{arm}.json")
+        assert set(source["files"]) == {
+            *("config.json", "preprocessor_config.json", "model.safetensors")
+        }
+        folder = study.folder / "snapshots" / arm
+        assert source["files"]["config.json"] == files.digest(folder / "config.json")
+        record = files.read_json(study.folder / RUN.format(arm=arm) / "run.json")
+        assert record["family"] == "wav2vec2_ctc"
+        assert record["encoder_tensors_loaded"] == record["encoder_tensors"] > 40
+        assert record["init_facts"]["do_normalize"] is True
+    with open(study.folder / "results/tables/gap.csv", encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["lang"] == "it"]
+    assert [row["test_set"] for row in rows] == ["same_voices"]
+    assert (study.folder / "results/report.html").stat().st_size > 10_000
+    assert "Nothing to be done" in study.snakemake("--cores", "2").stdout
+
+
+def test_an_edited_snapshot_is_packed_and_trained_again(study):
+    """Its files are inputs by content; a touched one is none."""
+    weights = study.folder / "snapshots/xlsr/model.safetensors"
+    weights.touch()
+    assert not study.planned()
+    settings = study.folder / "snapshots/xlsr/preprocessor_config.json"
+    settings.write_text(json.dumps({"do_normalize": False, "sampling_rate": 16000}))
+    refused = study.snakemake("--dry-run", check=False)
+    assert refused.returncode != 0, "the two donors differ in do_normalize now"
+    assert "do_normalize" in refused.stdout
+    (study.folder / "snapshots/w2v_en/preprocessor_config.json").write_text(settings.read_text())
+    jobs = study.planned()
+    assert jobs["train"] == 2

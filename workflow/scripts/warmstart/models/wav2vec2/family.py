@@ -1,0 +1,81 @@
+"""The family, as a dry run sees it: torch and transformers are imported inside functions."""
+
+import base64
+from pathlib import Path
+
+from warmstart.models.base import Donor, Family, Recogniser
+from warmstart.models.recipe import Recipe
+from warmstart.models.wav2vec2 import checkpoint
+from warmstart.models.wav2vec2 import settings as encoder_settings
+from warmstart.models.wav2vec2.donor import SnapshotDonor
+from warmstart.run.errors import UserError
+
+
+class Wav2Vec2Ctc(Family):
+    """CTC on wav2vec 2.0, XLS-R or HuBERT."""
+
+    def read_donor(self, path: str | Path) -> SnapshotDonor:
+        """Of a snapshot's folder or its packed file."""
+        if not Path(path).exists():
+            raise UserError(f"init {path}: no such file")
+        return SnapshotDonor(path)
+
+    def pack_donor(self, folder: Path, output: Path) -> None:
+        """See `checkpoint.pack`."""
+        SnapshotDonor(folder)
+        checkpoint.pack(folder, output)
+
+    def build(
+        self,
+        donor: Donor | None,
+        settings: Recipe,
+        *,
+        tokenizer: Path | None,
+        seed: int,
+        steps: int,
+        take_weights: bool = True,
+        adaptable: bool = False,
+    ) -> Recogniser:
+        """The donor's encoder and a new head; the donor's own head is left where it is."""
+        from warmstart.models.wav2vec2 import network
+        from warmstart.models.wav2vec2.recogniser import Wav2Vec2Recogniser
+
+        if tokenizer is None:
+            raise UserError("this family needs a tokenizer; make it with train_tokenizer.py")
+        if donor is not None and not isinstance(donor, SnapshotDonor):
+            raise UserError(f"{donor.path}: no snapshot, which this family starts from")
+        config = encoder_settings.fresh(settings["model"]) if donor is None else donor.config
+        dropout, head_dropout = network.of_recipe(settings)
+        made = Wav2Vec2Recogniser(
+            config, (tokenizer / "tokenizer.model").read_bytes(), seed, dropout, head_dropout
+        )
+        if donor is not None and take_weights:
+            made.loaded_tensors = network.take_weights(
+                made.network.encoder, checkpoint.read_tensors(donor.path), f"init {donor.path}"
+            )
+        made.prepare(settings, steps)
+        return made
+
+    def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
+        """A model that `Recogniser.save` wrote."""
+        from warmstart.models.wav2vec2.recogniser import Wav2Vec2Recogniser
+
+        note = checkpoint.read_header(Path(path)).note
+        if not {"config", "tokenizer"} <= set(note):
+            raise UserError(
+                f"{path}: no model of this family; a donor has no tokenizer and no head"
+            )
+        config = dict(note["config"])
+        read = encoder_settings.read(
+            {**config, "model_type": config.get("architecture")},
+            {"do_normalize": config.get("do_normalize", True)},
+            str(path),
+        )
+        made = Wav2Vec2Recogniser(read, base64.b64decode(note["tokenizer"]))
+        tensors = checkpoint.read_tensors(Path(path))
+        try:
+            made.network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise UserError(f"{path}: its weights do not fit its settings ({error})") from None
+        made.lightning.eval().to(device)
+        return made

@@ -1,0 +1,248 @@
+"""A model of this family in memory, and how it decodes."""
+
+import base64
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import sentencepiece
+import torch
+from torch import Tensor
+
+from warmstart.models import optimizer
+from warmstart.models.base import (
+    Decoder,
+    EncoderFile,
+    Hypothesis,
+    NotFinite,
+    Recogniser,
+    Timing,
+)
+from warmstart.models.batches import Batch
+from warmstart.models.recipe import Recipe
+from warmstart.models.tier import Tier
+from warmstart.models.wav2vec2 import checkpoint, network, settings
+
+WINDOW_S = 30.0
+"""Longer recordings are heard in windows of so many seconds."""
+
+EDGE_S = 4.0
+"""Of a window: what it hears beside the frames that are taken from it, on each side."""
+
+
+class Wav2Vec2Recogniser(Recogniser):
+    """Encoder and head.
+
+    Args:
+        config: of the encoder, see `settings.read`.
+        tokenizer: the bytes of a SentencePiece model.
+        seed: of what is new.
+        dropout: in place of the encoder's own; None keeps them.
+        head_dropout: in front of the head.
+    """
+
+    sample_rate = settings.SAMPLE_RATE
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        tokenizer: bytes,
+        seed: int = 0,
+        dropout: float | None = None,
+        head_dropout: float = 0.0,
+    ):
+        self.config, self._tokenizer = config, tokenizer
+        self.frame_s = settings.frame_samples(config) / settings.SAMPLE_RATE
+        self.pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
+        torch.manual_seed(seed)
+        encoder = network.make_encoder(config, dropout)
+        self.network = self.lightning = network.Network(
+            encoder, config, self.pieces.vocab_size(), seed, head_dropout
+        )
+
+    def prepare(self, recipe: Recipe, steps: int) -> None:
+        """Make it trainable: optimizer, schedule, masks."""
+        self.network.masks = recipe.get("spec_augment")
+        self.network.configure = lambda: optimizer.configure(
+            self, recipe, steps, self.config["hidden_size"]
+        )
+
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """The encoder, then the head."""
+        return {"encoder": self.network.encoder, "head": self.network.head}
+
+    def blocks(self) -> list[torch.nn.Module]:
+        """The convolutions of the feature encoder, then the layers.
+
+        What transformers' `freeze_feature_encoder` freezes is the first of them.
+        """
+        encoder: Any = self.network.encoder
+        return [encoder.feature_extractor, *encoder.encoder.layers]
+
+    def encode(self, text: str) -> list[int]:
+        """SentencePiece ids."""
+        return self.pieces.encode(text)
+
+    def evaluate(self, batch: Batch) -> tuple[float, list[str]]:
+        """CTC loss and greedy texts."""
+        loss, scores, frames = self.network.loss(batch)
+        found = [
+            greedy(rows[:count], self.network.blank)[0]
+            for rows, count in zip(scores, frames.tolist(), strict=True)
+        ]
+        return float(loss), [self.pieces.decode(tokens) for tokens in found]
+
+    def save(self, path: Path) -> None:
+        """One safetensors file."""
+        note = {"config": self.config, "tokenizer": base64.b64encode(self._tokenizer).decode()}
+        checkpoint.write(self.network.state_dict(), note, path)
+
+    def decoder(
+        self, tier: Tier, encoder: EncoderFile | None = None, prompt: str | None = None
+    ) -> "Wav2Vec2Decoder":
+        """Of whole utterances; the context of the tier is no mask here, because attention is
+        over the whole."""
+        return Wav2Vec2Decoder(self, tier)
+
+
+def greedy(scores: Tensor, blank: int) -> tuple[list[int], list[int]]:
+    """Greedy CTC: the best label of each frame, repeated ones once, blanks none.
+
+    Args:
+        scores: (F, V + 1).
+        blank: its label.
+
+    Returns:
+        Tokens, and the frame at which each begins.
+    """
+    labels = scores.argmax(-1).tolist()
+    before = [blank, *labels]
+    first = [place for place, label in enumerate(labels) if label not in (before[place], blank)]
+    return [labels[place] for place in first], first
+
+
+class Wav2Vec2Decoder(Decoder):
+    """Batches of whole utterances, padded; what is longer than a window in overlapping ones.
+
+    Args:
+        recogniser: the model.
+        tier: an offline one.
+        window_s, edge_s: see `WINDOW_S` and `EDGE_S`.
+    """
+
+    sample_rate = settings.SAMPLE_RATE
+
+    def __init__(
+        self,
+        recogniser: Wav2Vec2Recogniser,
+        tier: Tier,
+        window_s: float = WINDOW_S,
+        edge_s: float = EDGE_S,
+    ):
+        self.tier, self._recogniser = tier, recogniser
+        self.frame_s = recogniser.frame_s
+        self._network = recogniser.network
+        self._samples = settings.frame_samples(recogniser.config)
+        self._window, self._edge = (
+            round(seconds / self.frame_s) * self._samples for seconds in (window_s, edge_s)
+        )
+
+    def decode(
+        self,
+        waveforms: Sequence[numpy.ndarray],
+        timing: Timing | None = None,
+        steps_ms: list[float] | None = None,
+    ) -> list[Hypothesis]:
+        """See `Decoder.decode`; nothing streams, so there are no steps."""
+        started = time.perf_counter()
+        scores = self.logits(waveforms)
+        for index, rows in enumerate(scores):
+            if not bool(torch.isfinite(rows).all()):
+                raise NotFinite(index)
+        found = [greedy(rows, self._network.blank) for rows in scores]
+        if timing is not None:
+            timing.encode_decode_s += time.perf_counter() - started
+        pieces = self._recogniser.pieces
+        return [
+            Hypothesis(
+                pieces.decode(tokens),
+                [pieces.id_to_piece(token) for token in tokens],
+                [round(frame * self.frame_s, 3) for frame in frames],
+            )
+            for tokens, frames in found
+        ]
+
+    @torch.inference_mode()
+    def logits(self, waveforms: Sequence[numpy.ndarray]) -> list[Tensor]:
+        """(F, V + 1) log-probabilities a waveform, on the CPU."""
+        parts = [
+            part for index, samples in enumerate(waveforms) for part in self._parts(index, samples)
+        ]
+        # Of like length, so that little is padding; no more at once than there are waveforms.
+        order = sorted(range(len(parts)), key=lambda place: -len(parts[place].samples))
+        rows: list[Tensor] = [torch.empty(0)] * len(parts)
+        for first in range(0, len(order), max(1, len(waveforms))):
+            places = order[first : first + max(1, len(waveforms))]
+            for place, scores in zip(
+                places, self._scores([parts[place].samples for place in places]), strict=True
+            ):
+                rows[place] = parts[place].own(scores)
+        found: list[list[Tensor]] = [[] for _ in waveforms]
+        for part, scores in zip(parts, rows, strict=True):
+            found[part.index].append(scores)
+        return [torch.cat(each) for each in found]
+
+    def _parts(self, index: int, samples: numpy.ndarray) -> list["_Part"]:
+        """An utterance as it is heard: in one piece, or in windows.
+
+        A window begins at a whole frame. Its frames count from `EDGE_S` after its start (the first
+        one's from its start) to `EDGE_S` before its end (the last one's to its end), so that each
+        frame of the recording is taken once, with at least so much on both sides.
+        """
+        audio = torch.from_numpy(numpy.ascontiguousarray(samples, dtype=numpy.float32))
+        length = torch.tensor([len(audio)])
+        whole = self._network.normalised(
+            audio[None].to(self._network.device), length.to(self._network.device)
+        )[0].cpu()
+        if len(whole) <= self._window:
+            return [_Part(index, whole, 0, None)]
+        stride = self._window - 2 * self._edge
+        parts = []
+        start = 0
+        while True:
+            piece = whole[start : start + self._window]
+            last = start + self._window >= len(whole)
+            taken_from = 0 if start == 0 else self._edge // self._samples
+            taken_to = None if last else (self._window - self._edge) // self._samples
+            parts.append(_Part(index, piece, taken_from, taken_to))
+            if last:
+                return parts
+            start += stride
+
+    def _scores(self, pieces: list[Tensor]) -> list[Tensor]:
+        device = self._network.device
+        lengths = torch.tensor([len(piece) for piece in pieces])
+        audio = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True)
+        scores, frames = self._network(audio.to(device), lengths.to(device), normalised=True)
+        counts = frames.tolist()
+        return [rows[:count].cpu() for rows, count in zip(scores, counts, strict=True)]
+
+
+class _Part:
+    """A window of an utterance.
+
+    Args:
+        index: of the utterance.
+        samples: (T,), normalised.
+        first, last: its frames that count, from the one to before the other; None: to the end.
+    """
+
+    def __init__(self, index: int, samples: Tensor, first: int, last: int | None):
+        self.index, self.samples = index, samples
+        self._first, self._last = first, last
+
+    def own(self, scores: Tensor) -> Tensor:
+        """(F, V) of the window to those that count."""
+        return scores[self._first : self._last]
