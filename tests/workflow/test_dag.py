@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,13 @@ from made.studies import smoke_config
 from warmstart.study import slices, stages
 from warmstart.study.config import validate
 from warmstart.study.grid import Study
+from warmstart.study.overlays import read_validated
 from warmstart.study.settings_files import SettingsFiles
+
+
+def shipped(path: Path) -> Study:
+    """The study of a shipped configuration."""
+    return Study(read_validated([path]))
 
 
 def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
@@ -32,6 +39,27 @@ def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):
     jobs = checkout.planned(config="demo.yaml")
     assert jobs["train"] == 12
     assert "pretrain_init" not in jobs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_dry_run_of_every_shipped_study_needs_no_data(checkout: Checkout, path):
+    study = shipped(path)
+    jobs = checkout.planned(config=f"studies/{path.name}")
+    assert jobs["train"] == len(study.runs())
+
+
+def test_the_law_is_asked_as_its_plan_says():
+    """docs/law.md: three languages, six budgets over a factor of 64, three seeds, two starts."""
+    study = shipped(ROOT / "studies/law.yaml")
+    budgets = [study.budgets(name) for name in study.training_sets]
+    assert len(budgets) == 3
+    for hours in (list(map(float, each)) for each in budgets):
+        assert len(hours) == 6
+        assert hours[-1] / hours[0] == 64
+    assert len(study.runs()) == 3 * 6 * 3 * 2
 
 
 @pytest.mark.slow
