@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
@@ -23,7 +24,7 @@ sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 from made.planted import Truth, score_table  # noqa: E402
 
 from warmstart.evidence import analyses  # noqa: E402
-from warmstart.evidence.collected import Evidence, resample  # noqa: E402
+from warmstart.evidence.collected import Evidence, resample_all  # noqa: E402
 from warmstart.evidence.intervals import Draws  # noqa: E402
 from warmstart.evidence.keys import Place  # noqa: E402
 from warmstart.evidence.settings import Contrast, Settings  # noqa: E402
@@ -47,7 +48,7 @@ def study(truth: Truth, number: int, replicates: int, languages: int) -> Evidenc
     tables = [
         score_table(truth, random, f"l{place}").assign(utterances=1) for place in range(languages)
     ]
-    scored = [resample(table, settings) for table in tables]
+    scored = resample_all(pd.concat(tables), settings)
     return Evidence(counts=tables[0], scored=scored, compared=scored)
 
 

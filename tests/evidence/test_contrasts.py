@@ -7,7 +7,6 @@ import pytest
 from made.planted import CONTRASTS, SEVERAL, TARGETS, score_table, several
 from made.tables import make_tables
 
-from warmstart.evidence import intervals
 from warmstart.evidence.settings import Settings
 from warmstart.report.headline import lines_of
 from warmstart.run.errors import UserError
@@ -106,20 +105,6 @@ def test_what_quantising_does_to_each_gap_is_the_difference_of_its_arms(planted)
         arms = CONTRASTS[row.contrast]
         sides = [cost[(*(getattr(row, key) for key in keys), arm)] for arm in arms.values()]
         assert row.delta_pp == pytest.approx(sides[0] - sides[1], abs=1e-3)
-
-
-def test_languages_scored_with_the_same_trainings_do_not_add_up_degrees_of_freedom():
-    random = np.random.default_rng(0)
-
-    def estimate():
-        block, seed = random.normal(0, 0.01, 2000), random.normal(0, 1.0, 2000)
-        return intervals.Draws(1.0, block, seed, block_df=50, seed_df=2, spread=np.ones(2000))
-
-    draws = [estimate(), estimate()]
-    apart, together = (intervals.mean_of(draws, same_runs=same) for same in (False, True))
-    assert apart.seed_df == pytest.approx(4, rel=0.1)
-    assert together.seed_df == 2
-    assert np.array_equal(apart.block, together.block)
 
 
 def test_the_terminal_shows_every_contrast_and_training_set(planted):

@@ -3,7 +3,7 @@ written beside them."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from warmstart.evidence import intervals, recognition, training_logs
 from warmstart.evidence.keys import Cell, Place
+from warmstart.evidence.noise import Decode, Run, TrainingNoise
 from warmstart.evidence.settings import Contrast, Resampling, Settings
 from warmstart.run.errors import UserError
 from warmstart.run.files import read_json, reading
@@ -24,6 +25,11 @@ COUNTS = [
     *("number_words", "number_errors", "rare_words", "rare_errors"),
 ]
 FLAGS = ["empty", "looping"]
+KINDS = ("substitutions", "deletions", "insertions")
+"""Of errors; their characters have `char_` in front."""
+FEWEST_READERS = 6
+"""Speakers from which on they stand for others: with fewer an interval would say little but that
+they are few."""
 SPOKEN = ["spoken", "empty_spoken", "looping_spoken"]
 """Utterances whose reference has a word, and those of them with a flag: of a reference without
 words an empty hypothesis is right."""
@@ -42,6 +48,8 @@ class Scored:
         wer, cer: cell -> rate in percent.
         faults: cell -> why a model of it recognises nothing (`recognition.reason`), of those that
             do not; with several seeds it names them.
+        readers: speakers that are resampled beside blocks in which several of them read; 0: they
+            are not, so that intervals are for these very readers, unless a block is a speaker.
     """
 
     lang: str
@@ -50,6 +58,7 @@ class Scored:
     wer: dict[Cell, intervals.Draws]
     cer: dict[Cell, intervals.Draws]
     faults: dict[Cell, str] = field(default_factory=dict)
+    readers: int = 0
 
     def gaps(self, contrast: Contrast) -> dict[Place, intervals.Draws]:
         """Place -> WER(baseline) - WER(challenger) in percentage points, where both were
@@ -70,6 +79,15 @@ class Scored:
             {cell: draws for cell, draws in self.wer.items() if wanted(cell)},
             {cell: draws for cell, draws in self.cer.items() if wanted(cell)},
             {cell: why for cell, why in self.faults.items() if wanted(cell)},
+            self.readers,
+        )
+
+    def trained(self, noise: "Noises") -> "Scored":
+        """The same with the noise of trainings in its rates."""
+        return replace(
+            self,
+            wer={cell: draws.trained(noise.wer) for cell, draws in self.wer.items()},
+            cer={cell: draws.trained(noise.cer) for cell, draws in self.cer.items()},
         )
 
 
@@ -143,12 +161,7 @@ def collect(
             f"statistics.headline_test_set is {settings.headline_test_set!r}; scored test sets: "
             f"{have}"
         )
-    stalled = stalled_runs(logs)
-    scored = []
-    for (lang, test_set), part in counts.groupby(["lang", "test_set"], sort=False):
-        scored.append(resample(part, settings, stalled, unspaced=lang in settings.unspaced))
-        blocks, decodes = part.block.nunique(), len(scored[-1].wer)
-        _LOG.info("%s %s: %d blocks, %d decodes", lang, test_set, blocks, decodes)
+    scored = resample_all(counts, settings, stalled_runs(logs))
     return Evidence(
         counts,
         scored,
@@ -166,6 +179,39 @@ def compared(scored: Sequence[Scored], settings: Settings) -> list[Scored]:
         for one in scored
     ]
     return [one for one in found if one.wer]
+
+
+def resample_all(
+    counts: pd.DataFrame, settings: Settings, stalled: Collection[tuple[str, str, float, int]] = ()
+) -> list[Scored]:
+    """Bootstrap every test set of a study. What trainings add is estimated from all of them
+    together.
+
+    Args:
+        counts: rows of `read_scores`.
+        settings: how.
+        stalled: runs whose loss did not fall (`stalled_runs`).
+
+    Raises:
+        UserError: see `resample`.
+    """
+    noise, scored = Noises(settings, settings.is_for), []
+    for (lang, test_set), part in counts.groupby(["lang", "test_set"], sort=False):
+        shared = lang in settings.shared_sentences.get(test_set, ())
+        unspaced = lang in settings.unspaced
+        scored.append(_resample(part, settings, stalled, unspaced, shared, noise))
+        blocks, decodes = part.block.nunique(), len(scored[-1].wer)
+        _LOG.info("%s %s: %d blocks, %d decodes", lang, test_set, blocks, decodes)
+    return [one.trained(noise) for one in scored]
+
+
+class Noises:
+    """The noise of a study's trainings in its word and character error rates."""
+
+    def __init__(self, settings: Resampling, is_for: Callable[[str, str], bool]):
+        self.wer, self.cer = (
+            TrainingNoise(settings.seed, settings.replicates, is_for) for _ in range(2)
+        )
 
 
 def stalled_runs(logs: Iterable[Path]) -> set[tuple[str, str, float, int]]:
@@ -190,7 +236,8 @@ def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
 
     Returns:
         A row for each decode (`Cell`, seed), test set (lang, test_set) and block: `COUNTS`,
-        `FLAGS`, `SPOKEN`, utterances, median `emission_delay_ms`.
+        `FLAGS`, `SPOKEN`, utterances, median `emission_delay_ms`; with `speaker` in the files, for
+        each speaker in a block.
 
     Raises:
         UserError: a file without rows, one with rows that lack a count or a block, or languages
@@ -212,6 +259,7 @@ def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
 
 _KEYS = ["lang", "test_set", *Cell._fields, "seed", "block"]
 _READ = [*_KEYS, *COUNTS, *FLAGS, "emission_delay_ms", "normaliser_version"]
+_OPTIONAL = ["speaker"]  # score files of earlier releases lack it
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
@@ -226,27 +274,24 @@ def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     if not file.metadata.num_rows:
         raise UserError(f"{path}: no rows; score the language again")
+    wanted = [*_READ, *(name for name in _OPTIONAL if name in file.schema_arrow.names)]
     parts, versions = [], set()
     for number in range(file.num_row_groups):
-        table = file.read_row_group(number, columns=_READ).to_pandas()
+        table = file.read_row_group(number, columns=wanted).to_pandas()
+        if table.normaliser_version.isna().any():
+            raise UserError(f"{path}: rows without a normaliser version; score the language again")
         versions |= set(map(int, table.normaliser_version.unique()))
         parts.append(_summed(table, path))
     counts = pd.concat(parts, ignore_index=True)
-    if counts.duplicated(_KEYS).any():
-        counts = _summed(file.read(columns=_READ).to_pandas(), path)
-    return counts.sort_values(_KEYS, ignore_index=True), versions
+    keys = [*_KEYS, *(name for name in _OPTIONAL if name in counts)]
+    if counts.duplicated(keys).any():
+        counts = _summed(file.read(columns=wanted).to_pandas(), path)
+    return counts.sort_values(keys, ignore_index=True), versions
 
 
 def _summed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Rows of a score file, summed inside blocks."""
-    needed = [*_KEYS, *COUNTS, *FLAGS]
-    if (lacking := table[needed].isna().any()).any():
-        name = lacking.idxmax()
-        row = table[table[name].isna()].iloc[0]
-        raise UserError(
-            f"{path}: {int(table[name].isna().sum())} rows without {name!r}, the first of "
-            f"{row.test_set} {row.arm} {row.hours:g} h; score the language again"
-        )
+    """Rows of a score file, summed inside blocks, and inside what a speaker read in a block."""
+    _whole(table, str(path))
     spoken = table.ref_words > 0
     table = table.assign(
         utterances=1,
@@ -254,7 +299,9 @@ def _summed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         empty_spoken=table["empty"] & spoken,
         looping_spoken=table.looping & spoken,
     )
-    grouped = table.groupby(_KEYS, sort=True, observed=True)
+    keys = [*_KEYS, *(name for name in _OPTIONAL if name in table)]
+    # Utterances of nobody in particular are kept, as a row of their block.
+    grouped = table.groupby(keys, sort=True, observed=True, dropna=False)
     summed = grouped[[*COUNTS, *FLAGS, "utterances", *SPOKEN]].sum()
     summed["emission_delay_ms"] = grouped.emission_delay_ms.median()
     return summed.reset_index()
@@ -267,7 +314,7 @@ def resample(
     *,
     unspaced: bool = False,
 ) -> Scored:
-    """Bootstrap one test set.
+    """Bootstrap one test set by itself.
 
     Args:
         table: its rows of `read_scores`.
@@ -276,9 +323,30 @@ def resample(
         unspaced: whether each character of the language counts as a word.
 
     Raises:
-        UserError: decodes of one test set do not hold the same reference words.
+        UserError: a count or a block is missing, or decodes of one test set do not hold the same
+            reference words.
+    """
+    noise = Noises(settings, lambda training_set, lang: training_set == lang)
+    return _resample(table, settings, stalled, unspaced, False, noise).trained(noise)
+
+
+def _resample(
+    table: pd.DataFrame,
+    settings: Resampling,
+    stalled: Collection[tuple[str, str, float, int]],
+    unspaced: bool,
+    shared: bool,
+    noise: Noises,
+) -> Scored:
+    """Bootstrap one test set, and tell `noise` of its rates.
+
+    Args:
+        table, settings, stalled, unspaced: see `resample`.
+        shared: whether blocks of its names are the same sentences in other languages.
+        noise: is told.
     """
     lang, test_set = table.lang.iloc[0], table.test_set.iloc[0]
+    _whole(table, f"{lang} {test_set}")
     names = list(Cell._fields)
     systems = (
         table[[*names, "seed"]].drop_duplicates().sort_values([*names, "seed"], ignore_index=True)
@@ -295,27 +363,44 @@ def resample(
     groups = systems.groupby(names, sort=True).indices
     cells = [Cell(*key) for key in groups]
     rows = [list(members) for members in groups.values()]
+    runs = [
+        (
+            Run(row.training_set, float(row.hours), int(row.seed)),
+            Decode(lang, test_set, row.arm, row.precision, row.tier),
+        )
+        for row in systems.itertuples()
+    ]
+    terms = [{runs[row]: 1 / len(own) for row in own} for own in rows]
+    blocks = sorted(table.block.unique())
+    levels = _levels(table)
 
-    def seed_random(cell: int) -> np.random.Generator:
-        # The run, not the decode, carries training noise. Both arms and all tiers share the picks,
-        # and so do all test sets of a run, so that seeds stay paired.
-        run = cells[cell].training_set, cells[cell].hours
-        return intervals.generator(settings.seed, "seeds", *run)
-
-    def rates(errors: np.ndarray, total: np.ndarray) -> dict[Cell, intervals.Draws]:
+    def rates(
+        kinds: Sequence[str], of: str, total: np.ndarray, noise: TrainingNoise
+    ) -> dict[Cell, intervals.Draws]:
+        errors = np.sum([_grid(table, name) for name in kinds], axis=0)
+        if shared:
+            replicates = intervals.resample_named(
+                errors,
+                total,
+                settings.replicates,
+                lambda name: intervals.generator(settings.seed, "blocks", test_set, name),
+                blocks,
+            )
+        else:
+            random = intervals.generator(settings.seed, "blocks", lang, test_set)
+            replicates = intervals.resample_rates(errors, total, settings.replicates, random)
+        noise.add(lang, test_set, runs, errors, total)
         draws = intervals.cell_draws(
             errors,
             total,
             rows,
-            settings.replicates,
-            intervals.generator(settings.seed, "blocks", lang, test_set),
-            seed_random,
+            replicates,
+            test_set if shared else f"{test_set} {lang}",
+            terms,
+            _readers(table, levels, kinds, of, rows, settings) if levels else None,
         )
         return {cell: draw.scaled(100.0) for cell, draw in zip(cells, draws, strict=True)}
 
-    kinds = ("substitutions", "deletions", "insertions")
-    errors = np.sum([_grid(table, name) for name in kinds], axis=0)
-    char_errors = np.sum([_grid(table, f"char_{name}") for name in kinds], axis=0)
     grouped = table.groupby(names, sort=True)
     if "spoken" not in table:
         table = table.assign(spoken=table.utterances.where(table.ref_words > 0, 0))
@@ -327,18 +412,81 @@ def resample(
         lang,
         test_set,
         {Cell(*key): row for key, row in zip(totals.index, totals.to_dict("records"), strict=True)},
-        rates(errors, words[0]),
-        rates(char_errors, chars[0]),
+        rates(KINDS, "ref_words", words[0], noise.wer),
+        rates([f"char_{kind}" for kind in KINDS], "ref_chars", chars[0], noise.cer),
         _faults(table, stalled, unspaced),
+        table.speaker.nunique() if levels else 0,
     )
+
+
+def _levels(table: pd.DataFrame) -> tuple[str, list[str]] | None:
+    """Columns of a second level of resampling: speakers, and what a speaker read in a block. None
+    where a block is a speaker or smaller than what one read, where nobody says who spoke, or where
+    fewer than `FEWEST_READERS` did: so few stand for no others."""
+    if "speaker" not in table or table.speaker.isna().any():
+        return None
+    pairs = table[["block", "speaker"]].drop_duplicates()
+    speakers = pairs.speaker.nunique()
+    return (
+        None
+        if speakers < FEWEST_READERS or len(pairs) == speakers
+        else (
+            "speaker",
+            ["block", "speaker"],
+        )
+    )
+
+
+def _readers(
+    table: pd.DataFrame,
+    levels: tuple[str, list[str]],
+    kinds: Sequence[str],
+    of: str,
+    rows: Sequence[Sequence[int]],
+    settings: Resampling,
+) -> list[intervals.Readers]:
+    """The second level of every cell.
+
+    Args:
+        table: rows of a test set, with `system`.
+        levels: of `_levels`.
+        kinds: columns of the errors.
+        of: column of what they are counted in.
+        rows: for each cell, its systems.
+        settings: how.
+    """
+    found, df = [], 0
+    for number, level in enumerate(levels):
+        errors = np.sum([_grid(table, name, level) for name in kinds], axis=0)
+        total = _grid(table, of, level)[0]
+        where = table.lang.iloc[0], table.test_set.iloc[0]
+        random = intervals.generator(settings.seed, "readers", number, *where)
+        replicates = intervals.resample_rates(errors, total, settings.replicates, random)
+        found.append(intervals.deviations(errors, total, rows, replicates))
+        df = df or int(np.count_nonzero(total)) - 1
+    return [intervals.Readers(across, inside, df) for across, inside in zip(*found, strict=True)]
+
+
+def _whole(table: pd.DataFrame, where: str) -> None:
+    """Refuse what would be counted as no error or not be counted.
+
+    Raises:
+        UserError: a count or a block is missing.
+    """
+    for name in [name for name in (*_KEYS, *COUNTS, *FLAGS) if name in table]:
+        if missing := int(table[name].isna().sum()):
+            row = table[table[name].isna()].iloc[0]
+            raise UserError(
+                f"{where}: {missing} rows without {name!r}, the first of {row.test_set} {row.arm} "
+                f"{row.hours:g} h; score the language again"
+            )
 
 
 def _faults(
     table: pd.DataFrame, stalled: Collection[tuple[str, str, float, int]], unspaced: bool
 ) -> dict[Cell, str]:
     """Why models of a test set recognise nothing, of those that do not."""
-    kinds = ("substitutions", "deletions", "insertions")
-    columns = ["ref_words", *kinds, "ref_chars", *(f"char_{kind}" for kind in kinds), "utterances"]
+    columns = ["ref_words", *KINDS, "ref_chars", *(f"char_{kind}" for kind in KINDS), "utterances"]
     columns += [name for name in (*FLAGS, *SPOKEN) if name in table]
     names = list(Cell._fields)
     found: dict[Cell, list[str]] = {}
@@ -347,8 +495,8 @@ def _faults(
         *values, seed = key
         cell = Cell(*values)
         seeds[cell] = seeds.get(cell, 0) + 1
-        errors = sum(row[kind] for kind in kinds)
-        wrong = sum(row[f"char_{kind}"] for kind in kinds)
+        errors = sum(row[kind] for kind in KINDS)
+        wrong = sum(row[f"char_{kind}"] for kind in KINDS)
         useless, said = row["empty"] + row.looping, row.utterances
         if set(SPOKEN) <= set(columns):
             useless, said = row.empty_spoken + row.looping_spoken, row.spoken
@@ -366,8 +514,8 @@ def _faults(
     }
 
 
-def _grid(table: pd.DataFrame, column: str) -> np.ndarray:
-    """(systems, blocks) of one count."""
+def _grid(table: pd.DataFrame, column: str, level: str | list[str] = "block") -> np.ndarray:
+    """(systems, blocks) of one count; `level` are the columns that tell blocks apart."""
     return table.pivot_table(
-        index="system", columns="block", values=column, aggfunc="sum", fill_value=0
+        index="system", columns=level, values=column, aggfunc="sum", fill_value=0
     ).to_numpy(float)

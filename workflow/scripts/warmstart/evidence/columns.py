@@ -63,6 +63,12 @@ PRECISION = Column("precision", "", "`full`, or how the encoder was quantised")
 TIER = Column("tier", "", "latency tier")
 TEST_SET = Column("test_set", "", "its name, the same in all languages")
 
+TRAINING_ERROR = Column(
+    "training_error_pp",
+    "pp",
+    "part of the standard error that is noise of training (training_noise.csv); empty where "
+    "nothing is known of it, and the interval is of these very trainings",
+)
 RECOGNITION = Column(
     "recognition",
     "",

@@ -4,17 +4,26 @@ Practice followed. Error rates are ratios of sums, also inside each replicate (B
 doi:10.1109/ICASSP.2004.1326009). The unit of resampling is the block (speaker, or sentence where a
 test set has several readings of it), because utterances of a speaker are dependent (Liu & Peng
 2019, arXiv:1912.09508). All systems of a language and test set see the same blocks in the same
-replicate, so differences are paired. Percentiles are widened by Student's t, since plain percentile
-intervals are too short with few blocks (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+replicate, so differences are paired.
+
+One rule gives the interval, the p-value and the test of equivalence: Student's t with the standard
+error of the replicates. Percentiles of replicates are too short with few blocks (Hesterberg 2015,
+doi:10.1080/00031305.2015.1089789) and cannot leave the replicates' range, and a p-value made beside
+them may contradict them. A rate, which cannot be negative, has the same interval on a logarithmic
+scale. Replicates themselves serve what is not linear in the rates, such as the exponent of a law.
 """
 
 import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
+
+if TYPE_CHECKING:
+    from warmstart.evidence.noise import Terms, TrainingNoise
 
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
 
@@ -33,24 +42,55 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 @dataclasses.dataclass(frozen=True)
+class Readers:
+    """What a second level of the test set adds: speakers who read in several blocks. Its variance
+    is that of speakers less that of their readings, which the blocks hold already (Cameron, Gelbach
+    & Miller 2011, doi:10.1198/jbes.2010.07136).
+
+    Attributes:
+        across: (R,) deviations by resampling speakers.
+        inside: (R,) deviations by resampling what one speaker read in one block.
+        df: speakers with reference words - 1.
+    """
+
+    across: np.ndarray
+    inside: np.ndarray
+    df: float
+
+    @property
+    def variance(self) -> float:
+        """By speakers alone."""
+        return max(0.0, float(self.across.var() - self.inside.var()))
+
+    @property
+    def draws(self) -> np.ndarray:
+        """(R,) deviations of this variance."""
+        observed = float(self.across.var())
+        return self.across * math.sqrt(self.variance / observed) if observed else self.across
+
+
+@dataclasses.dataclass(frozen=True)
 class Draws:
     """An estimate with its bootstrap replicates, kept apart by level so that degrees of freedom can
     be counted.
 
-    All arrays are linear in the rates that they come from: those of a difference are the
+    Arrays and `terms` are linear in the rates that they come from: those of a difference are the
     differences of both sides'.
 
     Attributes:
         value: estimate on the full sample.
         block: (R,) deviations from `value` by resampling blocks.
-        seed: (R,) normal deviations by training seeds; all zero with one seed, whose noise is then
-        NOT in the interval.
+        seed: (R,) normal deviations by trainings; all zero where nothing is known of their noise,
+            which is then NOT in the interval.
         block_df: blocks with reference words - 1.
-        seed_df: seeds - 1.
-        residual: (R,) what of `seed` is noise of the blocks, which `block` holds already; None
-        where `seed` is all zero.
-        spread: (R,) draws of the ratio of the seeds' true variance to the one observed; None where
-            `seed` is all zero. With it, `seed` has the tails of Student's t.
+        seed_df: degrees of freedom of the trainings' variance; 0 where nothing is known of it.
+        residual: variance in `block` that is private to seeds: what they would differ by if all
+            trainings were alike.
+        readers: a second level of the test set; None: there is none.
+        samples: names of what was resampled: estimates that share one are dependent.
+        terms: weights of the rates that it is a sum of.
+        noise: the noise of the study's trainings, which `seed`, `seed_df` and `residual` come from;
+            None: they were given.
     """
 
     value: float
@@ -58,104 +98,167 @@ class Draws:
     seed: np.ndarray
     block_df: float
     seed_df: float
-    residual: np.ndarray | None = None
-    spread: np.ndarray | None = None
+    residual: float = 0.0
+    readers: Readers | None = None
+    samples: frozenset[str] = frozenset()
+    terms: "Terms" = dataclasses.field(default_factory=dict)
+    noise: "TrainingNoise | None" = None
 
     def __sub__(self, other: "Draws") -> "Draws":
-        return combine(
-            [self, other],
-            [1.0, -1.0],
-            min(self.block_df, other.block_df),
-            min(self.seed_df, other.seed_df),
-        )
+        return combine([self, other], [1.0, -1.0])
 
     def scaled(self, factor: float) -> "Draws":
         """The estimate in another unit."""
-        return combine([self], [factor], self.block_df, self.seed_df)
+        return combine([self], [factor])
 
-    @property
-    def seed_variance(self) -> float:
-        """Variance by training seeds alone: seeds differ by the noise of the blocks too, which
-        would count twice."""
-        return max(
-            0.0, float(self.seed.var() - (0.0 if self.residual is None else self.residual.var()))
+    def trained(self, noise: "TrainingNoise") -> "Draws":
+        """The estimate with the noise of its trainings."""
+        part = noise.part(self.terms)
+        return dataclasses.replace(
+            self, seed=part.seed, seed_df=part.df, residual=part.residual, noise=noise
         )
 
     @property
+    def seed_variance(self) -> float:
+        """Variance by trainings alone."""
+        return float(self.seed.var())
+
+    @property
     def all(self) -> np.ndarray:
-        """(R,) replicates of the estimate."""
-        if self.spread is None or not (observed := self.seed.var()):
-            return self.value + self.block + self.seed
-        noise = (0.0 if self.residual is None else self.residual.var()) / observed
-        # A few seeds may lie closer together than they will: the noise is taken from each draw of
-        # their true variance.
-        return self.value + self.block + self.seed * np.sqrt(np.maximum(0.0, self.spread - noise))
+        """(R,) replicates of the estimate, the trainings' with the tails of Student's t."""
+        found = self.value + self.block
+        if self.readers is not None:
+            found = found + self.readers.draws
+        alone = self.seed_variance
+        spread = spread_of(self.seed_df, len(found)) if alone else None
+        if spread is None:
+            return found + self.seed
+        # The estimated variance is that of trainings and of the blocks' noise between them.
+        wider = np.maximum(0.0, spread * (alone + self.residual) - self.residual) / alone
+        return found + self.seed * np.sqrt(wider)
 
     @property
     def error(self) -> float:
         """Standard error."""
-        return float(np.sqrt(self.block.var() + self.seed_variance))
+        readers = self.readers.variance if self.readers is not None else 0.0
+        return float(np.sqrt(self.block.var() + readers + self.seed_variance))
 
     @property
     def varies(self) -> bool:
-        """Whether replicates differ. Of systems that err alike in every block, or not at all, they
-        do not: that says nothing of other blocks, and certainty least of all."""
-        return self.error > _SMALLEST_ERROR
+        """Whether replicates of the test set differ. Of systems that err alike in every block, or
+        not at all, they do not: that says nothing of other blocks, and certainty least of all."""
+        return float(self.block.std()) > _SMALLEST_ERROR
 
     @property
     def df(self) -> float:
-        """Degrees of freedom of the standard error (Satterthwaite 1946 over the two levels)."""
-        return satterthwaite([self.block.var(), self.seed_variance], [self.block_df, self.seed_df])
+        """Degrees of freedom of the standard error (Satterthwaite 1946 over the levels)."""
+        blocks = float(self.block.var())
+        private = min(self.residual, blocks) if self.seed_df else 0.0
+        variances, degrees = [blocks - private], [self.block_df]
+        if self.readers is not None:
+            # What blocks vary by because of who read them is known from the readers.
+            read = min(float(self.readers.inside.var()), variances[0])
+            variances = [variances[0] - read, self.readers.variance + read]
+            degrees.append(self.readers.df)
+        if self.seed_df:
+            variances.append(self.seed_variance + private)
+            degrees.append(self.seed_df)
+        return 0.0 if self.block_df < 1 else satterthwaite(variances, degrees)
+
+    @property
+    def estimable(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.value) and self.df >= 1 and self.varies
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Percentile interval, (NaN, NaN) when fewer than two blocks have words.
-
-        Widened for the number of blocks; the replicates themselves are wide enough for the number
-        of seeds.
-        """
-        return interval(self.all, confidence, self.block_df)
+        """Student's interval; (NaN, NaN) with fewer than two blocks that have words, or where
+        nothing varies."""
+        if not self.estimable:
+            return float("nan"), float("nan")
+        half = float(special.stdtrit(self.df, 0.5 + confidence / 2)) * self.error
+        return self.value - half, self.value + half
 
     def p_value(self) -> float:
-        """Two-sided p of 'the true value is zero', by Student's t on the bootstrap standard
-        error."""
-        if self.df < 1 or not self.varies:
+        """Two-sided p of 'the true value is zero': below 1 - c where the interval of confidence c
+        leaves zero out, and only there."""
+        if not self.estimable:
             return float("nan")
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.value) / self.error))
 
 
 def combine(
-    estimates: Sequence[Draws], weights: Sequence[float], block_df: float, seed_df: float
+    estimates: Sequence[Draws],
+    weights: Sequence[float],
+    block_df: float | None = None,
+    seed_df: float | None = None,
 ) -> Draws:
-    """A weighted sum of estimates whose replicates are aligned, or independent of each other."""
+    """A weighted sum of estimates whose replicates are aligned, or independent of each other.
 
-    def total(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-        found = None
-        for weight, part in zip(weights, parts, strict=True):
-            if part is not None:
-                found = weight * part if found is None else found + weight * part
+    Args:
+        estimates, weights: one each.
+        block_df, seed_df: degrees of freedom; None: the least of the estimates'. Those of trainings
+            follow from the terms where the noise of the study's trainings is known.
+    """
+    if not estimates:
+        raise ValueError("no estimates to combine")
+
+    def total(parts: Sequence[np.ndarray]) -> np.ndarray:
+        found = weights[0] * parts[0]
+        for weight, part in zip(weights[1:], parts[1:], strict=True):
+            found = found + weight * part
         return found
 
-    value = sum(
-        weight * estimate.value for weight, estimate in zip(weights, estimates, strict=True)
+    terms: dict = {}
+    for weight, estimate in zip(weights, estimates, strict=True):
+        for key, own in estimate.terms.items():
+            terms[key] = terms.get(key, 0.0) + weight * own
+    pairs = list(zip(weights, estimates, strict=True))
+    found = Draws(
+        value=float(sum(weight * estimate.value for weight, estimate in pairs)),
+        block=total([estimate.block for estimate in estimates]),
+        seed=total([estimate.seed for estimate in estimates]),
+        block_df=min(each.block_df for each in estimates) if block_df is None else block_df,
+        seed_df=min(each.seed_df for each in estimates) if seed_df is None else seed_df,
+        residual=float(sum(weight**2 * estimate.residual for weight, estimate in pairs)),
+        readers=_readers(pairs),
+        samples=frozenset().union(*(estimate.samples for estimate in estimates)),
+        terms=terms,
     )
-    spreads = [estimate.spread for estimate in estimates if estimate.spread is not None]
-    common = spreads and all(np.array_equal(one, spreads[0]) for one in spreads[1:])
-    spread = (
-        spreads[0] if common else spread_of(seed_df, len(estimates[0].seed)) if spreads else None
+    noise = next((each.noise for each in estimates if each.noise is not None), None)
+    return found if noise is None else found.trained(noise)
+
+
+def _readers(pairs: Sequence[tuple[float, Draws]]) -> Readers | None:
+    """The second level of a weighted sum."""
+    have = [(weight, each.readers) for weight, each in pairs if each.readers is not None]
+    if not have:
+        return None
+    return Readers(
+        np.sum([weight * readers.across for weight, readers in have], axis=0),
+        np.sum([weight * readers.inside for weight, readers in have], axis=0),
+        min(readers.df for _, readers in have),
     )
-    block = total([estimate.block for estimate in estimates])
-    seed = total([estimate.seed for estimate in estimates])
-    if block is None or seed is None:
-        raise ValueError("no estimates to combine")
-    return Draws(
-        value=float(value),
-        block=block,
-        seed=seed,
-        block_df=block_df,
-        seed_df=seed_df,
-        residual=total([estimate.residual for estimate in estimates]),
-        spread=spread,
-    )
+
+
+def log_interval(estimate: Draws, confidence: float, whole: float) -> tuple[float, float]:
+    """Interval of a rate, which cannot fall below zero: Student's on a logarithmic scale.
+
+    With not one error it is the rule of three for blocks, [0, 1 - (1 - c)^(1 / blocks)] (Hanley &
+    Lippman-Hand 1983, doi:10.1001/jama.1983.03330370053031): words of a block are not independent,
+    so that they do not count as so many observations.
+
+    Args:
+        estimate: the rate.
+        confidence: c.
+        whole: the rate when everything is wrong: 1, or 100 for percent.
+    """
+    if estimate.value == 0 and estimate.block_df >= 1:
+        return 0.0, whole * (1 - (1 - confidence) ** (1 / (estimate.block_df + 1)))
+    if not estimate.estimable:
+        return float("nan"), float("nan")
+    half = float(special.stdtrit(estimate.df, 0.5 + confidence / 2))
+    half *= estimate.error / estimate.value
+    return estimate.value * math.exp(-half), estimate.value * math.exp(min(half, 700.0))
 
 
 def spread_of(df: float, replicates: int) -> np.ndarray | None:
@@ -196,40 +299,43 @@ def interval(draws: np.ndarray, confidence: float, df: float) -> tuple[float, fl
     return float(low), float(high)
 
 
-def weighted(
-    estimates: Sequence[Draws], weights: Sequence[float], seed_df: float | None = None
-) -> Draws:
-    """A weighted sum over languages whose blocks are independent of each other.
+def weighted(estimates: Sequence[Draws], weights: Sequence[float]) -> Draws:
+    """A weighted sum over languages. Blocks of languages are independent of each other, unless the
+    languages share what was resampled.
+
+    One language of which nothing is known leaves the whole without an interval: it would count as
+    known exactly.
 
     Args:
         estimates, weights: one a language; a weight of zero leaves it out.
-        seed_df: degrees of freedom of the trainings' noise where it is common to the languages;
-            None: the trainings are independent too.
     """
     kept = [pair for pair in zip(estimates, weights, strict=True) if pair[1]]
     estimates, weights = zip(*(kept or [(estimates[0], 0.0)]), strict=True)
-
-    def df(variances: Sequence[float], degrees: Sequence[float]) -> float:
-        parts = [variance * weight**2 for variance, weight in zip(variances, weights, strict=True)]
-        return satterthwaite(parts, degrees)
-
-    if seed_df is None:
-        seed_df = df([each.seed.var() for each in estimates], [each.seed_df for each in estimates])
-    block_df = df([each.block.var() for each in estimates], [each.block_df for each in estimates])
+    groups: list[tuple[frozenset[str], np.ndarray, float]] = []
+    for estimate, weight in kept:
+        own = estimate.samples, weight * estimate.block, estimate.block_df
+        # Without a name an estimate is a sample of its own.
+        same = [group for group in groups if group[0] & own[0]]
+        groups = [group for group in groups if not group[0] & own[0]]
+        for samples, block, df in same:
+            own = own[0] | samples, own[1] + block, min(own[2], df)
+        groups.append(own)
+    known = all(estimate.varies and estimate.block_df >= 1 for estimate, _ in kept)
+    block_df = (
+        satterthwaite([float(block.var()) for _, block, _ in groups], [df for *_, df in groups])
+        if known and kept
+        else 0.0
+    )
+    seed_df = satterthwaite(
+        [weight**2 * estimate.seed_variance for estimate, weight in kept] or [0.0],
+        [estimate.seed_df for estimate, _ in kept] or [0.0],
+    )
     return combine(estimates, weights, block_df, seed_df)
 
 
-def mean_of(estimates: Sequence[Draws], *, same_runs: bool = False) -> Draws:
-    """Mean over languages that are taken as fixed: their blocks are independent of each other.
-
-    Args:
-        estimates: one a language.
-        same_runs: the languages were scored with the same models, so that the noise of training
-            is common to them. It has been drawn so, and its degrees of freedom do not add up.
-    """
-    weights = [1 / len(estimates)] * len(estimates)
-    common = min(each.seed_df for each in estimates) if same_runs else None
-    return weighted(estimates, weights, common)
+def mean_of(estimates: Sequence[Draws]) -> Draws:
+    """Mean over languages that are taken as fixed."""
+    return weighted(estimates, [1 / len(estimates)] * len(estimates))
 
 
 def mean_over_sampled(values: Sequence[float], confidence: float) -> tuple[float, float, float]:
@@ -257,6 +363,10 @@ def resample_rates(
 ) -> np.ndarray:
     """Block bootstrap of corpus-level rates, the same blocks for every system.
 
+    One block fewer is drawn than there are. The variance of the replicates is then that of the
+    rate without a factor n / (n - 1), which would move replicates away from values that rates can
+    take (McCarthy & Snowden 1985, "The bootstrap and finite population sampling").
+
     Args:
         numerators: (S, K) errors of S systems summed inside K blocks.
         denominators: (K,) reference words inside the blocks.
@@ -268,18 +378,64 @@ def resample_rates(
     """
     if numerators.shape[1] > _MAX_BLOCKS:
         numerators, denominators = _merge_blocks(numerators, denominators, random)
+    blocks = numerators.shape[1]
+    picked = max(1, blocks - 1)
+
+    def draw(start: int, size: int) -> np.ndarray:
+        picks = random.integers(0, blocks, size=(size, picked), dtype=np.int32)
+        picks += (np.arange(size, dtype=np.int32) * blocks)[:, None]
+        return np.bincount(picks.ravel(), minlength=size * blocks).reshape(size, blocks)
+
+    return _rates(numerators, denominators, replicates, draw)
+
+
+def resample_named(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    replicates: int,
+    source: Callable[[str], np.random.Generator],
+    names: Sequence[str],
+) -> np.ndarray:
+    """The same, where a block of one name is drawn equally often wherever it stands: languages
+    share sentences.
+
+    How often is Poisson instead of multinomial (Owen & Eckles 2012, doi:10.1214/12-AOAS547), so
+    that it depends on the name alone, and not on which other blocks there are. Its mean, (n - 1) /
+    n, gives the variance of a rate over n blocks.
+
+    Args:
+        numerators, denominators, replicates: see `resample_rates`.
+        source: name of a block -> where its numbers come from.
+        names: of the K blocks.
+    """
+    blocks = len(names)
+    mean = max(1, blocks - 1) / blocks
+    steps = stats.poisson.cdf(np.arange(20), mean)
+    counts = np.empty((blocks, replicates), np.uint8)
+    for place, name in enumerate(names):
+        counts[place] = np.searchsorted(steps, source(name).random(replicates))
+    return _rates(
+        numerators,
+        denominators,
+        replicates,
+        lambda start, size: counts[:, start : start + size].T,
+    )
+
+
+def _rates(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    replicates: int,
+    draw: Callable[[int, int], np.ndarray],
+) -> np.ndarray:
+    """(R, S) rates of replicates, whose blocks `draw` counts some at a time."""
     systems, blocks = numerators.shape
     rates = np.empty((replicates, systems))
     stacked = np.concatenate([numerators, denominators[None, :]]).T.astype(float)
     chunk = max(1, min(replicates, _CHUNK_ELEMENTS // max(blocks, 1)))
     for start in range(0, replicates, chunk):
         size = min(chunk, replicates - start)
-        picks = random.integers(0, blocks, size=(size, blocks), dtype=np.int32)
-        picks += (np.arange(size, dtype=np.int32) * blocks)[:, None]
-        counts = (
-            np.bincount(picks.ravel(), minlength=size * blocks).reshape(size, blocks).astype(float)
-        )
-        sums = counts @ stacked
+        sums = draw(start, size).astype(float) @ stacked
         with np.errstate(invalid="ignore", divide="ignore"):
             rates[start : start + size] = sums[:, :-1] / sums[:, -1:]
     return rates
@@ -297,63 +453,65 @@ def _merge_blocks(
     )
 
 
+def deviations(
+    errors: np.ndarray, words: np.ndarray, seeds: Sequence[Sequence[int]], rates: np.ndarray
+) -> list[np.ndarray]:
+    """How replicates of cells differ from their estimates.
+
+    Args:
+        errors, words, seeds: see `cell_draws`.
+        rates: (R, S) replicates.
+
+    Returns:
+        (R,) for each cell. A replicate of blocks without reference words says nothing, whether
+        something was written over them or not, and deviates by nothing.
+    """
+    total = words.sum()
+    found = []
+    for rows in seeds:
+        value = errors[list(rows)].mean(axis=0).sum() / total if total else float("nan")
+        of_cell = rates[:, list(rows)].mean(axis=1) - value
+        found.append(np.where(np.isfinite(of_cell), of_cell, 0.0))
+    return found
+
+
 def cell_draws(
     errors: np.ndarray,
     words: np.ndarray,
-    seeds: list[list[int]],
-    replicates: int,
-    block_random: np.random.Generator,
-    seed_random: Callable[[int], np.random.Generator],
+    seeds: Sequence[Sequence[int]],
+    rates: np.ndarray,
+    samples: str = "",
+    terms: "Sequence[Terms] | None" = None,
+    readers: Sequence[Readers] | None = None,
 ) -> list[Draws]:
-    """Estimates of cells that share blocks, each cell trained with one or several seeds.
-
-    Blocks and seeds are crossed. The rate of a cell is the mean over its seeds. Deviations by
-    blocks are those of that mean; to them comes, with several seeds, the deviation of a mean of so
-    few values: Student's t with their own standard deviation. Resampling the seeds cannot give
-    that, because the mean of three picks out of three lies within about one standard deviation
-    while 95 % ask for 2.5. So each seed's deviation is multiplied with a normal number instead, the
-    same for all cells that the seed trained, which keeps pairs; and all of a cell's with one factor
-    that makes the sum a Student's t. What seeds differ by because each erred in other blocks is
-    `residual`: the same numbers times the deviations of each seed in resampled blocks.
+    """Estimates of cells that share blocks, each cell trained with one or several seeds. The rate
+    of a cell is the mean over its seeds. The noise of trainings comes later (`Draws.trained`).
 
     Args:
         errors: (S, K) errors per system and block; a system is one trained model in one decode.
         words: (K,) reference words per block.
-        seeds: for each cell, the rows of `errors` that are its seeds, in the order of the seeds.
-        replicates: R.
-        block_random: source of the blocks.
-        seed_random: cell number -> source of its seeds' numbers; cells whose seeds are paired must
-            get equal sources.
+        seeds: for each cell, the rows of `errors` that are its seeds.
+        rates: (R, S) replicates, by `resample_rates` or `resample_named`.
+        samples: name of what was resampled; empty: nothing else shares it.
+        terms: for each cell, the rates that it is a mean of.
+        readers: for each cell, its second level.
     """
-    blocks, total = len(words), words.sum()
-    rates = resample_rates(errors, words, replicates, block_random)
-    # A replicate of blocks without reference words says nothing, whether something was written over
-    # them (infinity) or not (NaN).
-    rates = np.where(np.isfinite(rates), rates, np.nan)
-    known = ~np.isnan(rates).all(axis=0)
-    means = np.full(rates.shape[1], 0.0)
-    means[known] = np.nanmean(rates[:, known], axis=0)
-    rates = np.where(np.isnan(rates), means, rates)
-    # Blocks that have words: those alone tell how much rates differ between blocks.
-    with_words = int(np.count_nonzero(words))
-    inflation = math.sqrt(blocks / (blocks - 1)) if blocks > 1 else 0.0
+    total, with_words = words.sum(), int(np.count_nonzero(words))
     cells = []
-    for cell, rows in enumerate(seeds):
-        count, of_seeds = len(rows), rates[:, rows]
-        mean = of_seeds.mean(axis=1)
+    for cell, block in enumerate(deviations(errors, words, seeds, rates)):
+        rows = list(seeds[cell])
         value = errors[rows].mean(axis=0).sum() / total if total else float("nan")
-        seed_draws, residual, spread = np.zeros(replicates), None, None
-        if count > 1:
-            own, random = errors[rows].sum(axis=1) / total, seed_random(cell)
-            normal = random.standard_normal((replicates, count)) / math.sqrt(count * (count - 1))
-            seed_draws = normal @ (own - own.mean())
-            spread = (count - 1) / random.chisquare(count - 1, replicates)
-            apart = of_seeds - mean[:, None]
-            residual = (normal * (apart - apart.mean(axis=0))).sum(axis=1) * inflation
-        block_draws = (mean - mean.mean()) * inflation
         cells.append(
             Draws(
-                float(value), block_draws, seed_draws, with_words - 1, count - 1, residual, spread
+                value=float(value),
+                block=block,
+                seed=np.zeros(len(rates)),
+                # Blocks that have words: those alone tell how much rates differ between blocks.
+                block_df=with_words - 1,
+                seed_df=0,
+                readers=readers[cell] if readers else None,
+                samples=frozenset([samples] if samples else []),
+                terms=terms[cell] if terms else {},
             )
         )
     return cells
@@ -363,14 +521,13 @@ def equivalence(difference: Draws, margin: float, alpha: float) -> tuple[bool, f
     """Two one-sided tests: is the true difference inside (-margin, margin)?
 
     Returns:
-        Whether the (1 - 2 alpha) interval lies inside the margin and both tests reject at `alpha`,
-        and the larger p; False and NaN where replicates do not vary.
+        Whether both tests reject at `alpha`, that is whether the (1 - 2 alpha) interval lies inside
+        the margin, and the larger p; False and NaN where there is no interval.
     """
-    low, high = difference.interval(1 - 2 * alpha)
-    if math.isnan(low) or not difference.varies:
+    if not difference.estimable:
         return False, float("nan")
-    p = stats.t.sf((margin - abs(difference.value)) / difference.error, difference.df)
-    return bool(-margin < low and high < margin and p < alpha), float(p)
+    p = float(special.stdtr(difference.df, (abs(difference.value) - margin) / difference.error))
+    return p < alpha, p
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,12 +1,13 @@
 """Estimates per language, and their mean over languages."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from warmstart.evidence import intervals
-from warmstart.evidence.keys import MEAN, OWN, name_of
+from warmstart.evidence.keys import MEAN, name_of
 
 NAN = float("nan")
 
@@ -81,8 +82,14 @@ def over_languages(
         for lang, draws in have.items():
             rows.append(_row(place, lang, "one", (lang,), test_set, draws, confidence))
         if len(have) > 1:
-            mean = intervals.mean_of(list(have.values()), same_runs=place.training_set != OWN)
-            rows.append(_row(place, MEAN, "fixed", tuple(have), test_set, mean, confidence))
+            mean = intervals.mean_of(list(have.values()))
+            row = _row(place, MEAN, "fixed", tuple(have), test_set, mean, confidence)
+            # A language of which nothing is known would count as known exactly.
+            unknown = {lang: why for lang, draws in have.items() if (why := unestimable(draws))}
+            if unknown:
+                listed = "; ".join(f"{lang}: {why}" for lang, why in unknown.items())
+                row = dataclasses.replace(row, status=f"not estimable: {listed}")
+            rows.append(row)
         value, low, high = intervals.mean_over_sampled(
             [draws.value for draws in have.values()], confidence
         )
@@ -116,14 +123,27 @@ def _row(
     confidence: float,
 ) -> Estimate:
     low, high = draws.interval(confidence)
-    status = "ok"
-    if math.isnan(draws.value):
-        status = "not estimable: no words in the references"
-    elif math.isnan(low):
-        status = "not estimable: fewer than two blocks"
+    why = unestimable(draws)
+    status = f"not estimable: {why}" if why else "ok"
     return Estimate(
         place, lang, languages_as, langs, test_set, draws, draws.value, low, high, status
     )
+
+
+def unestimable(draws: intervals.Draws) -> str:
+    """Why an estimate has no interval; empty where it has one."""
+    if math.isnan(draws.value):
+        return "no words in the references"
+    if draws.block_df < 1:
+        return "fewer than two blocks"
+    if not draws.varies:
+        return "the same in every block"
+    return ""
+
+
+def training_error(draws: intervals.Draws) -> float:
+    """Standard error by trainings alone; NaN where the interval does not hold their noise."""
+    return math.sqrt(draws.seed_variance) if draws.seed_df else NAN
 
 
 def with_interval(

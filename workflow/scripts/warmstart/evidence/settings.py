@@ -85,6 +85,7 @@ class Settings(Resampling):
         test_sets: language -> its test sets, in the order of its block.
         tiers: by latency, as `tiers.by_latency` orders them.
         unspaced: languages in which each character counts as a word.
+        shared_sentences: test set -> languages whose blocks of one name are one sentence.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -99,18 +100,19 @@ class Settings(Resampling):
     test_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tiers: tuple[str, ...] = ()
     unspaced: tuple[str, ...] = ()
+    shared_sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers` and `unspaced` where the study has them.
+        `tiers`, `unspaced` and `shared_sentences` where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
         """
         own = (
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
-            *("wer_targets_pct", "forecast_hours"),
+            *("wer_targets_pct", "forecast_hours", "shared_sentences"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -125,6 +127,9 @@ class Settings(Resampling):
             test_sets={lang: tuple(names) for lang, names in block.get("test_sets", {}).items()},
             tiers=tuple(block.get("tiers", ())),
             unspaced=tuple(block.get("unspaced", ())),
+            shared_sentences={
+                name: tuple(langs) for name, langs in block.get("shared_sentences", {}).items()
+            },
             **chosen,
         )
 

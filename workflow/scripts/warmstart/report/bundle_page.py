@@ -105,20 +105,16 @@ def measure(
             )
         )
         _, block = numpy.unique(counts["block"], return_inverse=True)
-        draws = intervals.cell_draws(
-            numpy.bincount(block, errors)[None],
-            numpy.bincount(block, words),
-            [[0]],
-            chosen.replicates,
-            intervals.generator(chosen.seed, "blocks", lang, header["test_set"]),
-            lambda _: intervals.generator(0),  # for several seeds; this is one
-        )
-        wer = draws[0].scaled(100.0)
+        by_block, words_of = numpy.bincount(block, errors)[None], numpy.bincount(block, words)
+        random = intervals.generator(chosen.seed, "blocks", lang, header["test_set"])
+        rates = intervals.resample_rates(by_block, words_of, chosen.replicates, random)
+        (wer,) = intervals.cell_draws(by_block, words_of, [[0]], rates)
+        wer = wer.scaled(100.0)
         total = characters.sum()
         cer = 100.0 * float(wrong.sum() / total) if total else float("nan")
         spoken = numpy.array(counts["ref_words"]) > 0
         useless = numpy.logical_or(counts["empty"], counts["looping"])[spoken]
-        low, high = wer.interval(chosen.confidence)
+        low, high = intervals.log_interval(wer, chosen.confidence, 100.0)
         rows.append(
             {
                 **{

@@ -235,12 +235,24 @@ def statistics(study: Study) -> dict[str, Any]:
     settings["test_sets"] = test_sets(study)
     settings["tiers"] = tiers(study)
     settings |= _unspaced(unspaced(study))
+    if shared := shared_sentences(study):
+        settings["shared_sentences"] = shared
     exports = [
         name
         for name, wanted in study.config["precisions"].items()
         if wanted.get("scheme") == "fp32"
     ]
     return {**settings, "exports": exports} if exports else settings
+
+
+def shared_sentences(study: Study) -> dict[str, list[str]]:
+    """Test set -> the languages that have the same sentences in it, of sets that several have."""
+    found: dict[str, list[str]] = {}
+    for lang, names in test_sets(study).items():
+        for name in names:
+            if reader(study, study.config["test_sets"][name]["corpus"], lang).shares_sentences():
+                found.setdefault(name, []).append(lang)
+    return {name: langs for name, langs in found.items() if len(langs) > 1}
 
 
 def unspaced(study: Study) -> list[str]:

@@ -216,6 +216,8 @@ class Corpus(ABC):
     SPOKEN_BY: ClassVar[str] = ""
     #: What intervals resample where utterances name no other block: see `Utterance.block`.
     BLOCK: ClassVar[str] = "speaker"
+    #: Whether a block's name says which sentence it is, whatever the language.
+    SHARED_SENTENCES: ClassVar[bool] = False
     #: Keys that change neither what is fetched nor what a manifest holds.
     BESIDE_DATA: ClassVar[frozenset[str]] = frozenset(
         {"train_split", "licence", "max_drop_fraction", "speakers_of", "hours"}
@@ -289,6 +291,10 @@ class Corpus(ABC):
     def block_unit(self) -> str:
         """What a block of this corpus is: `speaker`, `sentence` or `utterance`."""
         return self.BLOCK
+
+    def shares_sentences(self) -> bool:
+        """Whether blocks of one name are the same sentence in all languages of this kind."""
+        return self.SHARED_SENTENCES
 
     def is_here(self) -> bool:
         """Whether `source` says that the release lies on this machine already."""

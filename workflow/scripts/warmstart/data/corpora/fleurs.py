@@ -56,6 +56,7 @@ class Reader(Corpus):
     TITLE = "FLEURS"
     SPOKEN_BY = "Several people read each sentence, all taken from encyclopedia articles"
     BLOCK = "sentence"
+    SHARED_SENTENCES = True
     CLIPS = "fleurs"
     LICENCE = Licence("CC BY 4.0", source="FLEURS, google/fleurs")
 

@@ -36,6 +36,7 @@ ANALYSES = {
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),
     "quantization": Files(figures=("quantization",)),
+    "training_noise": Files(),
     "curves": Files(table=False, figures=("training", "validation")),
 }
 """Name of the module in this folder -> what it makes. On the page they stand in this order, each

@@ -18,18 +18,28 @@ from warmstart.evidence.columns import (
     RECOGNITION,
     TEST_SET,
     TIER,
+    TRAINING_ERROR,
     TRAINING_SET,
     Column,
     estimate,
 )
 from warmstart.evidence.display import Display
 from warmstart.evidence.keys import MEAN, POOLED, Place
-from warmstart.evidence.means import NAN, Estimate, over_languages, ratio_pct, with_interval
+from warmstart.evidence.means import (
+    NAN,
+    Estimate,
+    over_languages,
+    ratio_pct,
+    training_error,
+    with_interval,
+)
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_ROUNDING_PP = 1e-9
 
 
 def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
@@ -123,11 +133,10 @@ class Analysis(base.Analysis):
         Column(
             "probability_challenger_better",
             "",
-            "share of replicates with a gap above zero (Bisani & Ney 2004)",
+            "share of replicates with a gap above zero, half of those at zero (Bisani & Ney 2004)",
         ),
-        Column(
-            "seeds", "", "trainings of each arm; with 1 the training noise is not in the interval"
-        ),
+        Column("seeds", "", "trainings of each arm; the fewer of both"),
+        TRAINING_ERROR,
         Column("status", "", "`ok`, or `not estimable: ...`"),
         RECOGNITION,
     )
@@ -201,17 +210,22 @@ def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[st
         **with_interval("gap", "pp", one.value, (one.low, one.high)),
         "relative_gap_pct": ratio_pct(one.value, wer[contrast.baseline]),
         "p_value": draws.p_value() if draws else NAN,
-        "probability_challenger_better": float((draws.all > 0).mean())
-        if draws and draws.varies
-        else NAN,
+        "probability_challenger_better": _above_zero(draws.all) if draws and draws.varies else NAN,
         "seeds": min(
             scored.totals[cell]["seeds"] for each in sides.values() for scored, cell in each
         )
         if draws
         else None,
+        "training_error_pp": training_error(draws) if draws else NAN,
         "status": one.status,
         "recognition": recognition_of(one, rates, contrast),
     }
+
+
+def _above_zero(replicates: np.ndarray) -> float:
+    """Share of replicates above zero; one at zero is half above it."""
+    at_zero = np.abs(replicates) < _ROUNDING_PP
+    return float(((replicates > 0) & ~at_zero).mean() + at_zero.mean() / 2)
 
 
 def recognition_of(one: Estimate, rates: Mapping[str, Scored], contrast: Contrast) -> str:

@@ -232,10 +232,4 @@ def _changes(one: Scored, contrast: Contrast, reference: str) -> dict[Change, in
 def _mean_same_blocks(draws: list[intervals.Draws]) -> intervals.Draws:
     """Mean of estimates that share blocks (budgets of one language): their replicates stay
     aligned."""
-    # The blocks are the same at every budget; the seeds trained other models.
-    seed_df = intervals.satterthwaite(
-        [draw.seed.var() for draw in draws], [draw.seed_df for draw in draws]
-    )
-    return intervals.combine(
-        draws, [1 / len(draws)] * len(draws), min(draw.block_df for draw in draws), seed_df
-    )
+    return intervals.combine(draws, [1 / len(draws)] * len(draws))

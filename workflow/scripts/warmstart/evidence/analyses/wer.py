@@ -17,13 +17,14 @@ from warmstart.evidence.columns import (
     RECOGNITION,
     TEST_SET,
     TIER,
+    TRAINING_ERROR,
     TRAINING_SET,
     Column,
     estimate,
 )
 from warmstart.evidence.display import Display
-from warmstart.evidence.keys import MEAN, OWN, Cell
-from warmstart.evidence.means import ratio_pct, with_interval
+from warmstart.evidence.keys import MEAN, Cell
+from warmstart.evidence.means import ratio_pct, training_error, with_interval
 from warmstart.evidence.recognition import OK, SAYS_NOT
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
@@ -93,12 +94,19 @@ class Analysis(base.Analysis):
             "a model writes is an insertion",
         ),
         Column("blocks", "", "units of resampling"),
+        Column(
+            "readers",
+            "",
+            "speakers that are resampled too, beside blocks in which several read; 0: intervals "
+            "are for these readers, unless a block is a speaker",
+        ),
         Column("words", "", "words of the references, summed over seeds"),
         Column("substitutions", "", "summed over seeds", "S"),
         Column("deletions", "", "summed over seeds", "D"),
         Column("insertions", "", "summed over seeds", "I"),
         *estimate("wer", "pct", "%", "word error rate", "WER %"),
         *estimate("cer", "pct", "%", "character error rate", "CER %"),
+        TRAINING_ERROR,
         Column("number_wer_pct", "%", "share of number words substituted or deleted", "Numbers %"),
         Column("rare_wer_pct", "%", "share of rare words substituted or deleted", "Rare words %"),
         Column("empty_pct", "%", "share of utterances whose hypothesis is empty", "Empty %"),
@@ -107,8 +115,8 @@ class Analysis(base.Analysis):
     )
     note = (
         "Rates are ratios of sums over the corpus. S, D, I: words substituted, deleted, inserted. "
-        "What intervals resample, the table of test sets says; training noise is in them only "
-        "where a cell has several seeds."
+        "What intervals resample, the table of test sets says; training noise is in them where the "
+        "study has several seeds of some cell."
     )
     figures = (
         base.Drawing(
@@ -187,6 +195,7 @@ def rates_of(
                 "languages": 1,
                 "test_set": one.test_set,
                 **{name: totals[name] for name in ("seeds", "utterances", "blocks")},
+                "readers": one.readers,
                 "wordless": totals["utterances"] - totals["spoken"],
                 "words": totals["ref_words"],
                 **{name: totals[name] for name in ("substitutions", "deletions", "insertions")},
@@ -202,8 +211,9 @@ def rates_of(
 
 def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dict[str, float]:
     return {
-        **with_interval("wer", "pct", wer.value, wer.interval(confidence)),
-        **with_interval("cer", "pct", cer.value, cer.interval(confidence)),
+        **with_interval("wer", "pct", wer.value, intervals.log_interval(wer, confidence, 100.0)),
+        **with_interval("cer", "pct", cer.value, intervals.log_interval(cer, confidence, 100.0)),
+        "training_error_pp": training_error(wer),
     }
 
 
@@ -223,10 +233,7 @@ def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dic
         if len(have) < 2:
             continue
         wer, cer = (
-            intervals.mean_of(
-                [getattr(one, name)[cell] for one, cell in have],
-                same_runs=shared.training_set != OWN,
-            )
+            intervals.mean_of([getattr(one, name)[cell] for one, cell in have])
             for name in ("wer", "cer")
         )
         rows.append(

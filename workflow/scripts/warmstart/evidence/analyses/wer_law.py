@@ -281,16 +281,16 @@ def points_of(cells: list[tuple[Scored, Cell]]) -> Points:
     """What a law is fitted to, of one language."""
     draws = [one.wer[cell] for one, cell in cells]
     seeds = np.array([one.totals[cell]["seeds"] for one, cell in cells])
-    residuals = [0.0 if each.residual is None else each.residual.var() for each in draws]
+    # The law has a noise of its own, relative to the WER, and pools the points' own variances.
+    between = [each.noise.own(each.terms) if each.noise else (0.0, 0.0) for each in draws]
     return Points(
         hours=np.array([cell.hours for _, cell in cells]),
         wer_pct=np.array([each.value for each in draws]),
         covariance=np.atleast_2d(np.cov(np.stack([each.block for each in draws]))),
         block_df=draws[0].block_df,
         seeds=seeds,
-        # `Draws.seed` has the variance of a mean over the seeds.
-        seed_variance=seeds * np.array([each.seed.var() for each in draws]),
-        seed_residual=seeds * np.array(residuals),
+        seed_variance=np.array([variance for variance, _ in between]),
+        seed_residual=np.array([residual for _, residual in between]),
     )
 
 
