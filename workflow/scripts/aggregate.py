@@ -54,8 +54,9 @@ def main(argv: list[str] | None = None) -> None:
         required=True,
         help="the block statistics: of the configuration; also contrasts, targets (training set -> "
         "languages it is for), exports (precisions that are the unquantised export), test_sets "
-        "(language -> its test sets, the first stands in for the headline), tiers (by latency) and "
-        "unspaced (languages without spaces)",
+        "(language -> its test sets, the first stands in for the headline), tiers (by latency), "
+        "unspaced (languages without spaces) and shared_sentences (test set -> languages whose "
+        "blocks of one name are one sentence, as in FLEURS)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)

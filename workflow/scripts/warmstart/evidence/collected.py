@@ -373,6 +373,11 @@ def _resample(
     terms = [{runs[row]: 1 / len(own) for row in own} for own in rows]
     blocks = sorted(table.block.unique())
     levels = _levels(table)
+    faults = _faults(table, stalled, unspaced)
+    # Models that recognise nothing vary by something else, or not at all.
+    sound = [
+        row for cell, own in zip(cells, rows, strict=True) if cell not in faults for row in own
+    ]
 
     def rates(
         kinds: Sequence[str], of: str, total: np.ndarray, noise: TrainingNoise
@@ -389,7 +394,7 @@ def _resample(
         else:
             random = intervals.generator(settings.seed, "blocks", lang, test_set)
             replicates = intervals.resample_rates(errors, total, settings.replicates, random)
-        noise.add(lang, test_set, runs, errors, total)
+        noise.add(lang, test_set, [runs[row] for row in sound], errors[sound], total)
         draws = intervals.cell_draws(
             errors,
             total,
@@ -414,7 +419,7 @@ def _resample(
         {Cell(*key): row for key, row in zip(totals.index, totals.to_dict("records"), strict=True)},
         rates(KINDS, "ref_words", words[0], noise.wer),
         rates([f"char_{kind}" for kind in KINDS], "ref_chars", chars[0], noise.cer),
-        _faults(table, stalled, unspaced),
+        faults,
         table.speaker.nunique() if levels else 0,
     )
 

@@ -14,16 +14,14 @@ scale. Replicates themselves serve what is not linear in the rates, such as the 
 """
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special, stats
 
-if TYPE_CHECKING:
-    from warmstart.evidence.noise import Terms, TrainingNoise
+from warmstart.evidence.noise import Terms, TrainingNoise
+from warmstart.evidence.randomness import generator
 
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one chunk of replicates to some 100 MB
 
@@ -32,13 +30,6 @@ _SMALLEST_ERROR = 1e-9  # below it is the rounding of sums
 
 
 _MAX_BLOCKS = 10_000  # more blocks than this make no interval better, only slower
-
-
-def generator(seed: int, *names: object) -> np.random.Generator:
-    """A random generator that depends on `seed` and the names only, not on what else is in the
-    study."""
-    digest = hashlib.sha256("\0".join(map(str, names)).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +92,8 @@ class Draws:
     residual: float = 0.0
     readers: Readers | None = None
     samples: frozenset[str] = frozenset()
-    terms: "Terms" = dataclasses.field(default_factory=dict)
-    noise: "TrainingNoise | None" = None
+    terms: Terms = dataclasses.field(default_factory=dict)
+    noise: TrainingNoise | None = None
 
     def __sub__(self, other: "Draws") -> "Draws":
         return combine([self, other], [1.0, -1.0])
@@ -111,7 +102,7 @@ class Draws:
         """The estimate in another unit."""
         return combine([self], [factor])
 
-    def trained(self, noise: "TrainingNoise") -> "Draws":
+    def trained(self, noise: TrainingNoise) -> "Draws":
         """The estimate with the noise of its trainings."""
         part = noise.part(self.terms)
         return dataclasses.replace(
@@ -481,7 +472,7 @@ def cell_draws(
     seeds: Sequence[Sequence[int]],
     rates: np.ndarray,
     samples: str = "",
-    terms: "Sequence[Terms] | None" = None,
+    terms: Sequence[Terms] | None = None,
     readers: Sequence[Readers] | None = None,
 ) -> list[Draws]:
     """Estimates of cells that share blocks, each cell trained with one or several seeds. The rate

@@ -84,12 +84,7 @@ def over_languages(
         if len(have) > 1:
             mean = intervals.mean_of(list(have.values()))
             row = _row(place, MEAN, "fixed", tuple(have), test_set, mean, confidence)
-            # A language of which nothing is known would count as known exactly.
-            unknown = {lang: why for lang, draws in have.items() if (why := unestimable(draws))}
-            if unknown:
-                listed = "; ".join(f"{lang}: {why}" for lang, why in unknown.items())
-                row = dataclasses.replace(row, status=f"not estimable: {listed}")
-            rows.append(row)
+            rows.append(dataclasses.replace(row, status=status_of(have)))
         value, low, high = intervals.mean_over_sampled(
             [draws.value for draws in have.values()], confidence
         )
@@ -123,22 +118,31 @@ def _row(
     confidence: float,
 ) -> Estimate:
     low, high = draws.interval(confidence)
-    why = unestimable(draws)
-    status = f"not estimable: {why}" if why else "ok"
+    status = status_of({"": draws})
     return Estimate(
         place, lang, languages_as, langs, test_set, draws, draws.value, low, high, status
     )
 
 
-def unestimable(draws: intervals.Draws) -> str:
+def status_of(members: Mapping[str, intervals.Draws]) -> str:
+    """`ok`, or why an estimate has no interval.
+
+    Args:
+        members: language -> estimate; of a mean all of its languages, because one of which nothing
+            is known would count as known exactly. One without a name is the estimate itself.
+    """
+    found = {lang: why for lang, draws in members.items() if (why := _unknown(draws))}
+    listed = "; ".join(f"{lang}: {why}" if lang else why for lang, why in found.items())
+    return f"not estimable: {listed}" if found else "ok"
+
+
+def _unknown(draws: intervals.Draws) -> str:
     """Why an estimate has no interval; empty where it has one."""
     if math.isnan(draws.value):
         return "no words in the references"
     if draws.block_df < 1:
         return "fewer than two blocks"
-    if not draws.varies:
-        return "the same in every block"
-    return ""
+    return "" if draws.varies else "the same in every block"
 
 
 def training_error(draws: intervals.Draws) -> float:

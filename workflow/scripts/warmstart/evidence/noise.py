@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special, stats
 
-from warmstart.evidence.intervals import generator
+from warmstart.evidence.randomness import generator
 
 _PRIOR_DF = np.array([3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0])
 """Degrees of freedom that the common variance may be worth beside a cell's own, where cells

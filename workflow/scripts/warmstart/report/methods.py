@@ -12,8 +12,11 @@ def methods(display: Display) -> list[str]:
         "Rates: jiwer counts per utterance, summed over the corpus; never a mean of per-utterance "
         "rates.",
         f"Intervals: paired block bootstrap, {settings.replicates} replicates, the same blocks for "
-        f"all systems of a language and test set; {settings.level} % percentiles widened by "
-        "Student's t.",
+        f"all systems of a language and test set; {settings.level} % by Student's t, of rates on a "
+        "logarithmic scale. p-values invert the same intervals.",
+        "Noise of training: one variance for each arm and contrast, pooled over languages and "
+        "hours (REML), in all intervals as soon as some runs have several seeds. Seeds of two arms "
+        "are paired by number.",
         "Mean over languages: the languages of this study as they are. gap.csv also has the mean "
         "with languages as a sample, for statements about other languages, when there are at least "
         "three.",

@@ -24,7 +24,7 @@ from warmstart.evidence.columns import (
 )
 from warmstart.evidence.display import Display
 from warmstart.evidence.keys import MEAN, Cell
-from warmstart.evidence.means import ratio_pct, training_error, with_interval
+from warmstart.evidence.means import ratio_pct, status_of, training_error, with_interval
 from warmstart.evidence.recognition import OK, SAYS_NOT
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
@@ -107,6 +107,7 @@ class Analysis(base.Analysis):
         *estimate("wer", "pct", "%", "word error rate", "WER %"),
         *estimate("cer", "pct", "%", "character error rate", "CER %"),
         TRAINING_ERROR,
+        Column("status", "", "of the interval of the WER: `ok`, or `not estimable: ...`"),
         Column("number_wer_pct", "%", "share of number words substituted or deleted", "Numbers %"),
         Column("rare_wer_pct", "%", "share of rare words substituted or deleted", "Rare words %"),
         Column("empty_pct", "%", "share of utterances whose hypothesis is empty", "Empty %"),
@@ -209,11 +210,12 @@ def rates_of(
     return rows
 
 
-def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dict[str, float]:
+def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dict[str, Any]:
     return {
         **with_interval("wer", "pct", wer.value, intervals.log_interval(wer, confidence, 100.0)),
         **with_interval("cer", "pct", cer.value, intervals.log_interval(cer, confidence, 100.0)),
         "training_error_pp": training_error(wer),
+        "status": OK if wer.value == 0 and wer.block_df >= 1 else status_of({"": wer}),
     }
 
 
@@ -243,6 +245,7 @@ def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dic
                 "languages": len(have),
                 "test_set": test_set,
                 **_rates(wer, cer, settings.confidence),
+                "status": status_of({one.lang: one.wer[cell] for one, cell in have}),
                 "recognition": recognition_status(have),
             }
         )
