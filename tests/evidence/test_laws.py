@@ -18,7 +18,7 @@ ESTIMATES = [
     *("exponent_b", "exponent_low_b", "exponent_high_b"),
     *("factor_per_doubling", "factor_low_per_doubling", "factor_high_per_doubling"),
     *("reference_hours", "gap_at_reference_pp", "gap_at_reference_low_pp"),
-    *("gap_at_reference_high_pp", "threshold_hours", "threshold_low_hours"),
+    *("gap_at_reference_high_pp", "threshold_hours", "threshold_low_hours", "floor_pp"),
     *("threshold_high_hours", "amplitude_sd_pp", "parameters", "chi2", "aic", "weight"),
 ]
 
@@ -103,8 +103,8 @@ def test_a_law_that_exists_keeps_its_numbers(tmp_path):
 
 
 def test_a_family_that_does_not_exist_is_not_compared():
-    hours = np.array([100.0, 200.0, 400.0])
-    gaps, weights = np.array([[4.0, 2.0, 1.0]]), np.ones((1, 3))
+    hours = np.array([100.0, 200.0, 400.0, 800.0])
+    gaps, weights = np.array([[4.0, 2.0, 1.0, 0.5]]), np.ones((1, 4))
     every = laws.compare_shapes(hours, gaps, weights)
     fewer = laws.compare_shapes(hours, gaps, weights, ("power",))
     assert set(every) - set(fewer) == {"power"}

@@ -31,18 +31,46 @@ def law(**changes):
         "reference_hours": 100.0,
         "gap_at_reference_pp": 4.0,
     }
-    return pd.DataFrame([row | {"amplitude_sd_pp": 1.0, "status": "ok"} | changes])
+    return pd.DataFrame([row | {"asked": "law", "status": "ok"} | changes])
 
 
-def test_at_the_reference_the_interval_is_students_prediction_interval():
-    value, low, high = prediction.predict(law().iloc[0], 100.0, 0.95)
-    assert value == 4.0
-    half = 2.3646 * np.sqrt(1 + 1 / 8)  # t(0.975, 7) times the spread of one new value
-    assert (low, high) == (pytest.approx(4 - half, abs=0.06), pytest.approx(4 + half, abs=0.06))
+def foretold(**changes):
+    """A pooled law with a gap of a new language that halves with each doubling, and bounds."""
+    hours = np.array([100.0, 200.0, 400.0])
+    rows = [
+        law(
+            family="floor_power",
+            asked="gap_at_hours",
+            asked_hours=h,
+            forecast_pp=400 / h,
+            forecast_low_pp=400 / h - 3,
+            forecast_high_pp=400 / h + 3,
+        )
+        for h in hours
+    ]
+    return pd.concat([law(**changes), *rows])
 
 
-def test_twice_the_hours_halve_the_gap_at_exponent_one():
-    assert prediction.predict(law().iloc[0], 200.0, 0.95)[0] == pytest.approx(2.0)
+GAP = pd.DataFrame({"contrast": "warm_start", "hours": [0.0, 100.0, 200.0]})
+
+
+def test_the_gap_of_a_new_language_is_read_from_the_curve():
+    said = prediction.lines_of(
+        foretold(), GAP, Question("fleurs", "160ms"), [400, 1, 100, 5000], 0.95
+    )
+    assert said[1:] == [
+        # A donor at zero hours is no budget.
+        "        1 h  not foretold, outside the budgets: the law is drawn from 100 to 400 h",
+        "      100 h   +4.00 pp  [+1.00, +7.00]",
+        "      400 h   +1.00 pp  [-2.00, +4.00]  (sign open)  (outside the budgets studied)",
+        "     5000 h  not foretold, outside the budgets: the law is drawn from 100 to 400 h",
+    ]
+
+
+def test_tables_without_a_forecast_foretell_nothing():
+    for table in (law(), law().drop(columns="asked")):
+        with pytest.raises(UserError, match="foretells no other language"):
+            prediction.lines_of(table, GAP, Question("fleurs", "160ms"), [100], 0.95)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +158,7 @@ def test_hours_and_wers_of_a_new_language_are_read_from_one_curve():
     assert lines[1:] == [
         "      100 h    16.0 %  [8.0, 32.0]",
         "      800 h     2.0 %  [1.0, 4.0]  (outside the budgets studied)",
-        "     3000 h  not foretold: the law is drawn from 100 to 800 h",
+        "     3000 h  not foretold, outside the budgets: the law is drawn from 100 to 800 h",
         "        8 %  200 h  [under 100 h, 400 h]",
         "        1 %  over 800 h  [800 h, over 800 h]",
     ]

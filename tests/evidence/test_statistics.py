@@ -29,9 +29,6 @@ def test_the_published_endpoints_give_the_published_halving():
     )
     assert fit.shape[0] == pytest.approx(0.947, abs=5e-4)
     assert 2 ** -fit.shape[0] == pytest.approx(0.52, abs=2e-3)
-    assert laws.hours_to_threshold(fit.amplitude[:, 0], fit.shape, fit.reference, 0.20)[
-        0
-    ] == pytest.approx(2500, rel=1e-4)
 
 
 def test_a_shared_exponent_is_found_with_unequal_budgets_and_amplitudes():
@@ -57,15 +54,6 @@ def test_negative_gaps_follow_the_same_law_and_a_zero_gap_is_an_observation():
     )
 
 
-@pytest.mark.parametrize(
-    ("amplitude", "exponent", "hours"),
-    [(4.0, 1.0, 800.0), (-1.0, 1.0, 0.0), (4.0, -0.5, math.inf), (0.2, 0.0, 0.0)],
-)
-def test_hours_to_threshold_covers_every_sign(amplitude, exponent, hours):
-    found = laws.hours_to_threshold(np.array([amplitude]), np.array([exponent]), 100.0, 0.5)
-    assert found[0] == pytest.approx(hours)
-
-
 def test_the_true_family_has_the_lowest_aic():
     hours = np.array([100.0, 250.0, 500.0, 1000.0, 2500.0])
     weights = np.full((1, 5), 1 / 0.1**2)
@@ -78,9 +66,67 @@ def test_the_true_family_has_the_lowest_aic():
 
 
 def test_families_with_as_many_parameters_as_gaps_are_not_compared():
-    result = laws.compare_shapes(np.array([1.0, 2.0]), np.array([[2.0, 1.0]]), np.ones((1, 2)))
-    assert math.isnan(result["power"]["aic"])
-    assert result["constant"]["weight"] == 1
+    hours, gaps = np.array([1.0, 2.0, 4.0]), np.array([[4.0, 2.0, 1.0]])
+    result = laws.compare_shapes(hours, gaps, np.ones((1, 3)))
+    assert math.isnan(result["floor_power"]["aic"])
+    assert (result["power"]["df"], result["constant"]["df"]) == (1, 2)
+    # Four points less than their mean 7/3: (5/3)^2 + (1/3)^2 + (4/3)^2 = 42/9.
+    assert result["constant"]["chi2"] == pytest.approx(42 / 9)
+
+
+def test_with_two_budgets_no_family_is_claimed():
+    # 4 and 2 with errors of 0.35: a constant is 2.8 standard errors from both, and was "1.00".
+    hours, weights = np.array([100.0, 200.0]), np.full((2, 2), 1 / 0.35**2)
+    result = laws.compare_shapes(hours, np.array([[4.0, 2.0], [4.0, 2.0]]), weights)
+    assert all(math.isnan(row["weight"]) for row in result.values())
+    assert laws.better_than("power", result) == ""
+
+
+def test_a_plateau_is_found_and_claimed():
+    hours = np.array([100.0, 250.0, 500.0, 1000.0, 2500.0])
+    gaps = 1.0 + 3.0 * (hours[None] / 100) ** -1.2
+    result = laws.compare_shapes(hours, gaps, np.full((1, 5), 1 / 0.05**2))
+    assert result["floor_power"]["chi2"] == pytest.approx(0.0, abs=1e-2)
+    assert laws.better_than("power", result) == "floor_power"
+
+
+@pytest.mark.parametrize(
+    ("weight", "best", "claimed"), [(0.05, 0.51, "constant"), (0.05, 0.49, ""), (0.6, 0.4, "")]
+)
+def test_a_family_is_called_better_above_a_ratio_of_ten(weight, best, claimed):
+    comparison = {"power": {"weight": weight}, "constant": {"weight": best}}
+    assert laws.better_than("power", comparison) == claimed
+
+
+def test_random_effects_by_hand():
+    # Weights 100, mean 1, Q = 100 (0.25 + 0 + 0.25) = 50 on 2; tau2 = 48 / (300 - 100) = 0.24;
+    # I2 = 48 / 50; Hartung-Knapp factor 0.5 / 0.25 / 2 = 1, se = sqrt(0.25 / 3), t(2) = 4.3027.
+    found = laws.random_effects([0.5, 1.0, 1.5], [0.1] * 3, 0.95)
+    assert (found.mean, found.q, found.i2) == pytest.approx((1.0, 50.0, 0.96))
+    assert found.sd == pytest.approx(math.sqrt(0.24))
+    assert found.high - found.mean == pytest.approx(4.3027 * math.sqrt(0.25 / 3), rel=1e-4)
+
+
+def test_equal_estimates_are_no_more_certain_than_their_errors():
+    found = laws.random_effects([1.0, 1.0, 1.0], [0.1] * 3, 0.95)
+    assert (found.sd, found.i2) == (0.0, 0.0)
+    assert found.high - found.mean == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
+
+
+def test_two_languages_have_a_test_and_no_mean():
+    # Q = 2 * (0.65 / 0.1)^2 = 84.5
+    found = laws.random_effects([0.3, 1.6], [0.1] * 2, 0.95)
+    assert found.q == pytest.approx(84.5)
+    assert found.p < 1e-15
+    assert math.isnan(found.mean)
+    assert math.isnan(laws.random_effects([1.0], [0.1], 0.95).q)
+
+
+def test_a_language_of_few_blocks_weighs_less():
+    many, few = draws(4.0, 0.3, df=1000), draws(4.0, 0.3, df=2)
+    # t(0.975, 2) = 4.3027 against the normal's 1.96.
+    ratio = laws.gap_weights([many])[0] / laws.gap_weights([few])[0]
+    assert ratio == pytest.approx((4.3027 / 1.96) ** 2, rel=0.01)
 
 
 def cells_of(errors, words, seeds, replicates=2000, seed=0):

@@ -136,7 +136,7 @@ def test_a_law_that_does_not_exist_shows_no_numbers(study):
     assert "A law of the gap in the hours cannot be stated: gaps of both signs or flat" in said
     assert "Each doubling" not in said
     for row in rows_of(analyses.load("fit").sheet(tables, SHOWN, WARM_START)):
-        assert row[1:7] == ["–"] * 6
+        assert row[1:8] == ["–"] * 7
         assert row[-1] == status
     with style():
         (axis,) = draw_gap(Material(tables), SHOWN, WARM_START).axes
@@ -148,12 +148,15 @@ def test_a_law_that_describes_the_gaps_worse_than_another_curve_is_not_told_with
     _, tables, page = study
     assert "multiplies the gap by" in page
     assert "of the curves compared" not in page
-    weights = {"power": 0.125, "exponential": 0.0, "log_linear": 0.75, "constant": 0.125}
+    weights = {"power": 0.0625, "exponential": 0.0, "log_linear": 0.75, "constant": 0.1875}
     fit = tables["fit"].assign(weight=tables["fit"].family.map(weights))
     said = answer(tables | {"fit": fit})
     (law,) = [sentence for sentence in said if "multiplies the gap by" in sentence]
     assert "the log-linear one describes these gaps better" in law
-    assert "(Akaike weights 0.75 and 0.12)" in law
+    assert "(Akaike weights 0.75 and 0.06)" in law
+    # Eight times as well is not enough to say so.
+    less = fit.assign(weight=fit.weight.where(fit.family != "power", 0.1))
+    assert "of the curves compared" not in " ".join(answer(tables | {"fit": less}))
     fit = fit.assign(weight=fit.weight.where(fit.family != "power"))
     assert "of the curves compared" not in " ".join(answer(tables | {"fit": fit}))
 

@@ -44,7 +44,7 @@ TRAINING_SET = Column(
 LANG = Column(
     "lang",
     "",
-    "language of the test set; `mean`: mean over languages; `pooled`: one exponent for all",
+    "language of the test set; `mean`: mean over languages; `pooled`: all together",
     "Language",
 )
 LANGUAGES_AS = Column(

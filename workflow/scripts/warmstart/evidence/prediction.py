@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from warmstart.evidence.keys import OWN, POOLED
 from warmstart.run.errors import UserError
 
-_DRAWS = 100_000
 PUBLISHED = {100.0: 4.21, 2500.0: 0.20}
 """Mean gap at two budgets, pp: FLEURS at 160 ms, abstract of arXiv 2606.24169."""
 
@@ -71,30 +69,6 @@ def pooled_law(fit: pd.DataFrame, question: Question) -> pd.Series:
     return law
 
 
-def predict(
-    law: pd.Series, hours: float, confidence: float, seed: int = 1
-) -> tuple[float, float, float]:
-    """Expected gap in percentage points for one new language, with a prediction interval.
-
-    The new language's amplitude is drawn around the languages' mean by Student's t with their
-    spread (which holds measurement noise too, so the interval is rather too wide than too narrow),
-    the exponent from the width of its interval.
-    """
-    random = np.random.default_rng(seed)
-    count = int(law.languages)
-    spread = law.amplitude_sd_pp * math.sqrt(1 + 1 / count)
-    amplitude = law.gap_at_reference_pp + spread * random.standard_t(count - 1, _DRAWS)
-    half = stats.norm.ppf(0.5 + confidence / 2)
-    exponent = random.normal(
-        law.exponent_b, (law.exponent_high_b - law.exponent_low_b) / (2 * half), _DRAWS
-    )
-    ratio = hours / law.reference_hours
-    low, high = np.quantile(
-        amplitude * ratio**-exponent, [0.5 - confidence / 2, 0.5 + confidence / 2]
-    )
-    return float(law.gap_at_reference_pp * ratio**-law.exponent_b), float(low), float(high)
-
-
 def published_gap(hours: float) -> float:
     """Gap in percentage points on the power law through the two published endpoints (b = 0.947)."""
     (first, high), (last, low) = PUBLISHED.items()
@@ -111,23 +85,58 @@ def lines_of(
 ) -> list[str]:
     """The expectation at each number of hours, for the terminal.
 
+    Read between the points of the pooled rows `gap_at_hours` of fit.csv: a new language's size of
+    the gap, exponent and floor are drawn around those of the study's languages.
+
+    Args:
+        fit, gap: tables of the study.
+        question: which law.
+        hours: above zero.
+        confidence: of the intervals in fit.csv.
+
     Raises:
-        UserError: see `pooled_law`.
+        UserError: see `pooled_law`; or the table foretells nothing.
     """
     law = pooled_law(fit, question)
+    keys = ["contrast", "training_set", "lang", "test_set", "tier"]
+    curve = fit[(fit[keys] == law[keys]).all(axis=1) & (fit.get("asked") == "gap_at_hours")]
+    curve = curve.sort_values("asked_hours") if len(curve) else curve
+    if curve.empty:
+        raise UserError(
+            "fit.csv foretells no other language: three budgets of some language are needed, and "
+            "tables of this version"
+        )
     lines = [
-        f"Gap of a new language, {question.test_set} at {question.tier}; {law.languages} "
+        f"Gap of a new language, {question.test_set} at {question.tier}; {law.languages:g} "
         f"languages, b = {law.exponent_b:.2f}; {100 * confidence:g} % prediction intervals"
     ]
     # At zero hours nothing is trained, and the law is of trainings.
     studied = gap[(gap.contrast == law.contrast) & (gap.hours > 0)].hours
+    x = np.log(curve.asked_hours.to_numpy(float))
     for each in sorted(hours):
-        value, low, high = predict(law, each, confidence)
+        if not _drawn(each, x):
+            lines.append(_not_foretold(each, x))
+            continue
+        value, low, high = (
+            float(np.interp(math.log(each), x, curve[name].to_numpy(float)))
+            for name in ("forecast_pp", "forecast_low_pp", "forecast_high_pp")
+        )
         inside = studied.min() <= each <= studied.max()
         decided = "" if low > 0 or high < 0 else "  (sign open)"
         outside = "" if inside else "  (outside the budgets studied)"
         lines.append(f"{each:>9g} h  {value:+6.2f} pp  [{low:+.2f}, {high:+.2f}]{decided}{outside}")
     return lines
+
+
+def _drawn(hours: float, log_hours: np.ndarray) -> bool:
+    """Whether a curve reaches so many hours."""
+    return bool(log_hours[0] - 1e-9 <= math.log(hours) <= log_hours[-1] + 1e-9)
+
+
+def _not_foretold(hours: float, log_hours: np.ndarray) -> str:
+    """A line for hours that a curve does not reach."""
+    reach = f"{math.exp(log_hours[0]):g} to {math.exp(log_hours[-1]):g} h"
+    return f"{hours:>9g} h  not foretold, outside the budgets: the law is drawn from {reach}"
 
 
 def wer_lines(
@@ -162,9 +171,8 @@ def wer_lines(
         x = np.log(curve.asked_hours.to_numpy(float))
         inside = (x[0], math.log(own.largest_hours.iloc[0]))
         for each in sorted(hours):
-            if not x[0] - 1e-9 <= math.log(each) <= x[-1] + 1e-9:
-                reach = f"{math.exp(x[0]):g} to {math.exp(x[-1]):g} h"
-                lines.append(f"{each:>9g} h  not foretold: the law is drawn from {reach}")
+            if not _drawn(each, x):
+                lines.append(_not_foretold(each, x))
                 continue
             value, least, most = (
                 math.exp(np.interp(math.log(each), x, np.log(np.maximum(part, 1e-6))))

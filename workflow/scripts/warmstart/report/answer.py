@@ -16,6 +16,7 @@ from warmstart.evidence.analyses.guideline import EITHER, OPEN
 from warmstart.evidence.cells import interval_text
 from warmstart.evidence.display import Display, listed
 from warmstart.evidence.keys import FULL, GAP, MEAN, OWN, POOLED
+from warmstart.evidence.laws import CLAIM_RATIO
 from warmstart.evidence.recognition import OK, UNDECIDED
 from warmstart.evidence.settings import Contrast
 from warmstart.report.blocks import Advice, Card, Question, Side
@@ -288,7 +289,7 @@ class Answer:
         laws = self._laws(part)
         weights = laws[laws.lang == law.lang].set_index("family").weight.dropna()
         # With as many parameters as gaps the law fits anything and cannot be compared.
-        if "power" not in weights or weights.idxmax() == "power":
+        if "power" not in weights or weights.max() <= CLAIM_RATIO * weights["power"]:
             return []
         name = str(weights.idxmax()).replace("_", "-")
         return [

@@ -21,9 +21,11 @@ def methods(display: Display) -> list[str]:
         "with languages as a sample, for statements about other languages, when there are at least "
         "three.",
         "Law: gap = a·h^(−b), weighted least squares in percentage points through every replicate, "
-        "so that zero and negative gaps count like any other; pooled = one exponent, an amplitude "
-        "per language. Families are compared by AIC with the variances known from the bootstrap; "
-        "the table shows Akaike weights.",
+        "so that zero and negative gaps count like any other; an amplitude per language; pooled = "
+        "the mean exponent of the population of languages (random effects), or one exponent where "
+        "fewer than three languages have three budgets. Hours to a small gap: the size of the gap, "
+        "by a law with a floor, all languages fitted together. Families are compared by AIC with "
+        "the variances known from the bootstrap.",
         "Tiers: 'equivalent' means two one-sided tests put the change of the gap inside "
         f"±{settings.tier_margin_pp:g} pp, 'different' that its interval excludes zero; each row "
         "by itself. p (Holm) is after all rows of the test set.",

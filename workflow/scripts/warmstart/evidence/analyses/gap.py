@@ -148,8 +148,8 @@ class Analysis(base.Analysis):
             "Gap = WER({baseline_name}) − WER({challenger_name}) in percentage points against "
             "hours of training data, on {test_set} at {tier}; above zero the {challenger_name} "
             "{noun} is better. Bars: {level} % intervals. Dashed: the fitted power law (dotted "
-            "where the data do not bound it); of the mean, that with one exponent for all "
-            "languages, at their mean size. Solid lines join points where no law fits. n: "
+            "where the data do not bound it); of the mean, the pooled law at the "
+            "languages' mean size. Solid lines join points where no law fits. n: "
             "languages in a mean, where not all reach a budget.",
         ),
     )
