@@ -3,6 +3,7 @@
 in    results/runs/.../model.nemo (and encoder.onnx of a quantised precision), or an init for 0
       hours; test manifests
 out   results/hypotheses/{run}/{precision}/{tier}/{test_set}.jsonl, .json
+      beside them {test_set}.candidates.parquet, with decoding.log_candidates
 
 One job decodes all test sets, because loading the model costs more than decoding one. Which test
 sets there are depends on the training set, and outputs cannot depend on a wildcard: hence one rule
@@ -89,6 +90,11 @@ for NAME in STUDY.decoded_sets:
         output:
             hypotheses=hypothesis_files(NAME),
             headers=[paths.header(path) for path in hypothesis_files(NAME)],
+            candidates=(
+                [paths.candidates(path) for path in hypothesis_files(NAME)]
+                if config["decoding"]["log_candidates"]
+                else []
+            ),
         log:
             f"logs/decode/{run_pattern(NAME)}/{{precision}}/{{tier}}.log",
         benchmark:

@@ -1,6 +1,7 @@
 """Tables, figures and the page.
 
-in    results/scores/*.parquet, quantize.json, run.json, train.csv and .qc.json of the study
+in    results/scores/*.parquet, quantize.json, run.json, train.csv and .qc.json of the study;
+      results/candidates/*.parquet, with decoding.log_candidates
 out   results/tables/*.csv, results/figures/*.{svg,png}, results/report.html
 
 Which tables and figures there are, the analyses say (`warmstart/evidence/analyses`).
@@ -17,6 +18,7 @@ rule aggregate:
         scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
         headers=[paths.header(path) for path in HYPOTHESES],
         quantized=paths.quantize_reports(STUDY),
+        candidates=paths.counted_candidates(STUDY),
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         lists=[listed("headers"), listed("quantized"), listed("curves")],
@@ -44,6 +46,7 @@ rule aggregate:
     shell:
         "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q}"
         " --quantize @{input.lists[1]:q} --train-logs @{input.lists[2]:q}"
+        " --candidates {input.candidates:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

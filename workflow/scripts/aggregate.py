@@ -49,6 +49,13 @@ def main(argv: list[str] | None = None) -> None:
         help="train.csv of each run, with its run.json beside it: whether its loss fell",
     )
     parser.add_argument(
+        "--candidates",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what count_candidates.py made of each language, where decodes kept candidates",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
@@ -63,7 +70,12 @@ def main(argv: list[str] | None = None) -> None:
     logger = cli.start(arguments)
     settings = Settings.of(arguments.settings)
     evidence = collected.collect(
-        arguments.scores, settings, arguments.headers, arguments.quantize, arguments.train_logs
+        arguments.scores,
+        settings,
+        arguments.headers,
+        arguments.quantize,
+        arguments.train_logs,
+        arguments.candidates,
     )
     for analysis in analyses.load_all():
         if analysis.columns:

@@ -2,7 +2,8 @@
 
 Reads a model, optionally a quantised encoder for the tier (`encoder.onnx`), and Lhotse test
 manifests. Writes a hypothesis file (`.jsonl`: id, block, duration_s, ref, hyp, tokens with emission
-times) a test set and its header (`.json`: keys, speed, digests, versions) beside it. A file whose
+times) a test set and its header (`.json`: keys, speed, digests, versions) beside it; with
+`log_candidates` also the best tokens of each emission (`.candidates.parquet`). A file whose
 header says that it was made of the same inputs is left untouched. What is finished of a test set
 stands in `.{test_set}.journal`, so that a killed job repeats one batch at most.
 
@@ -26,7 +27,7 @@ from warmstart.study import stages
 from warmstart.study.grid import Run
 from warmstart.study.versions import VERSIONS
 
-SETTINGS = ("batch_size", "batch_duration_s", "device", "threads")
+SETTINGS = ("batch_size", "batch_duration_s", "device", "threads", "log_candidates")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -71,8 +72,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--settings",
         type=stages.argument("decode"),
         required=True,
-        help="@FILE or JSON: batch_size, batch_duration_s, device, threads; the others are as in "
-        "the schema",
+        help="@FILE or JSON: batch_size, batch_duration_s, device, threads, log_candidates; the "
+        "others are as in the schema",
     )
     parser.add_argument(
         "--family", default=DEFAULT_FAMILY, help="of the model, a name or module:OBJECT"

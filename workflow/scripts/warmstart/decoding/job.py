@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.data.utterances import TestUtterance, read_test_set
-from warmstart.decoding import devices, hypotheses
+from warmstart.decoding import candidates, devices, hypotheses
 from warmstart.decoding.journal import Journal
 from warmstart.decoding.test_set import Decoded, batch_check, decode_test_set
 from warmstart.models import DEFAULT_FAMILY, open_family
@@ -43,6 +43,8 @@ class Job:
         batch_duration_s: audio in a batch at most, with padding; nothing follows from it.
         device: auto, cpu or cuda.
         threads: of PyTorch and ONNX Runtime.
+        log_candidates: so many of the best tokens of each emission are kept in a file beside the
+            hypotheses, which do not follow from it; 0 = none, and no such file.
         version: of the stage; hypotheses of another one are not current.
     """
 
@@ -60,7 +62,13 @@ class Job:
     batch_duration_s: float = 1920
     device: str = "auto"
     threads: int = 1
+    log_candidates: int = 0
     version: int = 0
+
+    def files(self, output: Path) -> list[Path]:
+        """Everything that is made of a test set, by the name of its hypotheses."""
+        made = [output, hypotheses.header_path(output)]
+        return [*made, candidates.path_of(output)] if self.log_candidates else made
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,7 @@ def decode(job: Job) -> None:
     device = devices.resolve_device(job.device)
     made_of = identity(job, device)
     work = to_do(job, made_of)
-    finished = [
-        path for output in job.outputs.values() for path in (output, hypotheses.header_path(output))
-    ]
+    finished = [path for output in job.outputs.values() for path in job.files(output)]
     if not work:
         kept.keep(finished)
         return
@@ -115,7 +121,9 @@ def decode(job: Job) -> None:
     journals: list[Journal] = []
     checked: dict[str, Any] = {}
     for one in work:
-        journal = Journal(hypotheses.journal_path(one.output), one.about["fingerprint"])
+        # Lines of a journal without candidates are not those of one that has them.
+        kept_too = f" {job.log_candidates} candidates" if job.log_candidates else ""
+        journal = Journal(hypotheses.journal_path(one.output), one.about["fingerprint"] + kept_too)
         journals.append(journal)
         decoded = decode_test_set(
             decoder, one.utterances, job.batch_size, journal, measured_on, job.batch_duration_s
@@ -136,7 +144,11 @@ def decode(job: Job) -> None:
             **decoded.measured_on,
             "versions": versions,
         }
-        hypotheses.write_hypotheses(one.output, journal.lines(), header)
+        if job.log_candidates:
+            header[candidates.KEY] = candidates.write(
+                candidates.path_of(one.output), journal.lines(), decoder, job.log_candidates
+            )
+        hypotheses.write_hypotheses(one.output, map(candidates.without, journal.lines()), header)
         logger.info(
             "%s at %s: %d utterances, %.0f s of audio in %.2f s (RTFx %.0f)",
             *(one.test_set, job.tier.name, len(one.utterances), header["audio_s"]),
@@ -189,8 +201,10 @@ def to_do(job: Job, made_of: dict[str, Any]) -> list[Work]:
         about["manifest_sha256"] = files.digest(manifest)
         about["fingerprint"] = hypotheses.fingerprint(**about)
         # Snakemake has removed all outputs of the job, of test sets that are as they were too.
-        kept.give_back([output, hypotheses.header_path(output)])
-        if hypotheses.is_current(output, about["fingerprint"]):
+        kept.give_back(job.files(output))
+        if hypotheses.is_current(output, about["fingerprint"]) and (
+            not job.log_candidates or candidates.are_current(output, job.log_candidates)
+        ):
             logger.info("%s: current, left as it is", output)
             hypotheses.journal_path(output).unlink(missing_ok=True)
         else:
@@ -207,7 +221,15 @@ def open_decoder(job: Job, device: str, model_sha256: str) -> Decoder:
     model = open_family(job.family).load(job.model, device)
     tier = model.as_published(job.tier) if job.zero_shot else job.tier
     encoder = EncoderFile(job.encoder, model_sha256, job.threads) if job.encoder else None
-    return model.decoder(tier, encoder, job.prompt)
+    decoder = model.decoder(tier, encoder, job.prompt)
+    if not job.log_candidates:
+        return decoder
+    if (size := len(decoder.vocabulary.pieces)) < job.log_candidates:
+        logger.warning(
+            "decoding.log_candidates is %d, and the model has %d tokens: all of them are kept",
+            *(job.log_candidates, size),
+        )
+    return decoder.with_candidates(job.log_candidates)
 
 
 def measured(decoder: Decoder, work: Work, decoded: Decoded, load_s: float) -> dict[str, Any]:

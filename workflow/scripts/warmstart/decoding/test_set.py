@@ -13,6 +13,7 @@ from typing import Any
 
 from warmstart.data.audio import load_audio
 from warmstart.data.utterances import TestUtterance
+from warmstart.decoding import candidates
 from warmstart.decoding.journal import Journal
 from warmstart.models.base import Decoder, Hypothesis, NotFinite, Timing
 from warmstart.models.tier import Seconds
@@ -112,6 +113,7 @@ def decode_test_set(
                 "ref": utterance.text,
                 "hyp": hypothesis.text,
                 "tokens": hypothesis.emitted,
+                **candidates.packed(hypothesis.candidates),
             }
         tokens = sum(len(line["tokens"]) for line in lines.values())
         journal.close_batch(

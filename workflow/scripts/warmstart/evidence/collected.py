@@ -118,6 +118,7 @@ class Evidence:
         compared: the same with those cells only whose training set is for the language.
         headers: what stands beside each hypothesis file.
         encoders: cell -> report of its quantised encoder.
+        candidates: files of `candidates.write`, one a language; none where no decode kept any.
     """
 
     counts: pd.DataFrame
@@ -125,6 +126,7 @@ class Evidence:
     compared: list[Scored]
     headers: list[dict[str, Any]] = field(default_factory=list)
     encoders: dict[Cell, dict[str, Any]] = field(default_factory=dict)
+    candidates: Sequence[Path] = ()
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which
@@ -141,6 +143,7 @@ def collect(
     headers: Sequence[Path] = (),
     reports: Sequence[Path] = (),
     logs: Sequence[Path] = (),
+    candidates: Sequence[Path] = (),
 ) -> Evidence:
     """Read and resample everything.
 
@@ -150,6 +153,7 @@ def collect(
         headers: JSON beside each hypothesis file.
         reports: `quantize.json` of each quantised encoder.
         logs: `train.csv` of each run, with its `run.json` beside it.
+        candidates: see `Evidence`; they are read when they are asked for.
 
     Raises:
         UserError: see `read_scores` and `resample`; or the headline test set was not scored.
@@ -168,6 +172,7 @@ def collect(
         compared(scored, settings),
         [read_json(path) for path in headers],
         dict(map(_encoder, reports)),
+        candidates,
     )
 
 

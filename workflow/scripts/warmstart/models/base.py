@@ -28,6 +28,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What a search could have taken at each of the N emissions of one utterance.
+
+    Attributes:
+        taken: (N,) int32, ids of the tokens that it took.
+        tokens: (N, K) int32, ids of the K best, best first. Of a greedy search the first is the one
+            that was taken.
+        probabilities: (N, K) float32, in falling order. What they lack of one is that of all other
+            tokens and of the blank.
+    """
+
+    taken: "numpy.ndarray"
+    tokens: "numpy.ndarray"
+    probabilities: "numpy.ndarray"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the ids of `Candidates` mean, for readers who have no model.
+
+    Attributes:
+        pieces: by id, the blank aside; `▁` where a word begins. Empty: a token that is no text
+            (`<unk>`, a language tag, a mark of time).
+        sentencepiece: the tokenizer as its file, with which a reference is split as in training;
+            empty where the family has another one. The rank of the right token is then not known.
+    """
+
+    pieces: tuple[str, ...]
+    sentencepiece: bytes = b""
+
+
+@dataclass(frozen=True)
 class Hypothesis:
     """What was heard in one utterance.
 
@@ -36,11 +68,14 @@ class Hypothesis:
         pieces: its tokens as text.
         times_s: when each piece could be shown, in seconds of audio; None where the family knows
             no times.
+        candidates: one row a piece, of a decoder that was asked for them
+            (`Decoder.with_candidates`).
     """
 
     text: str = ""
     pieces: list[str] = field(default_factory=list)
     times_s: list[Seconds] | None = field(default_factory=list)
+    candidates: Candidates | None = None
 
     @property
     def emitted(self) -> list[dict[str, Any]]:
@@ -139,6 +174,20 @@ class Decoder(ABC):
     def chunk_by_chunk(self) -> "Decoder":
         """The same decoder as a live stream runs it; the same object where nothing streams."""
         return self
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Vocabulary:
+        """What its token ids mean."""
+
+    @abstractmethod
+    def with_candidates(self, count: int) -> "Decoder":
+        """The same decoder, whose hypotheses hold the `count` best tokens of each emission too; all
+        of `vocabulary` where it has fewer. The hypotheses are the same otherwise.
+
+        An emission is what has a piece in `Hypothesis.pieces`; scores are those of the position at
+        which the search took it (`models.candidates.best`). The blank is no candidate.
+        """
 
 
 # ---- donors

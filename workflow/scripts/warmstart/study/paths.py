@@ -6,6 +6,7 @@ Paths are relative to the folder of the study; those of a run share the levels o
 from pathlib import Path
 
 from warmstart import models
+from warmstart.evidence.candidate_columns import SUFFIX
 from warmstart.study import slices
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
 
@@ -208,6 +209,18 @@ def hypothesis(run: str, precision: str, tier: str, slug: str) -> str:
 def header(hypotheses: str) -> str:
     """The header beside a hypothesis file, `fleurs.json` of `fleurs.jsonl`."""
     return hypotheses.removesuffix("l")
+
+
+def candidates(hypotheses: str) -> str:
+    """The best tokens of each emission of a decode, beside its hypotheses."""
+    return hypotheses.removesuffix(".jsonl") + SUFFIX
+
+
+def counted_candidates(study: Study) -> list[str]:
+    """What the candidates of every language come to; none where no decode keeps any."""
+    if not study.config["decoding"]["log_candidates"]:
+        return []
+    return [f"results/candidates/{lang}.parquet" for lang in study.scored_languages]
 
 
 def hypotheses(study: Study, lang: str | None = None) -> list[str]:

@@ -16,6 +16,7 @@ def deleted(study: Study) -> list[str]:
     not all files at all times: thousands of targets would make each dry run slower.
     """
     wanted: list[str] = []
+    logged = study.config["decoding"]["log_candidates"]
     for lang in study.scored_languages:
         scores = f"results/scores/{lang}.parquet"
         if not Path(scores).exists():
@@ -23,6 +24,7 @@ def deleted(study: Study) -> list[str]:
             continue
         for hypotheses in paths.hypotheses(study, lang):
             wanted += [hypotheses, paths.header(hypotheses)]
+            wanted += [paths.candidates(hypotheses)] if logged else []
     for run in study.runs():
         files = paths.run_files(study, run)
         # The others of a run vouch for it: it was finished once.

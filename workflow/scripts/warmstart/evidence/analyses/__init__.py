@@ -37,6 +37,7 @@ ANALYSES = {
     "latency": Files(),
     "quantization": Files(figures=("quantization",)),
     "training_noise": Files(),
+    "saturation": Files(figures=("saturation",)),
     "curves": Files(table=False, figures=("training", "validation")),
 }
 """Name of the module in this folder -> what it makes. On the page they stand in this order, each

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warmstart.models import candidates
 from warmstart.models.fastconformer.found import Found
 
 
@@ -32,6 +33,8 @@ class CtcSearch:
         head: `ConvASRDecoder`; its blank is its last label.
     """
 
+    candidates = 0
+
     def __init__(self, head: Any):
         self._head = head
         self._blank = int(head.num_classes_with_blank) - 1
@@ -47,19 +50,23 @@ class CtcSearch:
 
     def extend(self, found: list[Found], encoded: Tensor, lengths: Tensor, state: State) -> None:
         """Search on, append to `found`, move `state` (in place). A token has the time of the first
-        frame of its run."""
-        labels = self.first_logits(encoded).argmax(-1)
+        frame of its run, and the candidates of that frame."""
+        scores = self.first_logits(encoded)
+        labels = scores.argmax(-1)
         before = torch.cat([state.last[:, None], labels[:, :-1]], dim=1)
         counts = lengths.to(labels.device)
         inside = torch.arange(labels.shape[1], device=labels.device) < counts[:, None]
         rows, frames = ((labels != before) & (labels != self._blank) & inside).nonzero(
             as_tuple=True
         )
-        for row, frame, token in zip(
-            rows.tolist(), frames.tolist(), labels[rows, frames].tolist(), strict=True
-        ):
+        taken = labels[rows, frames]
+        for row, frame, token in zip(rows.tolist(), frames.tolist(), taken.tolist(), strict=True):
             found[row].tokens.append(token)
             found[row].frames.append(found[row].encoder_frames + frame)
+        if self.candidates and len(taken):
+            best = candidates.best(scores[rows, frames], taken, self._blank, self.candidates)
+            for row, *kept in zip(rows.tolist(), *best, strict=True):
+                found[row].candidates.append(tuple(kept))
         for one, count in zip(found, counts.tolist(), strict=True):
             one.encoder_frames += count
         ends = labels.gather(1, (counts - 1).clamp(min=0)[:, None].long())[:, 0]

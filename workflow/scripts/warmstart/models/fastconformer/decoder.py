@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from warmstart.models import base
-from warmstart.models.base import Hypothesis, NotFinite, Timing
+from warmstart.models import base, candidates
+from warmstart.models.base import Hypothesis, NotFinite, Timing, Vocabulary
 from warmstart.models.fastconformer.chunks import _MOST_FRAMES, ChunkShape, Encoder, set_tier
 from warmstart.models.fastconformer.found import FRAME_S, Found, Search
 from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
@@ -84,6 +84,31 @@ class Decoder(base.Decoder):
         return other
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the model's tokenizer; `<unk>`, control symbols and tags of languages are no text."""
+        import sentencepiece
+
+        tokenizer = self.model.tokenizer
+        pieces = tokenizer.ids_to_tokens(list(range(tokenizer.vocab_size)))
+        own = getattr(tokenizer, "tokenizer", None)
+        if not isinstance(own, sentencepiece.SentencePieceProcessor):
+            return Vocabulary(tuple("" if _is_tag(piece) else piece for piece in pieces))
+        return Vocabulary(
+            tuple(
+                "" if own.is_unknown(token) or own.is_control(token) or _is_tag(piece) else piece
+                for token, piece in enumerate(pieces)
+            ),
+            own.serialized_model_proto(),
+        )
+
+    def with_candidates(self, count: int) -> "Decoder":
+        """See `base.Decoder`."""
+        other = copy.copy(self)
+        other._search = copy.copy(self._search)
+        other._search.candidates = min(count, self.model.tokenizer.vocab_size)
+        return other
+
+    @property
     def engine(self) -> str:
         """What computes the encoder."""
         return "onnxruntime" if isinstance(self._encoder, OnnxEncoder) else "pytorch"
@@ -99,7 +124,16 @@ class Decoder(base.Decoder):
                 at once, an equal part.
         """
         found = self.search(waveforms, timing, steps_ms)
-        return [Hypothesis(self.text(one), self.pieces(one), self.emission_s(one)) for one in found]
+        kept = self._search.candidates
+        return [
+            Hypothesis(
+                self.text(one),
+                self.pieces(one),
+                self.emission_s(one),
+                candidates.stacked(one.tokens, one.candidates, kept) if kept else None,
+            )
+            for one in found
+        ]
 
     def search(
         self, waveforms: Sequence, timing: Timing | None = None, steps_ms: list[float] | None = None
@@ -267,6 +301,11 @@ def _not_finite(encoded: "torch.Tensor", counts: "torch.Tensor") -> int | None:
     counting = torch.arange(encoded.shape[1], device=counts.device) < counts[:, None]
     bad = (~torch.isfinite(encoded).all(dim=2) & counting.to(encoded.device)).any(dim=1)
     return int(bad.nonzero()[0]) if bad.any() else None
+
+
+def _is_tag(piece: str) -> bool:
+    """Whether a piece only says which language a multilingual model hears."""
+    return _LANGUAGE_TAG.fullmatch(piece.removeprefix("▁")) is not None
 
 
 def without_language_tags(text: str) -> str:

@@ -11,15 +11,23 @@ FRAME_S = 0.08  # of the encoder: 10 ms hop x 8-fold subsampling
 
 @dataclass
 class Found:
-    """Greedy tokens of one utterance and the encoder frames that emitted them."""
+    """Greedy tokens of one utterance and the encoder frames that emitted them; of a search that
+    keeps candidates, those of each token (ids and probabilities, (K,))."""
 
     tokens: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     encoder_frames: int = 0
+    candidates: list[tuple["Tensor", "Tensor"]] = field(default_factory=list, compare=False)
 
 
 class Search(Protocol):
-    """Encoder frames to tokens, step by step. Its state has `narrow(n)`: the first n utterances."""
+    """Encoder frames to tokens, step by step. Its state has `narrow(n)`: the first n utterances.
+
+    Attributes:
+        candidates: how many of the best tokens are kept at each emission; 0 = none.
+    """
+
+    candidates: int
 
     def start(self, batch: int) -> Any:
         """The state before the first frame."""

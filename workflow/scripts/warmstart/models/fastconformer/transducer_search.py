@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warmstart.models import candidates
 from warmstart.models.fastconformer.found import Found
 from warmstart.run.errors import UserError
 
@@ -44,6 +45,8 @@ class GreedySearch:
     Raises:
         UserError: another predictor, or a joint that predicts durations too (TDT).
     """
+
+    candidates = 0
 
     def __init__(self, model: Any):
         from nemo.collections.asr.modules import RNNTDecoder
@@ -114,8 +117,9 @@ class GreedySearch:
             chosen, history = (
                 (frames, state.projected) if whole else (frames[index], state.projected[index])
             )
-            labels = self._joint.joint_net(chosen + history).argmax(-1)
-            going, tokens = [], []
+            scores = self._joint.joint_net(chosen + history)
+            labels = scores.argmax(-1)
+            going, frames_of, tokens = [], [], []
             for place, (row, found) in enumerate(zip(rows, labels.tolist(), strict=True)):
                 hypothesis, end = hypotheses[row], min(counts[row], len(found))
                 at = next(
@@ -130,15 +134,18 @@ class GreedySearch:
                 if emitted[row] >= self._most:
                     first[row], emitted[row] = at + 1, 0
                 going.append(place)
+                frames_of.append(at)
                 tokens.append(found[at])
             if not going:
                 return
             rows = [rows[place] for place in going]
-            self._move(
-                state,
-                rows if len(rows) < len(counts) else None,
-                torch.tensor(tokens, device=frames.device),
-            )
+            taken = torch.tensor(tokens, device=frames.device)
+            if self.candidates:
+                at_emission = scores[going, frames_of]
+                best = candidates.best(at_emission, taken, self._blank, self.candidates)
+                for row, *kept in zip(rows, *best, strict=True):
+                    hypotheses[row].candidates.append(tuple(kept))
+            self._move(state, rows if len(rows) < len(counts) else None, taken)
             # At its end an utterance has its token, but nothing more to ask.
             rows = [row for row in rows if first[row] < min(counts[row], frames.shape[1])]
 

@@ -17,8 +17,10 @@ def check(study: Study) -> None:
     letters out (`character_coverage` below 1), the alphabet does not tell.
 
     Raises:
-        UserError: with the number of letters, the key, its value and the least that would do.
+        UserError: with the number of letters, the key, its value and the least that would do; or
+            more candidates of a token are asked for than any trained tokenizer has tokens.
     """
+    _require_candidates(study)
     if study.config["tokenizer"]["character_coverage"] == 1:
         size = study.config["tokenizer"]["vocab_size"]
         for one in study.training_sets.values():
@@ -27,6 +29,20 @@ def check(study: Study) -> None:
         if recipe := init.get("pretrain"):
             key = f"inits.{name}.pretrain.vocab_size"
             _require(study, key, recipe["vocab_size"], recipe["languages"], f"init {name}")
+
+
+def _require_candidates(study: Study) -> None:
+    """Where every arm's tokenizer is trained, the largest K is known; where a model brings its own,
+    decoding says how many there are."""
+    asked = study.config["decoding"]["log_candidates"]
+    size = study.config["tokenizer"]["vocab_size"]
+    trained = all(arm.kind.tokenizer == "trained" for arm in study.arms.values())
+    as_they_are = any(study.zero_shot_runs(name) for name in study.decoded_sets)
+    if asked > size and trained and not as_they_are:
+        raise UserError(
+            f"decoding.log_candidates is {asked}, and tokenizers have tokenizer.vocab_size = "
+            f"{size} tokens: lower it to {size} or less"
+        )
 
 
 def letters(study: Study, langs: Iterable[str]) -> set[str]:
