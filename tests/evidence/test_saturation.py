@@ -233,7 +233,8 @@ def test_counts_by_hand(tmp_path):
     assert Tokens(one, "taken").length().value == pytest.approx(5 / 4)
     file = tmp_path / "counted.parquet"
     assert candidates.write(file, iter([one])) == 1
-    (back,) = candidates.read([file])
+    assert candidates.File(file).keys == [one.key]
+    back = candidates.File(file).read(0)
     assert back.key == one.key
     for name, counts in one.tokens.items():
         assert (back.tokens[name] == counts).all()

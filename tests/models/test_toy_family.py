@@ -188,7 +188,8 @@ def test_it_is_decoded_and_scored(plugin, finished, speech, tmp_path):
     output = tmp_path / "dev.jsonl"
     command = ["--model", finished / "model.toy", "--family", FAMILY]
     command += ["--run", RUN, "--precision", "full", "--tier", "offline:70:13:offline"]
-    command += ["--settings", '{"batch_size": 4, "device": "cpu", "threads": 1}']
+    options = {"batch_size": 4, "device": "cpu", "threads": 1, "log_candidates": 3}
+    command += ["--settings", json.dumps(options)]
     command += ["--cuts", f"it/dev={speech['dev']}", "--output", f"it/dev={output}"]
     finish(start(plugin, "decode", *command))
     header, lines = files.read_json(output.with_suffix(".json")), read(output)
@@ -198,6 +199,10 @@ def test_it_is_decoded_and_scored(plugin, finished, speech, tmp_path):
     tokens = [token for line in lines for token in line["tokens"]]
     assert tokens
     assert all(token["time_s"] >= 0 for token in tokens)
+    kept = pyarrow.parquet.read_table(output.with_suffix(".candidates.parquet")).to_pylist()
+    assert [row["time_s"] for row in kept] == [token["time_s"] for token in tokens]
+    assert all(row["candidates"][0] == row["token"] for row in kept)
+    assert all(len(row["candidates"]) == 3 for row in kept)
     text = {"alphabet": "abcdefghijklmnopqrstuvwxyzàèéìíîòóùú", "numbers": "it"}
     finish(
         start(

@@ -23,7 +23,6 @@ from warmstart.data import text
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.evidence import candidate_columns
 from warmstart.evidence.keys import KEYS
-from warmstart.evidence.scoring import read_header
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
@@ -77,7 +76,7 @@ class Counter:
         tests: test set -> manifest.
     """
 
-    def __init__(self, lang: str, settings: Mapping[str, Any], tests: Mapping[str, Path]):
+    def __init__(self, lang: str, settings: text.TextSettings, tests: Mapping[str, Path]):
         self._lang, self._text = lang, settings
         self._references = {name: read_test_set(path) for name, path in tests.items()}
         self._groups = {name: groups_of(found) for name, found in self._references.items()}
@@ -87,10 +86,11 @@ class Counter:
         """The candidates beside a hypothesis file.
 
         Raises:
-            UserError: no header, no candidates, or others than the header's; another language, or a
-                test set without a manifest.
+            UserError: no candidates, or others than the header's; another language, or a test set
+                without a manifest.
         """
-        header, path = read_header(hypotheses), hypotheses.with_suffix(candidate_columns.SUFFIX)
+        header = files.read_json(hypotheses.with_suffix(".json"))
+        path = hypotheses.with_suffix(candidate_columns.SUFFIX)
         if header["lang"] != self._lang or header["test_set"] not in self._references:
             raise UserError(
                 f"{hypotheses}: {header['test_set']} in {header['lang']}, asked to count "
@@ -331,17 +331,33 @@ def _rows(one: Counted) -> Iterator[dict[str, Any]]:
         }
 
 
-def read(paths: Sequence[Path]) -> Iterator[Counted]:
-    """The decodes of some files of `write`, one in memory at a time.
+class File:
+    """A file of `write`, of which a decode at a time is in memory.
+
+    Attributes:
+        keys: values of `KEYS` of each decode, in the order of the file.
 
     Raises:
-        Damaged: a file is not whole.
+        Damaged: it is not whole.
     """
-    for path in paths:
+
+    def __init__(self, path: Path):
+        self._path = path
         with files.reading(path):
-            file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-            for number in range(file.num_row_groups):
-                yield _counted(file.read_row_group(number))
+            self._file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+            self.keys: list[dict[str, Any]] = [
+                self._file.read_row_group(number, columns=list(KEYS)).slice(0, 1).to_pylist()[0]
+                for number in range(self._file.num_row_groups)
+            ]
+
+    def read(self, number: int) -> Counted:
+        """The decode of a place.
+
+        Raises:
+            Damaged: it is not whole.
+        """
+        with files.reading(self._path):
+            return _counted(self._file.read_row_group(number))
 
 
 def _counted(table: pyarrow.Table) -> Counted:

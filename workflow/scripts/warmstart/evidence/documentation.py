@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from warmstart.evidence import analyses
+from warmstart.evidence.candidate_columns import CANDIDATES
 from warmstart.evidence.columns import AXES, Column
 from warmstart.evidence.score_columns import SCORES
 
@@ -86,6 +87,7 @@ def filled(page: str) -> str:
     """
     made = {
         "axes": column_table(AXES),
+        "candidates": column_table(CANDIDATES),
         "scores": described(column for column, _ in SCORES),
         "tables": tables_text(),
         "figures": figures_text(),

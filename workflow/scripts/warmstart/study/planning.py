@@ -485,6 +485,7 @@ _ORDER = {
                 "decode",
                 "write_list",
                 "score",
+                "count_candidates",
             ),
             *("aggregate", "plot", "build_report", "build_bundle", "describe_bundle", "all"),
         ]

@@ -313,7 +313,7 @@ def _law(name: str) -> Any:
 
     def shown(row: Any) -> str:
         value = getattr(row, name)
-        return names.get(value, value) if value == value else ""
+        return names.get(value, str(value)) if value == value else ""
 
     return shown
 
@@ -321,14 +321,16 @@ def _law(name: str) -> Any:
 def _cells(
     evidence: Evidence, settings: Settings
 ) -> Iterator[tuple[tuple[str, str, Cell], list[Counted]]]:
-    """Language, test set and cell -> its seeds, files in their order, cells by tier within."""
+    """Language, test set and cell, and its seeds: a language after the other, and within a test set
+    as other tables stand."""
     for path in evidence.candidates:
-        found: dict[tuple[str, str, Cell], list[Counted]] = {}
-        for one in candidates.read([path]):
-            cell = Cell(*(one.key[name] for name in Cell._fields))
-            found.setdefault((one.key["lang"], one.key["test_set"], cell), []).append(one)
-        order = sorted(found, key=lambda key: (key[1], settings.order_of(key[2])))
-        yield from ((key, found[key]) for key in order)
+        file = candidates.File(path)
+        found: dict[tuple[str, str, Cell], list[int]] = {}
+        for number, key in enumerate(file.keys):
+            cell = Cell(*(key[name] for name in Cell._fields))
+            found.setdefault((key["lang"], key["test_set"], cell), []).append(number)
+        for key in sorted(found, key=lambda key: (key[1], settings.order_of(key[2]))):
+            yield key, [file.read(number) for number in found[key]]
 
 
 def _rows(seeds: Sequence[Counted], kind: str, confidence: float) -> Iterator[dict[str, Any]]:
@@ -344,8 +346,8 @@ def _rows(seeds: Sequence[Counted], kind: str, confidence: float) -> Iterator[di
         "blocks": int(first.counts["blocks"].sum()),
         "emissions": int(sum(one.counts["emissions"].sum() for one in seeds)),
     }
-    if why := next(filter(None, (part.unfit() for part in parts)), ""):
-        yield common | {"window_s": parts[0].duration_s, "status": why}
+    if unfit := [why for part in parts if (why := part.unfit())]:
+        yield common | {"window_s": parts[0].duration_s, "status": unfit[0]}
         return
     windows = [list(part.growths()) for part in parts]
     for number, (window_s, _) in enumerate(windows[0]):
