@@ -31,6 +31,7 @@ from warmstart.study import (
     products,
     slices,
     stages,
+    understanding,
 )
 from warmstart.study import config as study_config
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study

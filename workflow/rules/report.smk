@@ -13,6 +13,9 @@ from warmstart.evidence import analyses
 FIGURES = analyses.figures(STUDY.contrasts)
 
 
+UNDERSTOOD = [paths.understood(lang) for lang in understanding.languages(STUDY)]
+
+
 rule aggregate:
     input:
         scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
@@ -21,6 +24,7 @@ rule aggregate:
         candidates=paths.counted_candidates(STUDY),
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
         runs=[f"{path}/run.json" for path in RUN_PATHS],
+        understood=UNDERSTOOD,
         lists=[listed("headers"), listed("quantized"), listed("curves")],
         code=code("aggregate", *analyses.modules()),
     output:
@@ -47,6 +51,7 @@ rule aggregate:
         "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q}"
         " --quantize @{input.lists[1]:q} --train-logs @{input.lists[2]:q}"
         " --candidates {input.candidates:q}"
+        " --understood {input.understood:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

@@ -56,6 +56,13 @@ def main(argv: list[str] | None = None) -> None:
         help="what count_candidates.py made of each language, where decodes kept candidates",
     )
     parser.add_argument(
+        "--understood",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what understand.py made of each language, with its JSON beside it",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
@@ -76,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.quantize,
         arguments.train_logs,
         arguments.candidates,
+        arguments.understood,
     )
     for analysis in analyses.load_all():
         if analysis.columns:

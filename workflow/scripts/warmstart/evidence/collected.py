@@ -14,6 +14,8 @@ from warmstart.evidence import intervals, recognition, training_logs
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.noise import Decode, Run, TrainingNoise
 from warmstart.evidence.settings import Contrast, Resampling, Settings
+from warmstart.evidence.understood import Understood
+from warmstart.evidence.understood import read as read_understood
 from warmstart.run.errors import UserError
 from warmstart.run.files import read_json, reading
 
@@ -119,6 +121,7 @@ class Evidence:
         headers: what stands beside each hypothesis file.
         encoders: cell -> report of its quantised encoder.
         candidates: files of `candidates.write`, one a language; none where no decode kept any.
+        understood: what was understood of hypotheses; None where nothing was asked.
     """
 
     counts: pd.DataFrame
@@ -127,6 +130,7 @@ class Evidence:
     headers: list[dict[str, Any]] = field(default_factory=list)
     encoders: dict[Cell, dict[str, Any]] = field(default_factory=dict)
     candidates: Sequence[Path] = ()
+    understood: Understood | None = None
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which
@@ -144,6 +148,7 @@ def collect(
     reports: Sequence[Path] = (),
     logs: Sequence[Path] = (),
     candidates: Sequence[Path] = (),
+    understood: Sequence[Path] = (),
 ) -> Evidence:
     """Read and resample everything.
 
@@ -154,6 +159,7 @@ def collect(
         reports: `quantize.json` of each quantised encoder.
         logs: `train.csv` of each run, with its `run.json` beside it.
         candidates: see `Evidence`; they are read when they are asked for.
+        understood: files of `understand.py`, one a language.
 
     Raises:
         UserError: see `read_scores` and `resample`; or the headline test set was not scored.
@@ -173,6 +179,7 @@ def collect(
         [read_json(path) for path in headers],
         dict(map(_encoder, reports)),
         candidates,
+        read_understood(understood),
     )
 
 

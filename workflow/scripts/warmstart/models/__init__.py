@@ -34,6 +34,7 @@ class Kind:
         exports: whether its encoder can be quantised and written as `encoder.onnx`.
         bundles: whether it makes the networks that sherpa-onnx loads.
         zero_shot: whether a published model can be decoded as it is.
+        probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
         donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository,
             which is packed into one file (`Family.pack_donor`).
@@ -53,6 +54,7 @@ class Kind:
     exports: bool = False
     bundles: bool = False
     zero_shot: bool = False
+    probes: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
     donor: Literal["file", "snapshot"] = "file"
     snapshot_files: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ KINDS: dict[str, Kind] = {
         exports=True,
         bundles=True,
         zero_shot=True,
+        probes=True,
         donor_suffix=".nemo",
         model_file="model.nemo",
         encoder="fastconformer",
@@ -82,6 +85,7 @@ KINDS: dict[str, Kind] = {
         streams=True,
         exports=True,
         zero_shot=True,
+        probes=True,
         donor_suffix=".nemo",
         model_file="model.nemo",
         encoder="fastconformer",
@@ -222,6 +226,19 @@ def require_bundle(family: str) -> None:
         raise UserError(
             f"family {family} makes no bundle for sherpa-onnx; families that do: "
             f"{', '.join(_that('bundles'))}"
+        )
+
+
+def require_probe(family: str) -> None:
+    """Refuse to probe the donors of a family that does not give their states.
+
+    Raises:
+        UserError: with the family and those that do.
+    """
+    if not kind_of(family).probes:
+        raise UserError(
+            f"family {family} does not give the states of its donors' encoders; families that do: "
+            f"{', '.join(_that('probes'))}"
         )
 
 

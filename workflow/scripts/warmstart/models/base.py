@@ -190,6 +190,32 @@ class Decoder(ABC):
         """
 
 
+# ---- what a donor's encoder makes of speech
+
+
+class Listener(ABC):
+    """A donor's encoder as it is, in memory.
+
+    Attributes:
+        sample_rate: of the waveforms, Hz.
+    """
+
+    sample_rate: int
+
+    @abstractmethod
+    def mean_states(self, waveforms: "Sequence[numpy.ndarray]") -> "numpy.ndarray":
+        """The mean over time of the encoder's output.
+
+        Args:
+            waveforms: float32 arrays (samples,) in any order. What stands beside a waveform in a
+                batch changes its state by the rounding of sums alone.
+
+        Returns:
+            (N, D) float32, a row a waveform, in the order given; NaN where a waveform is too short
+            to give a frame.
+        """
+
+
 # ---- donors
 
 
@@ -350,8 +376,8 @@ class Recogniser(ABC):
 
 
 class Family(ABC):
-    """A kind of model. A dry run asks all methods but `build` and `load`; they import nothing
-    heavy."""
+    """A kind of model. A dry run asks all methods but `build`, `listen` and `load`; they import
+    nothing heavy."""
 
     @abstractmethod
     def read_donor(self, path: str | Path) -> Donor:
@@ -445,6 +471,21 @@ class Family(ABC):
         Raises:
             UserError: a tensor of the donor does not fit.
         """
+
+    def listen(
+        self, donor: Donor, tier: Tier, device: str = "cpu", *, random_seed: int | None = None
+    ) -> Listener:
+        """The encoder of a donor, for probes of what its states tell; of kinds that `probe`.
+
+        Args:
+            donor: whose weights are taken.
+            tier: how much each frame may hear.
+            random_seed: random weights from this seed in the donor's architecture instead.
+
+        Raises:
+            UserError: a tensor of the donor does not fit.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:

@@ -78,7 +78,20 @@ def manifests(study: Study, lang: str) -> list[str]:
     """All CutSets that a language's jobs read."""
     watched = [validation_manifest(study, lang)] if lang in study.languages else []
     training, guarded = training_manifests(study, lang), guard_manifests(study, lang)
-    return list(dict.fromkeys([*training.values(), *guarded.values(), *watched]))
+    learnt = learnt_manifests(study, lang)
+    return list(dict.fromkeys([*training.values(), *guarded.values(), *watched, *learnt.values()]))
+
+
+def learnt_manifests(study: Study, lang: str) -> dict[str, str]:
+    """Test set -> CutSet whose labelled sentences topics are learnt from (`understanding`)."""
+    topics = (study.config["understanding"] or {}).get("topics", {})
+    found = {}
+    for name, block in topics.items():
+        corpus = study.config["test_sets"][name]["corpus"]
+        asked = lang in (block["codes"] or [lang])
+        if block["train_split"] and asked and corpus in study.language(lang)["corpora"]:
+            found[name] = manifest(corpus, lang, block["train_split"])
+    return found
 
 
 def used_splits(study: Study, corpus: str, lang: str) -> list[str]:
@@ -198,6 +211,11 @@ def quantize_reports(study: Study) -> list[str]:
     ]
 
 
+def states(init: str, lang: str) -> str:
+    """Mean states of an init's encoder, as it is, for the labelled utterances of a language."""
+    return f"results/probes/{init}/{lang}.parquet"
+
+
 # ---- hypotheses
 
 
@@ -239,3 +257,8 @@ def hypotheses(study: Study, lang: str | None = None) -> list[str]:
                 for slug in slugs
             ]
     return found
+
+
+def understood(lang: str) -> str:
+    """What is understood of a language's hypotheses."""
+    return f"results/understanding/{lang}.parquet"

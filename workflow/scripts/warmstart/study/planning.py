@@ -486,6 +486,8 @@ _ORDER = {
                 "write_list",
                 "score",
                 "count_candidates",
+                "probe_init",
+                "understand",
             ),
             *("aggregate", "plot", "build_report", "build_bundle", "describe_bundle", "all"),
         ]

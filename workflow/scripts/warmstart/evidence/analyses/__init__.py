@@ -32,6 +32,7 @@ ANALYSES = {
     "wer": Files(figures=("wer_by_hours",)),
     "spread": Files(),
     "wer_law": Files(figures=("wer_law",)),
+    "topics": Files(figures=("topics",)),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),

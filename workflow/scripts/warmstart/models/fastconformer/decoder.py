@@ -210,6 +210,11 @@ class Decoder(base.Decoder):
                     parts[index].append(rows[:count])
         return [torch.cat(rows) if rows else torch.zeros(0, 0) for rows in parts]
 
+    def frames(self, waveforms: Sequence) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+        """Encoder frames of a batch by falling length, step by step: (n, T, D) of the n longest
+        that are not over, and how many of them count (n,)."""
+        yield from self._encoded(*self._features(list(waveforms)))
+
     def _features(self, waveforms: list) -> tuple["torch.Tensor", "torch.Tensor"]:
         """Log-mel features (B, F, T), zero behind the end, and their lengths (B,).
 

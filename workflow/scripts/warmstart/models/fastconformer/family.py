@@ -5,7 +5,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warmstart.models.base import Donor, Family, Recogniser
+from warmstart.models.base import Donor, Family, Listener, Recogniser
 from warmstart.models.fastconformer.donor import NemoDonor, read_config
 from warmstart.models.recipe import Architecture, Recipe
 from warmstart.models.tier import Tier
@@ -111,6 +111,16 @@ class _FastConformer(Family):
             build.reset_new_modules(made.model, made.heads, seed)
         self._finish(made)
         return made
+
+    def listen(
+        self, donor: Donor, tier: Tier, device: str = "cpu", *, random_seed: int | None = None
+    ) -> Listener:
+        """See `listener.EncoderListener`; the encoder serves both heads."""
+        from warmstart.models.fastconformer import listener
+
+        if not isinstance(donor, NemoDonor):
+            raise UserError(f"{donor.path}: no .nemo file, which a FastConformer starts from")
+        return listener.EncoderListener(donor, tier, device, random_seed)
 
     @abstractmethod
     def _config(

@@ -17,6 +17,7 @@ from warmstart.study.checks import (
     tiers,
     tokenizers,
     training_sets,
+    understanding,
 )
 from warmstart.study.grid import Study
 
@@ -37,6 +38,7 @@ def check(study: Study) -> None:
     tokenizers.check(study)
     inits.check(study)
     arms.check(study)
+    understanding.check(study)
 
 
 def check_files(study: Study) -> None:
@@ -51,6 +53,7 @@ def check_files(study: Study) -> None:
     languages.check_files(study)
     inits.check_files(study)
     noise.check_files(study)
+    understanding.check_files(study)
 
 
 def open_study(source: str | Path, base: str | Path = ".") -> Study:
