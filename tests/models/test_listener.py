@@ -47,7 +47,7 @@ def test_a_waveform_in_a_batch_has_the_state_that_it_has_alone(clips, tier):
     assert np.abs(together[0] - together[1]).max() > 0.05
 
 
-def test_a_state_is_the_mean_of_nemos_own_forward(toy_model_path, clips):  # noqa: F811
+def test_a_state_is_the_mean_of_nemos_own_forward(toy_model_path, clips):
     model = open_family("fastconformer_rnnt").load(toy_model_path).lightning
     model.encoder.set_default_att_context_size(CONTEXTS[0])
     with torch.inference_mode():

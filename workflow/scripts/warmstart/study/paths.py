@@ -56,7 +56,7 @@ def training_manifests(study: Study, lang: str) -> dict[str, str]:
     """corpus -> CutSet of the training split, for the corpora of a language's pool."""
     return {
         corpus: manifest(corpus, lang, slices.corpus_block(study, corpus, lang)["train_split"])
-        for corpus in study.language(lang)["training_corpora"]
+        for corpus in study.language(lang).get("training_corpora", ())
     }
 
 
