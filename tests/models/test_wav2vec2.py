@@ -126,6 +126,47 @@ def test_a_batch_decodes_as_each_utterance_alone(variant, tokenizer, tmp_path):
         assert decoder.decode([samples]) == [one]
 
 
+def test_candidates_begin_with_the_token_taken_and_change_nothing(tokenizer, tmp_path):
+    snapshot(tmp_path, "wav2vec2-large")
+    made = build(tmp_path, tokenizer)
+    made.lightning.eval()
+    with torch.no_grad():
+        made.network.head.weight.mul_(20)
+    decoder, waveforms = made.decoder(OFFLINE), speech(16000, 5000, 100)
+    asked = decoder.with_candidates(7)
+    plain, kept = decoder.decode(waveforms), asked.decode(waveforms)
+    (scores,) = asked.logits(waveforms[:1])
+    for one, other in zip(plain, kept, strict=True):
+        assert (one.text, one.pieces, one.times_s) == (other.text, other.pieces, other.times_s)
+        assert one.candidates is None
+        assert other.candidates.tokens.shape == (len(one.pieces), 7)
+        assert (other.candidates.tokens[:, 0] == other.candidates.taken).all()
+        assert (np.diff(other.candidates.probabilities, axis=1) <= 1e-6).all()
+    pieces = decoder.vocabulary.pieces
+    assert len(pieces) == made.pieces.vocab_size()
+    assert [pieces[token] for token in kept[0].candidates.taken] == plain[0].pieces
+    frame = round(plain[0].times_s[0] / made.frame_s)
+    assert kept[0].candidates.probabilities[0, 0] == pytest.approx(
+        float(scores[frame].exp()[kept[0].candidates.taken[0]]), rel=1e-5
+    )
+    assert decoder.with_candidates(10**6).decode(waveforms)[0].candidates.tokens.shape[1] == len(
+        pieces
+    )
+
+
+def test_mean_states_are_those_of_the_donor_alone(tmp_path):
+    snapshot(tmp_path, "wav2vec2-base")
+    family = open_family(FAMILY)
+    listener = family.listen(family.read_donor(tmp_path), OFFLINE)
+    waveforms = speech(16000, 5000, 100)
+    together = listener.mean_states(waveforms)
+    assert np.isnan(together[2]).all(), "100 samples give no frame"
+    for samples, row in zip(waveforms[:2], together, strict=False):
+        np.testing.assert_allclose(listener.mean_states([samples])[0], row, atol=1e-5)
+    random = family.listen(family.read_donor(tmp_path), OFFLINE, random_seed=1)
+    assert not np.allclose(random.mean_states(waveforms)[0], together[0], atol=1e-3)
+
+
 def test_windows_of_a_long_recording_take_each_frame_once(tokenizer, tmp_path):
     """With attention over the whole the frames are not those of one piece; what must hold is their
     number and their place: with layers that pass nothing on from elsewhere they are equal."""

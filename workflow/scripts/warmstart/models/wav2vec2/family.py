@@ -3,8 +3,9 @@
 import base64
 from pathlib import Path
 
-from warmstart.models.base import Donor, Family, Recogniser
+from warmstart.models.base import Donor, Family, Listener, Recogniser
 from warmstart.models.recipe import Recipe
+from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2 import checkpoint
 from warmstart.models.wav2vec2 import settings as encoder_settings
 from warmstart.models.wav2vec2.donor import SnapshotDonor
@@ -55,6 +56,25 @@ class Wav2Vec2Ctc(Family):
             )
         made.prepare(settings, steps)
         return made
+
+    def listen(
+        self, donor: Donor, tier: Tier, device: str = "cpu", *, random_seed: int | None = None
+    ) -> Listener:
+        """Of whole utterances, whatever the tier."""
+        import torch
+
+        from warmstart.models.wav2vec2 import network
+        from warmstart.models.wav2vec2.recogniser import EncoderListener
+
+        if not isinstance(donor, SnapshotDonor):
+            raise UserError(f"{donor.path}: no snapshot, which this family starts from")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_seed or 0)
+            encoder = network.make_encoder(donor.config, None)
+        if random_seed is None:
+            tensors = checkpoint.read_tensors(donor.path)
+            network.take_weights(encoder, tensors, f"init {donor.path}")
+        return EncoderListener(encoder.eval().to(device), donor.config)
 
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
         """A model that `Recogniser.save` wrote."""

@@ -1,6 +1,7 @@
 """A model of this family in memory, and how it decodes."""
 
 import base64
+import copy
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +12,16 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from warmstart.models import optimizer
+from warmstart.models import candidates, optimizer
 from warmstart.models.base import (
     Decoder,
     EncoderFile,
     Hypothesis,
+    Listener,
     NotFinite,
     Recogniser,
     Timing,
+    Vocabulary,
 )
 from warmstart.models.batches import Batch
 from warmstart.models.recipe import Recipe
@@ -142,6 +145,7 @@ class Wav2Vec2Decoder(Decoder):
         edge_s: float = EDGE_S,
     ):
         self.tier, self._recogniser = tier, recogniser
+        self._candidates = 0
         self.frame_s = recogniser.frame_s
         self._network = recogniser.network
         self._samples = settings.frame_samples(recogniser.config)
@@ -164,15 +168,44 @@ class Wav2Vec2Decoder(Decoder):
         found = [greedy(rows, self._network.blank) for rows in scores]
         if timing is not None:
             timing.encode_decode_s += time.perf_counter() - started
-        pieces = self._recogniser.pieces
         return [
-            Hypothesis(
-                pieces.decode(tokens),
-                [pieces.id_to_piece(token) for token in tokens],
-                [round(frame * self.frame_s, 3) for frame in frames],
-            )
-            for tokens, frames in found
+            self._hypothesis(rows, tokens, frames)
+            for rows, (tokens, frames) in zip(scores, found, strict=True)
         ]
+
+    def _hypothesis(self, scores: Tensor, tokens: list[int], frames: list[int]) -> Hypothesis:
+        pieces, kept = self._recogniser.pieces, None
+        if self._candidates:
+            taken = torch.tensor(tokens, dtype=torch.long)
+            best = candidates.best(scores[frames], taken, self._network.blank, self._candidates)
+            rows = list(zip(*best, strict=True))
+            kept = candidates.stacked(tokens, rows, self._candidates)
+        return Hypothesis(
+            pieces.decode(tokens),
+            [pieces.id_to_piece(token) for token in tokens],
+            [round(frame * self.frame_s, 3) for frame in frames],
+            kept,
+        )
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the SentencePiece model; `<unk>` and control symbols are no text."""
+        pieces = self._recogniser.pieces
+        return Vocabulary(
+            tuple(
+                ""
+                if pieces.is_unknown(token) or pieces.is_control(token)
+                else pieces.id_to_piece(token)
+                for token in range(pieces.vocab_size())
+            ),
+            pieces.serialized_model_proto(),
+        )
+
+    def with_candidates(self, count: int) -> "Wav2Vec2Decoder":
+        """See `base.Decoder`; of a token the candidates are those of the first frame of its run."""
+        other = copy.copy(self)
+        other._candidates = min(count, self._recogniser.pieces.vocab_size())
+        return other
 
     @torch.inference_mode()
     def logits(self, waveforms: Sequence[numpy.ndarray]) -> list[Tensor]:
@@ -246,3 +279,31 @@ class _Part:
     def own(self, scores: Tensor) -> Tensor:
         """(F, V) of the window to those that count."""
         return scores[self._first : self._last]
+
+
+class EncoderListener(Listener):
+    """A donor's encoder without any head.
+
+    Args:
+        encoder: of transformers, in eval mode.
+        config: of it, see `settings.read`.
+    """
+
+    sample_rate = settings.SAMPLE_RATE
+
+    def __init__(self, encoder: torch.nn.Module, config: dict[str, Any]):
+        self._network = network.Network(encoder, config, 1, 0).eval()
+
+    @torch.inference_mode()
+    def mean_states(self, waveforms: Sequence[numpy.ndarray]) -> numpy.ndarray:
+        """Of the frames that an utterance has."""
+        device = self._network.device
+        lengths = torch.tensor([len(samples) for samples in waveforms]).to(device)
+        audio = torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(numpy.asarray(samples, numpy.float32)) for samples in waveforms],
+            batch_first=True,
+        ).to(device)
+        states, frames = self._network.states(audio, lengths)
+        inside = torch.arange(states.shape[1], device=device) < frames[:, None]
+        sums = states.double().where(inside[:, :, None], 0.0).sum(1)
+        return (sums / frames[:, None]).float().cpu().numpy()
