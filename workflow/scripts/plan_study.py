@@ -1,4 +1,5 @@
-"""Print what running a study now would do: jobs, GPU hours, core hours and disk of every stage.
+"""Print what running a study now would do: jobs, GPU hours, core hours and disk of every stage; and
+how small a gap the study could see.
 
 Asks Snakemake which outputs are missing or stale, so it is run in the folder of the study. Writes
 to the terminal only.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from warmstart.run import cli
 from warmstart.run.errors import UserError
-from warmstart.study import checks, overlays, owner, planning
+from warmstart.study import checks, overlays, owner, planning, power_plan
 from warmstart.study.grid import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
         print(owner.banner(f"{planner.foreign}. What follows is for such a folder, empty."))
         with tempfile.TemporaryDirectory() as empty:
             outputs = pending_outputs(arguments.config, empty)
-    print(planning.per_stage(planner, outputs, max(1, arguments.cores)), end="")
+    print(planning.per_stage(planner, outputs, max(1, arguments.cores)))
+    print(power_plan.text(planner), end="")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the tables are asked for: contrasts, intervals, the headline. Standard library only."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,9 @@ class Settings(Resampling):
             set that is in a language.
         tier_margin_pp: a change of the gap inside it is called equivalent.
         threshold_pp: a gap inside it is called small.
+        power: with which a gap is wanted to be found, where one is there.
+        training_sd_pp: standard deviation of a WER between trainings, where no cell has two seeds
+            that tell it; NaN: nobody has guessed it.
         wer_targets_pct: WERs whose hours are asked of the law of the WER.
         forecast_hours: hours at which that law is asked, beside the budgets and up to four times
             the largest.
@@ -93,6 +97,8 @@ class Settings(Resampling):
     reference_tier: str
     tier_margin_pp: float
     threshold_pp: float
+    power: float = 0.8
+    training_sd_pp: float = math.nan
     wer_targets_pct: tuple[float, ...] = ()
     forecast_hours: tuple[float, ...] = ()
     exports: tuple[str, ...] = ()
@@ -113,6 +119,7 @@ class Settings(Resampling):
         own = (
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
+            *("power", "training_sd_pp"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -120,6 +127,8 @@ class Settings(Resampling):
         chosen = {name: block[name] for name in wanted}
         return cls(
             contrasts=contrasts_of(block),
+            power=float(block.get("power", cls.power)),
+            training_sd_pp=float(block.get("training_sd_pp", math.nan)),
             exports=tuple(block.get("exports", ())),
             wer_targets_pct=tuple(map(float, block.get("wer_targets_pct", ()))),
             forecast_hours=tuple(map(float, block.get("forecast_hours", ()))),

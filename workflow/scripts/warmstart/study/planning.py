@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.data.corpora import Corpus, open_corpus
-from warmstart.data.corpora.pinned import Size
+from warmstart.data.corpora.pinned import Count, Size
 from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.study import owner, slices
@@ -231,12 +231,30 @@ class Planner:
 
     def split_audio_h(self, corpus: str, lang: str, split: str) -> Hours:
         """Audio of one split of a corpus in a language."""
-        report = self._own(f"manifests/{corpus}/{lang}/{split}.qc.json")
-        if report and (known := _read(report)):
-            return known["kept"]["hours"]
+        known = self.known_audio_h(corpus, lang, split)
+        if known is not None:
+            return known
         reader = slices.reader(self.study, corpus, lang)
-        unknown = 0.0 if split == reader.settings["train_split"] else self.assumed["test_hours"]
-        return reader.hours(split) or unknown
+        return 0.0 if split == reader.settings["train_split"] else self.assumed["test_hours"]
+
+    def known_audio_h(self, corpus: str, lang: str, split: str) -> Hours | None:
+        """The same, where a manifest or a publisher says it."""
+        if kept := self._kept(corpus, lang, split):
+            return kept["hours"]
+        return slices.reader(self.study, corpus, lang).hours(split) or None
+
+    def known_count(self, corpus: str, lang: str, split: str) -> Count | None:
+        """Utterances and blocks of a split, where a manifest or a publisher says it."""
+        kept = self._kept(corpus, lang, split)
+        if kept and "cuts" in kept:
+            return Count(kept["cuts"], kept.get("blocks"))
+        return slices.reader(self.study, corpus, lang).count(split)
+
+    def _kept(self, corpus: str, lang: str, split: str) -> dict[str, Any] | None:
+        """What a manifest holds, if it is there."""
+        report = self._own(f"manifests/{corpus}/{lang}/{split}.qc.json")
+        known = _read(report) if report else None
+        return known["kept"] if known else None
 
     def decoding(self, run: Run, precision: str, tier: Tier) -> Cost:
         """A decoding job: all test sets of the run at one precision and tier."""
@@ -393,12 +411,9 @@ class Planner:
         for name in self.study.decoded_sets:
             for test in self.study.test_sets(name):
                 source = self.study.config["test_sets"][test.name]
-                corpus, split = source["corpus"], source["split"]
-                report = self._own(f"manifests/{corpus}/{test.lang}/{split}.qc.json")
-                reader = slices.reader(self.study, corpus, test.lang)
-                known = report or reader.hours(split)
+                known = self.known_audio_h(source["corpus"], test.lang, source["split"])
                 slug = test.slug(self.study.training_set(name))
-                if not known and slug not in found:
+                if known is None and slug not in found:
                     found.append(slug)
         return found
 

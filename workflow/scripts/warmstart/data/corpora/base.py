@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from warmstart.data import licences
 from warmstart.data.corpora import pinned
-from warmstart.data.corpora.pinned import Hours, Size
+from warmstart.data.corpora.pinned import Count, Hours, Size
 from warmstart.data.download import local_source
 from warmstart.run.errors import UserError, did_you_mean
 
@@ -266,6 +266,11 @@ class Corpus(ABC):
         if given is not None and split == self.settings.get("train_split"):
             return given.get(self.lang)
         return pinned.published_hours().get((self.kind, split, self.lang))
+
+    def count(self, split: str) -> Count | None:
+        """Utterances and blocks of a split in this language, before cleaning; None where nobody can
+        know before the data are read."""
+        return pinned.published_counts().get((self.kind, split, self.lang))
 
     def gigabytes(self) -> Size | None:
         """Size of the download in this language, without what languages share; None where nobody

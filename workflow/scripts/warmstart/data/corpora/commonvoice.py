@@ -145,6 +145,11 @@ class Reader(Corpus):
             return entry.get("validHrs")
         return round(entry["buckets"][split] * entry["avgDurationSecs"] / 3600, 2)
 
+    def count(self, split: str) -> pinned.Count | None:
+        """The clips of the release's statistics, which do not say who spoke them."""
+        clips = ((self._locales() or {}).get(self.code) or {}).get("buckets", {}).get(split)
+        return pinned.Count(clips) if clips else None
+
     def codes(self) -> Mapping[str, str] | None:
         """The locales of the statistics; another release may have more, which its own say."""
         if self.is_here() and self._root(Path()).is_dir():

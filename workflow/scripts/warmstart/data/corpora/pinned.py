@@ -1,5 +1,5 @@
-"""What publishers say of their releases, pinned in workflow/data/: hours and sizes, known before
-anything is downloaded. Standard library only."""
+"""What publishers say of their releases, pinned in workflow/data/: hours, utterances and sizes,
+known before anything is downloaded. Standard library only."""
 
 import csv
 from dataclasses import dataclass
@@ -28,6 +28,19 @@ class Size:
 NOTHING = Size(0.0, True)
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many utterances a split has.
+
+    Attributes:
+        utterances: of all.
+        blocks: what intervals resample, speakers or sentences; None: nobody states it.
+    """
+
+    utterances: int
+    blocks: int | None = None
+
+
 @cache
 def published_hours() -> dict[tuple[str, str, str], Hours]:
     """(kind, split, language) -> hours, as the publishers state them."""
@@ -35,6 +48,18 @@ def published_hours() -> dict[tuple[str, str, str], Hours]:
         (row["kind"], row["split"], row["lang"]): float(row["hours"])
         for row in _rows("corpus_hours.tsv")
     }
+
+
+@cache
+def published_counts() -> dict[tuple[str, str, str], Count]:
+    """(kind, split, language) -> utterances and blocks, as they are stated; of blocks no more than
+    utterances."""
+    found = {}
+    for row in _rows("test_sizes.tsv"):
+        utterances = int(row["utterances"])
+        blocks = min(int(row["blocks"]), utterances) if row["blocks"] else None
+        found[row["kind"], row["split"], row["lang"]] = Count(utterances, blocks)
+    return found
 
 
 def release_size(kind: str, variant: str, lang: str) -> Size | None:

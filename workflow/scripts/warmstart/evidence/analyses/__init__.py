@@ -39,6 +39,7 @@ ANALYSES = {
     "quantization": Files(figures=("quantization",)),
     "training_noise": Files(),
     "saturation": Files(figures=("saturation",)),
+    "power": Files(figures=("power",), each_contrast=True),
     "curves": Files(table=False, figures=("training", "validation")),
 }
 """Name of the module in this folder -> what it makes. On the page they stand in this order, each
