@@ -138,6 +138,8 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "gap_by_tier_adapter": "gap_by_tier",
         "quantization": "quantization",
         "saturation": "saturation",
+        "power": "power",
+        "power_adapter": "power",
         "training": "training",
         "validation": "validation",
     }

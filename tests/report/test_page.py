@@ -274,7 +274,7 @@ def test_in_a_browser_a_page_of_several_contrasts_fits(several_page, tmp_path, w
     with browsing(tmp_path / "profile") as browser:
         browser.open(several_page[0] / "report.html", width)
         assert browser.run("document.documentElement.scrollWidth") <= width
-        assert browser.run("document.querySelectorAll('figure svg').length") == 9
+        assert browser.run("document.querySelectorAll('figure svg').length") == 11
         assert browser.complaints == []
         assert browser.asked == [(several_page[0] / "report.html").as_uri()]
 

@@ -476,7 +476,7 @@ def test_in_a_browser_nothing_complains_or_overflows_and_tables_sort_and_filter(
     assert browser.run("document.documentElement.clientWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width
     # No run logged anything, so nothing is drawn of training.
-    assert browser.run("document.querySelectorAll('figure svg').length") == 5
+    assert browser.run("document.querySelectorAll('figure svg').length") == 6
     head = "#table-wer thead th:nth-child(2) button"
     before = numbers(browser, 1)
     browser.click(head)

@@ -13,6 +13,10 @@ from warmstart.evidence.keys import MEAN, OWN
 from warmstart.evidence.power import Noise
 
 MEASURED, GUESSED = "measured", "guessed"
+_ANSWERS = (
+    *("smallest_gap_pp", "smallest_gap_of_trainings_pp", "seeds_until_test_dominates"),
+    *("margin_power", "smallest_margin_pp", "fewest_seeds", "utterances_needed"),
+)
 _OTHER_SEEDS = (3, 5, 10)  # told of where the study's own are too few
 
 
@@ -47,7 +51,7 @@ def answers(
         "margin_pp": margin_pp,
     }
     if noise.fault:
-        return found | {"status": noise.fault}
+        return found | dict.fromkeys(_ANSWERS, math.nan) | {"status": noise.fault}
     alpha, asked = 1 - confidence, (confidence, power_wanted)
     return found | {
         "smallest_gap_pp": power.smallest_gap(noise, seeds, *asked),
