@@ -3,7 +3,8 @@
 Simulates utterances of two arms, estimates gaps as the tables do, and compares with the formulas:
 the share of studies that find the smallest gap that is said to be seen, and the share that puts a
 gap of zero inside the smallest margin that is said to be shown. Both should be the wanted power.
-Takes some three minutes on one core. Figures observed: benchmarks/RESULTS.md.
+5,000 studies take 40 s of one core; the last rows, which resample, some more. Figures observed:
+benchmarks/RESULTS.md.
 
     python benchmarks/power.py --studies 2000
 """
@@ -20,9 +21,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow" / "scripts"), str(ROOT / "tests")]
 
-from made.paired import Estimates, Plant, draw, estimates, guesses_of, noise_of  # noqa: E402
+from made.paired import (  # noqa: E402
+    Estimates,
+    Plant,
+    by_tables,
+    draw,
+    estimates,
+    guesses_of,
+    noise_of,
+)
 
 from warmstart.evidence import power  # noqa: E402
+from warmstart.evidence.intervals import Draws, equivalence  # noqa: E402
 
 CONFIDENCE, POWER = 0.95, 0.8
 _BATCH = 50  # studies at a time; bounds the memory
@@ -67,6 +77,31 @@ def compare(name: str, plant: Plant, studies: int) -> Iterator[str]:
     )
 
 
+def by_intervals(name: str, plant: Plant, studies: int) -> str:
+    """The same by the bootstrap intervals of the tables, which have no word on one seed's noise."""
+    noise = noise_of(plant, guesses_of(plant))
+    gap = power.smallest_gap(noise, 0, CONFIDENCE, POWER)
+    margin = power.smallest_margin(noise, 0, 1 - CONFIDENCE, POWER)
+    random = np.random.default_rng(8)
+
+    def drawn(gap_pp: float) -> list[Draws]:
+        other = dataclasses.replace(plant, gap_pp=gap_pp)
+        return by_tables(draw(other, random, studies), 1000)
+
+    def found(every: list[Draws]) -> float:
+        bounds = [one.interval(CONFIDENCE) for one in every]
+        return float(np.mean([not low <= 0 <= high for low, high in bounds]))
+
+    null = drawn(0.0)
+    shown = float(np.mean([equivalence(one, margin, 1 - CONFIDENCE)[0] for one in null]))
+    spread = float(np.std([one.value for one in null]))
+    return (
+        f"| {name} | {noise.error(0):.3f} | {spread:.3f} | {gap:.2f} | "
+        f"{_share(found(drawn(gap)), studies)} | {margin:.2f} | {_share(shown, studies)} | "
+        f"{_share(found(null), studies)} |"
+    )
+
+
 def _share(share: float, studies: int) -> str:
     error = 100 * math.sqrt(max(share * (1 - share), 1e-9) / studies)
     return f"{100 * share:.1f} ({error:.1f})"
@@ -85,6 +120,9 @@ def main() -> None:
     for name, plant in PLANTS.items():
         for row in compare(name, plant, arguments.studies):
             print(row, flush=True)
+    few = min(arguments.studies, 1000)
+    for name in ("one language, trainings alike", "6 readers of 100 utterances"):
+        print(by_intervals(f"{name}, by the tables", PLANTS[name], few), flush=True)
 
 
 if __name__ == "__main__":

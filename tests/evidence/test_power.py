@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from made.paired import Plant, draw, estimates, guesses_of, noise_of
+from made.paired import Plant, by_tables, draw, estimates, guesses_of, noise_of
 from made.planted import Truth, score_table
 from scipy import stats
 
-from warmstart.evidence import power, visible
+from warmstart.evidence import intervals, power, visible
 from warmstart.evidence.analyses import load
 from warmstart.evidence.collected import Evidence, resample
 from warmstart.evidence.power import Guesses, Noise, TestDesign
@@ -280,3 +280,19 @@ def test_stated_power_is_the_power_of_simulated_studies(plant):
     assert drawn(gap).found(0.95) == pytest.approx(0.8, abs=0.065)
     assert null.equivalent(margin, 0.05) == pytest.approx(0.8, abs=0.065)
     assert null.found(0.95) < 0.086
+
+
+@pytest.mark.slow
+def test_intervals_of_the_tables_have_that_power_too():
+    """400 studies: four standard errors are 8 points."""
+    plant = Plant(blocks=40)
+    noise = noise_of(plant, guesses_of(plant))
+    gap = power.smallest_gap(noise, 1, 0.95, 0.8)
+    margin = power.smallest_margin(noise, 1, 0.05, 0.8)
+    random = np.random.default_rng(6)
+    there = by_tables(draw(dataclasses.replace(plant, gap_pp=gap), random, 400), 400)
+    null = by_tables(draw(plant, random, 400), 400)
+    found = [not low <= 0 <= high for low, high in (one.interval(0.95) for one in there)]
+    shown = [intervals.equivalence(one, margin, 0.05)[0] for one in null]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.08)
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.08)

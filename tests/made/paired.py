@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from warmstart.evidence import power
-from warmstart.evidence.intervals import satterthwaite
+from warmstart.evidence.intervals import Draws, cell_draws, generator, satterthwaite
 from warmstart.evidence.power import Guesses, Noise, TestDesign
 
 
@@ -172,3 +172,23 @@ def estimates(plant: Plant, counts: Counts, *, mean: bool) -> Estimates:
     degrees = [(plant.blocks - 1) * count, min(df, 1e6)]
     found = [satterthwaite(pair, degrees) for pair in zip(test, training, strict=True)]
     return Estimates(own, np.sqrt(test + training), np.array(found))
+
+
+def by_tables(counts: Counts, replicates: int) -> list[Draws]:
+    """Gaps of the first language of each study, pp, resampled as those of the tables are."""
+    found = []
+    for number, (errors, words) in enumerate(
+        zip(counts.errors[:, 0], counts.words[:, 0], strict=True)
+    ):
+        arms, seeds, blocks = errors.shape
+        rows = np.arange(arms * seeds).reshape(arms, seeds).tolist()
+        one, other = cell_draws(
+            errors.reshape(arms * seeds, blocks),
+            words,
+            rows,
+            replicates,
+            generator(number, "blocks"),
+            lambda cell, number=number: generator(number, "seeds", cell),
+        )
+        found.append((one - other).scaled(100.0))
+    return found
