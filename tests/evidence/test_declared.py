@@ -131,6 +131,7 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "gap_by_hours": "gap_by_hours",
         "gap_by_hours_adapter": "gap_by_hours",
         "wer_by_hours": "wer_by_hours",
+        "speakers_by_hours": "speakers_by_hours",
         "wer_law": "wer_law",
         "topics": "topics",
         "gap_by_tier": "gap_by_tier",

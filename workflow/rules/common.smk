@@ -184,15 +184,21 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
-def tests_in(lang):
-    """Name -> CutSet, of the test sets in a language that some run is scored on."""
+def tests_in(lang, path=paths.test_manifest):
+    """Name -> CutSet, or another file, of the test sets in a language that some run is scored
+    on."""
     found = {
-        test.name: paths.test_manifest(STUDY, test)
+        test.name: path(STUDY, test)
         for name in STUDY.decoded_sets
         for test in STUDY.test_sets(name)
         if test.lang == lang
     }
     return found
+
+
+def traits_in(lang):
+    """Name -> what is known of the speakers, of the same test sets."""
+    return tests_in(lang, paths.test_traits)
 
 
 def shown(category, path, caption, **labels):
@@ -266,6 +272,12 @@ def corpus_index(wildcards):
     """The tables of somebody's own recordings are inputs: an edited transcript makes its manifests
     stale."""
     return slices.reader(STUDY, wildcards.corpus, wildcards.lang).inputs()
+
+
+def traits_code(wildcards):
+    """The program that lists speakers, with the reader of the corpus, which it loads by name."""
+    kind = slices.reader(STUDY, wildcards.corpus, wildcards.lang).kind
+    return code("list_traits", f"warmstart.data.corpora.{kind}")
 
 
 def manifest_limit(wildcards):

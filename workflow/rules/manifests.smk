@@ -3,6 +3,7 @@
 in    resources/corpora/{corpus}/{lang}/complete.json
 out   results/manifests/{corpus}/{lang}/{split}.jsonl.gz, .qc.json
       results/manifests/{corpus}/{lang}/{split}+noise{snr_db}db.jsonl.gz
+      results/manifests/{corpus}/{lang}/{split}.traits.json   of test sets, read by scoring alone
       results/noise/training.jsonl.gz   with noise.training only
 """
 
@@ -40,6 +41,37 @@ rule prepare_manifest:
         " --split {wildcards.split} --settings {params.settings:q}"
         " --directory {params.directory:q} --output {output.cuts:q}"
         " --report {output.report:q} {params.limit} --threads {threads} --log {log:q}"
+
+
+rule list_traits:
+    input:
+        cuts="results/manifests/{corpus}/{lang}/{split}.jsonl.gz",
+        # A gender that is filled in leaves the manifest as it is.
+        tables=corpus_index,
+        code=traits_code,
+    output:
+        traits="results/manifests/{corpus}/{lang}/{split}.traits.json",
+    log:
+        "logs/list_traits/{corpus}/{lang}/{split}.log",
+    benchmark:
+        "results/benchmarks/list_traits/{corpus}/{lang}/{split}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        program=lambda wildcards, input: input.code[0],
+        settings=lambda wildcards: settings(
+            "corpus", slices.corpus(STUDY, wildcards.corpus, wildcards.lang)
+        ),
+        # Not an input: a corpus that was removed to save room is not fetched again for this.
+        directory=lambda wildcards, output: f"resources/corpora/{wildcards.corpus}/{wildcards.lang}",
+    message:
+        "Speakers of {wildcards.corpus}, {wildcards.lang}, {wildcards.split}"
+    shell:
+        "python {params.program:q} --corpus {wildcards.corpus} --lang {wildcards.lang}"
+        " --split {wildcards.split} --settings {params.settings:q}"
+        " --directory {params.directory:q} --cuts {input.cuts:q} --output {output.traits:q}"
+        " --log {log:q}"
 
 
 rule prepare_noise:

@@ -1,6 +1,7 @@
 """Counts of errors per utterance.
 
-in    results/hypotheses/..., test manifests of a language, its pool (word frequencies)
+in    results/hypotheses/..., test manifests of a language and the traits of their speakers, its
+      pool (word frequencies)
 out   results/scores/{lang}.parquet   of all runs that are tested in the language
 """
 
@@ -13,6 +14,7 @@ rule score:
         ],
         listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
         tests=lambda wildcards: list(tests_in(wildcards.lang).values()),
+        traits=lambda wildcards: sorted(set(traits_in(wildcards.lang).values())),
         pool="results/pools/{lang}.jsonl.gz",
         code=code("score"),
     output:
@@ -29,10 +31,11 @@ rule score:
     params:
         program=lambda wildcards, input: input.code[0],
         tests=lambda wildcards: named(tests_in(wildcards.lang)),
+        traits=lambda wildcards: named(traits_in(wildcards.lang)),
         settings=lambda wildcards: settings("score", slices.scoring(STUDY, wildcards.lang)),
     message:
         "Score {wildcards.lang}"
     shell:
         "python {params.program:q} --hypotheses @{input.listed:q} --tests {params.tests:q}"
-        " --train-text {input.pool:q} --lang {wildcards.lang} --settings {params.settings:q}"
+        " --traits {params.traits:q} --train-text {input.pool:q} --lang {wildcards.lang} --settings {params.settings:q}"
         " --output {output.scores:q} --log {log:q}"

@@ -8,6 +8,7 @@ docs/outputs.md).
     python workflow/scripts/score.py --lang it \\
         --hypotheses results/hypotheses/it/*/*/*/*/*/*.jsonl \\
         --tests fleurs=results/manifests/fleurs/it/test.jsonl.gz \\
+        --traits fleurs=results/manifests/fleurs/it/test.traits.json \\
         --train-text results/pools/it.jsonl.gz \\
         --settings '{"text": {"alphabet": "abc", "numbers": "it"}, "rare_below": 5}' \\
         --output results/scores/it.parquet
@@ -29,6 +30,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--hypotheses", action=cli.Paths, nargs="+", required=True)
     parser.add_argument(
         "--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST"
+    )
+    parser.add_argument(
+        "--traits",
+        type=cli.named_path,
+        nargs="*",
+        default=[],
+        metavar="TEST_SET=TRAITS",
+        help="gender and accent of the speakers (list_traits.py); absent: unknown",
     )
     parser.add_argument(
         "--train-text",
@@ -55,7 +64,9 @@ def main(argv: list[str] | None = None) -> None:
     pool = (
         None if arguments.train_text in (None, "null", "") else training_words(arguments.train_text)
     )
-    scorer = Scorer(arguments.lang, arguments.settings, dict(arguments.tests), pool)
+    scorer = Scorer(
+        arguments.lang, arguments.settings, dict(arguments.tests), pool, dict(arguments.traits)
+    )
     headers = {path: scorer.header(path) for path in arguments.hypotheses}
     seen: dict[tuple, Path] = {}
     for path, header in headers.items():

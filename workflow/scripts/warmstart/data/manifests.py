@@ -288,7 +288,7 @@ def make_cut(corpus: Corpus, split: str, utterance: Utterance, audio: Audio) -> 
     re-encoded on disk. Its supervision lies on the first track. A file with several channels is
     read on its first.
     """
-    cut_id = f"{corpus.name}-{corpus.lang}-{split}-{utterance.id}"
+    cut_id = corpus.cut_id(split, utterance)
     custom = {"block": utterance.block, "corpus": corpus.name}
     recording_id = (
         f"{corpus.name}-{corpus.lang}-{utterance.audio.stem}" if utterance.intervals else cut_id

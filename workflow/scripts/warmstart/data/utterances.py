@@ -23,6 +23,7 @@ class TestUtterance:
         text: the reference as published; empty where there is none.
         line: of the manifest, from which Lhotse makes the cut: a tenth of what its objects would
             take.
+        speaker: the corpus's speaker id; None where nobody knows.
     """
 
     __test__ = False  # pytest takes the name for a collection of tests
@@ -33,6 +34,7 @@ class TestUtterance:
     duration_s: Seconds
     text: str
     line: bytes = field(repr=False)
+    speaker: str | None = None
 
 
 def read_test_set(path: str | Path) -> list[TestUtterance]:
@@ -59,6 +61,7 @@ def read_test_set(path: str | Path) -> list[TestUtterance]:
                 duration_s=float(cut_lines.duration_s(cut)),
                 text=supervision.get("text") or "",
                 line=line,
+                speaker=supervision.get("speaker"),
             )
         )
     if not utterances:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from warmstart.evidence import intervals, recognition, training_logs
+from warmstart.evidence import intervals, recognition, speakers, training_logs
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.noise import Decode, Run, TrainingNoise
 from warmstart.evidence.settings import Contrast, Resampling, Settings
@@ -65,11 +65,18 @@ class Scored:
     def gaps(self, contrast: Contrast) -> dict[Place, intervals.Draws]:
         """Place -> WER(baseline) - WER(challenger) in percentage points, where both were
         decoded."""
-        found = {}
-        for cell, rate in self.wer.items():
+        return {
+            cell.place(self.lang): self.wer[cell] - self.wer[other]
+            for cell, other in self.pairs(contrast)
+        }
+
+    def pairs(self, contrast: Contrast) -> list[tuple[Cell, Cell]]:
+        """Cells of the baseline, each with the challenger's beside it, where both were decoded."""
+        found = []
+        for cell in self.wer:
             other = cell._replace(arm=contrast.challenger)
             if cell.arm == contrast.baseline and other in self.wer:
-                found[cell.place(self.lang)] = rate - self.wer[other]
+                found.append((cell, other))
         return found
 
     def only(self, wanted: Callable[[Cell], bool]) -> "Scored":
@@ -122,6 +129,7 @@ class Evidence:
         encoders: cell -> report of its quantised encoder.
         candidates: files of `candidates.write`, one a language; none where no decode kept any.
         understood: what was understood of hypotheses; None where nothing was asked.
+        voices: errors by speaker, gender and accent, a test set each, in the order of `scored`.
     """
 
     counts: pd.DataFrame
@@ -131,6 +139,7 @@ class Evidence:
     encoders: dict[Cell, dict[str, Any]] = field(default_factory=dict)
     candidates: Sequence[Path] = ()
     understood: Understood | None = None
+    voices: list[speakers.Voices] = field(default_factory=list)
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which
@@ -164,7 +173,8 @@ def collect(
     Raises:
         UserError: see `read_scores` and `resample`; or the headline test set was not scored.
     """
-    counts = read_scores(scores)
+    reader = speakers.Reader()
+    counts = read_scores(scores, reader)
     if settings.headline_test_set not in set(counts.test_set):
         have = ", ".join(sorted(set(counts.test_set)))
         raise UserError(
@@ -180,6 +190,7 @@ def collect(
         dict(map(_encoder, reports)),
         candidates,
         read_understood(understood),
+        reader.voices(),
     )
 
 
@@ -243,8 +254,12 @@ def _encoder(path: Path) -> tuple[Cell, dict[str, Any]]:
     return Cell(*run, report["precision"], report["tier"]), report
 
 
-def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
+def read_scores(paths: Sequence[Path], reader: speakers.Reader | None = None) -> pd.DataFrame:
     """Counts of all languages, summed inside blocks.
+
+    Args:
+        paths: score files, one a language.
+        reader: is given the rows too.
 
     Returns:
         A row for each decode (`Cell`, seed), test set (lang, test_set) and block: `COUNTS`,
@@ -258,7 +273,7 @@ def read_scores(paths: Sequence[Path]) -> pd.DataFrame:
     parts, versions = [], {}
     for path in paths:
         with reading(path):
-            counts, found = _read(path)
+            counts, found = _read(path, reader)
         parts.append(counts)
         versions[str(path)] = sorted(found)
     if len({version for found in versions.values() for version in found}) > 1:
@@ -274,7 +289,7 @@ _READ = [*_KEYS, *COUNTS, *FLAGS, "emission_delay_ms", "normaliser_version"]
 _OPTIONAL = ["speaker"]  # score files of earlier releases lack it
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
+def _read(path: Path, reader: speakers.Reader | None) -> tuple[pd.DataFrame, set[int]]:
     """Counts of a score file, and the versions of the normaliser in it.
 
     A row group is read at a time, because a language of a large study has millions of rows.
@@ -286,7 +301,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     if not file.metadata.num_rows:
         raise UserError(f"{path}: no rows; score the language again")
-    wanted = [*_READ, *(name for name in _OPTIONAL if name in file.schema_arrow.names)]
+    # A file that was written before scores had these columns has none of them.
+    wanted = [*_READ, *(name for name in speakers.TRAITS if name in file.schema_arrow.names)]
     parts, versions = [], set()
     for number in range(file.num_row_groups):
         table = file.read_row_group(number, columns=wanted).to_pandas()
@@ -294,6 +310,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, set[int]]:
             raise UserError(f"{path}: rows without a normaliser version; score the language again")
         versions |= set(map(int, table.normaliser_version.unique()))
         parts.append(_summed(table, path))
+        if reader is not None:
+            reader.add(table)
     counts = pd.concat(parts, ignore_index=True)
     keys = [*_KEYS, *(name for name in _OPTIONAL if name in counts)]
     if counts.duplicated(keys).any():

@@ -370,14 +370,17 @@ def resample_rates(
     if numerators.shape[1] > _MAX_BLOCKS:
         numerators, denominators = _merge_blocks(numerators, denominators, random)
     blocks = numerators.shape[1]
-    picked = max(1, blocks - 1)
+    return _rates(
+        numerators, denominators, replicates, lambda start, size: block_counts(blocks, size, random)
+    )
 
-    def draw(start: int, size: int) -> np.ndarray:
-        picks = random.integers(0, blocks, size=(size, picked), dtype=np.int32)
-        picks += (np.arange(size, dtype=np.int32) * blocks)[:, None]
-        return np.bincount(picks.ravel(), minlength=size * blocks).reshape(size, blocks)
 
-    return _rates(numerators, denominators, replicates, draw)
+def block_counts(blocks: int, replicates: int, random: np.random.Generator) -> np.ndarray:
+    """(R, K) how often each of K blocks is drawn in each replicate, one fewer in all than there
+    are."""
+    picks = random.integers(0, blocks, size=(replicates, max(1, blocks - 1)), dtype=np.int32)
+    picks += (np.arange(replicates, dtype=np.int32) * blocks)[:, None]
+    return np.bincount(picks.ravel(), minlength=replicates * blocks).reshape(replicates, blocks)
 
 
 def resample_named(

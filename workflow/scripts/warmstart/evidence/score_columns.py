@@ -31,6 +31,12 @@ SCORES: tuple[tuple[Column, str], ...] = (
     *((column, "string") for column in (PRECISION, TIER, TEST_SET)),
     (Column("id", "", "of the utterance"), "string"),
     (Column("block", "", "unit of resampling (speaker, or sentence)"), "string"),
+    (Column("speaker", "", "the corpus's id of who speaks; empty where nobody knows"), "string"),
+    (
+        Column("gender", "", "`male`, `female` or `other`, as stated; empty where it is not"),
+        "string",
+    ),
+    (Column("accent", "", "as the corpus writes it; empty where it does not"), "string"),
     (Column("duration_s", "s", "length of the audio"), "float64"),
     *(
         (Column(name, "words", _WORDS), "int32")

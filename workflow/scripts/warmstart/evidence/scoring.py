@@ -9,14 +9,14 @@ import collections
 import json
 import logging
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jiwer
 from rapidfuzz.distance import Levenshtein
 
-from warmstart.data import cut_lines, text
+from warmstart.data import cut_lines, text, traits
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.evidence.keys import FULL, KEYS
 from warmstart.run import vouchers
@@ -237,6 +237,8 @@ class Scorer:
         tests: test set -> manifest.
         pool_words: word frequencies of the language's whole training pool, or None where rare
             words are not counted.
+        traits_of: test set -> file of `data.traits`; of one that has none nobody knows gender and
+            accent.
     """
 
     def __init__(
@@ -245,6 +247,7 @@ class Scorer:
         settings: dict[str, Any],
         tests: dict[str, Path],
         pool_words: collections.Counter | None,
+        traits_of: Mapping[str, Path] | None = None,
     ):
         self.lang, self.text = lang, settings["text"]
         text.check_examples(lang, self.text)
@@ -260,6 +263,7 @@ class Scorer:
             name: {utterance.id: utterance for utterance in read_test_set(path)}
             for name, path in tests.items()
         }
+        self.traits = {name: traits.read(path) for name, path in (traits_of or {}).items()}
         self.normal = {
             name: [text.normalize(reference.text, self.text) for reference in references.values()]
             for name, references in self.references.items()
@@ -314,6 +318,7 @@ class Scorer:
             words, wrong, _ = align_counts(
                 spaced, [text.segmented(hypothesis, self.text) for hypothesis in hypotheses]
             )
+        known = self.traits.get(header["test_set"], {})
         rows: dict[str, list] = collections.defaultdict(list)
         for place, (name, reference) in enumerate(references.items()):
             offline = anchors[place]
@@ -322,6 +327,8 @@ class Scorer:
                 "hours": float(header["hours"]),
                 "id": name,
                 "block": reference.block,
+                "speaker": reference.speaker,
+                **known.get(name, traits.NOBODY_KNOWS)._asdict(),
                 "duration_s": reference.duration_s,
                 **words[place],
                 **{f"char_{key}": value for key, value in characters[place].items()},

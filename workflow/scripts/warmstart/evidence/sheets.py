@@ -20,6 +20,7 @@ from warmstart.evidence.columns import (
     Column,
 )
 from warmstart.evidence.display import Display
+from warmstart.evidence.keys import GAP
 from warmstart.evidence.recognition import OK, SAYS_NOT
 
 
@@ -233,6 +234,17 @@ class Fields:
     def arm(self) -> Field:
         """The arm of a row."""
         return self._of(ARM.name, lambda row: text_cell(self._display.arm(row.arm)))
+
+    def arm_or_gap(self) -> Field:
+        """The arm of a row; of a row about a contrast its two arms."""
+
+        def shown(row: Any) -> str:
+            if row.arm != GAP:
+                return self._display.arm(row.arm)
+            found = next(each for each in self._display.contrasts if each.name == row.contrast)
+            return " − ".join(map(self._display.arm, found.arms))
+
+        return self.text("arm", shown)
 
     def hours(self) -> Field:
         """The budget of a row."""

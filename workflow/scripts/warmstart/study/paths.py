@@ -30,6 +30,12 @@ def test_manifest(study: Study, test: TestSet) -> str:
     return manifest(source["corpus"], test.lang, source["split"] + noise)
 
 
+def test_traits(study: Study, test: TestSet) -> str:
+    """What is known of the speakers of a test set; noise changes neither them nor the cuts' ids."""
+    source = study.config["test_sets"][test.name]
+    return f"results/manifests/{source['corpus']}/{test.lang}/{source['split']}.traits.json"
+
+
 def test_manifests(study: Study, training_set: str) -> dict[str, str]:
     """Slug -> CutSet, of the test sets that the runs of a training set are scored on."""
     one = study.training_set(training_set)

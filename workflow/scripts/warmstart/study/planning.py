@@ -486,6 +486,7 @@ _ORDER = {
             *(
                 "download_corpus",
                 "prepare_manifest",
+                "list_traits",
                 "prepare_noise",
                 "prepare_noise_training",
                 "build_pool",

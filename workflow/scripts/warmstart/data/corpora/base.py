@@ -93,6 +93,8 @@ class Utterance:
             whole file.
         stated_s: how long the whole file is by the corpus's table; None where that does not say.
             A file that is shorter is not all there.
+        gender, accent: of the speaker, as the corpus writes them (`data.traits` makes them alike);
+            None where it does not say.
     """
 
     id: str
@@ -102,6 +104,8 @@ class Utterance:
     block: str
     intervals: tuple[tuple[Seconds, Seconds], ...] | None = None
     stated_s: Seconds | None = None
+    gender: str | None = None
+    accent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +401,10 @@ class Corpus(ABC):
             UserError: a file that should be there is missing or in another encoding, or the corpus
                 has no such split.
         """
+
+    def cut_id(self, split: str, utterance: Utterance) -> str:
+        """Id of an utterance's cut in a manifest, unique in a study."""
+        return f"{self.name}-{self.lang}-{split}-{utterance.id}"
 
     def fail(self, problem: str, remedy: str) -> UserError:
         """An error that names the corpus and the language: `raise self.fail(...)`."""

@@ -391,4 +391,7 @@ class Reader(Corpus):
                 text=row["sentence"],
                 speaker=speaker,
                 block=speaker or name,
+                gender=row.get("gender"),
+                # Before release 8 the column was called `accent`.
+                accent=row.get("accents", row.get("accent")),
             )

@@ -219,6 +219,7 @@ class Reader(Corpus):
                 text=row["raw_transcription"] or row["transcription"],
                 speaker=None,
                 block=row["id"],
+                gender=row["gender"],
             )
 
 

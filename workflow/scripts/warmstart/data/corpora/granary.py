@@ -169,6 +169,7 @@ class Reader(Corpus):
             block=name if speaker is None else str(speaker),
             intervals=None if offset is None else ((offset, offset + (duration or 0.0)),),
             stated_s=duration if offset is None else None,
+            **{key: str(entry[key]) for key in ("gender", "accent") if entry.get(key)},
         )
 
 

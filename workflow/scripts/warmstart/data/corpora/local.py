@@ -2,8 +2,8 @@
 place; nothing is copied.
 
 The table is `{split}.tsv`, `metadata-{split}.tsv`, or `metadata.tsv` with a column `split`.
-Columns: `path` (relative to the folder, or absolute), `text`; optional `speaker`, `sentence_id`,
-`split`; any others are ignored. For example
+Columns: `path` (relative to the folder, or absolute), `text`; optional `speaker`, `gender`,
+`accent`, `sentence_id`, `split`; any others are ignored. For example
 
     path	text	speaker	split
     anna/001.flac	Buongiorno a tutti.	anna	train
@@ -180,4 +180,6 @@ class Reader(Corpus):
             text=row["text"],
             speaker=row.get("speaker") or None,
             block=block or row["path"],
+            gender=row.get("gender"),
+            accent=row.get("accent"),
         )

@@ -8,6 +8,7 @@ Own reader: Lhotse's recipe reads every language and split it finds and cannot b
 a flac and an opus release side by side collide (lhotse 1.33, recipes/mls.py).
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,9 @@ from warmstart.data import download
 from warmstart.data.corpora import pinned
 from warmstart.data.corpora.base import BadRow, Corpus, Licence, Utterance, text_lines
 from warmstart.data.download import Digest
+from warmstart.run.errors import UserError
+
+log = logging.getLogger(__name__)
 
 BASE = "https://dl.fbaipublicfiles.com/mls"
 
@@ -95,6 +99,7 @@ class Reader(Corpus):
                 f"no {table}", "MLS has the splits train, dev and test; is the download complete?"
             )
         self.rows.tables.append(table)
+        genders = _genders(root / "metainfo.txt")
         held: Utterance | None = None  # not given yet: the next line may be the rest of it
         for number, line in enumerate(text_lines(table), start=1):
             if not line.strip():
@@ -119,9 +124,29 @@ class Reader(Corpus):
                 yield held
             speaker, book, _ = parts
             audio = root / split / "audio" / speaker / book / f"{key}.{self.suffix}"
-            held = Utterance(id=key, audio=audio, text=text, speaker=speaker, block=speaker)
+            held = Utterance(
+                id=key,
+                audio=audio,
+                text=text,
+                speaker=speaker,
+                block=speaker,
+                gender=genders.get(speaker),
+            )
         if held is not None:
             yield held
+
+
+def _genders(path: Path) -> dict[str, str]:
+    """Speaker -> gender, from the release's table of books (`SPEAKER | GENDER | PARTITION | ...`, a
+    line for each book). What cannot be read of it is unknown: no manifest fails for it."""
+    found: dict[str, str] = {}
+    try:
+        for line in text_lines(path):
+            speaker, _, rest = line.partition("|")
+            found.setdefault(speaker.strip(), rest.partition("|")[0].strip())
+    except UserError as error:
+        log.warning("%s; genders of the readers are not known", error)
+    return found
 
 
 def _md5_list(text: str) -> dict[str, str]:

@@ -166,6 +166,8 @@ class Reader(Corpus):
                 speaker=speaker,
                 block=speaker or f"{session}-{row['id_']}",
                 intervals=intervals,
+                gender=row.get("gender"),
+                accent=row.get("accent"),
             )
 
     def _intervals(self, row: dict[str, str]) -> tuple[tuple[float, float], ...]:

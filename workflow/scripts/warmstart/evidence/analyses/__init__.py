@@ -31,6 +31,8 @@ ANALYSES = {
     "guideline": Files(),
     "wer": Files(figures=("wer_by_hours",)),
     "spread": Files(),
+    "speakers": Files(figures=("speakers_by_hours",)),
+    "groups": Files(),
     "wer_law": Files(figures=("wer_law",)),
     "topics": Files(figures=("topics",)),
     "forgetting": Files(table=False),

@@ -96,7 +96,7 @@ class Analysis(base.Analysis):
         fields = [
             *of.training_set(),
             of.hours(),
-            of.text("arm", lambda row: _arm(display, row)),
+            of.arm_or_gap(),
             of.text(
                 "worst",
                 lambda row: (
@@ -112,13 +112,6 @@ class Analysis(base.Analysis):
             of.text("status", wide=True),
         ]
         return sheet(self.sheet_name(display, contrast), fields, table.itertuples(), sortable=True)
-
-
-def _arm(display: Display, row: Any) -> str:
-    if row.arm != GAP:
-        return display.arm(row.arm)
-    contrast = next(each for each in display.contrasts if each.name == row.contrast)
-    return f"{display.arm(contrast.baseline)} − {display.arm(contrast.challenger)}"
 
 
 def _rates(members: Sequence[Scored], place: Place, arm: str) -> dict[str, Draws]:
