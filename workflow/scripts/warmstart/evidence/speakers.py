@@ -279,6 +279,13 @@ def _quantile(values: np.ndarray, sums: np.ndarray, share: float) -> np.ndarray:
     return (low + high) / 2
 
 
+def bounds(name: str, draws: Draws, confidence: float, speakers: int) -> tuple[float, float]:
+    """Interval of a statistic of `Spread.of` among so many speakers."""
+    if name == ABOVE:
+        return share_interval(draws, confidence, speakers)
+    return positive_interval(draws, confidence)
+
+
 def positive_interval(draws: Draws, confidence: float) -> tuple[float, float]:
     """Interval of a WER or a spread, symmetric in its logarithm, by Student's t: percentile
     intervals miss high ones, because few speakers seldom hold the odd one. One that reaches zero

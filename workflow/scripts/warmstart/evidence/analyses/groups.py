@@ -74,7 +74,8 @@ class Analysis(base.Analysis):
         """Every test set and trait: each cell by group, then each contrast."""
         voices = {(one.lang, one.test_set): one for one in evidence.voices}
         for one in evidence.compared:
-            of = voices[one.lang, one.test_set]
+            if (of := voices.get((one.lang, one.test_set))) is None:
+                continue
             for trait in _TRAITS:
                 common = {"lang": one.lang, "test_set": one.test_set, "trait": trait}
                 found = groups.grouping(of, trait)

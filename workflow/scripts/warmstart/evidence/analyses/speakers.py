@@ -145,7 +145,9 @@ class Analysis(base.Analysis):
         """Every test set: each cell, then each contrast."""
         voices = {(one.lang, one.test_set): one for one in evidence.voices}
         for one in evidence.compared:
-            spread = Spread(voices[one.lang, one.test_set], settings)
+            if (of := voices.get((one.lang, one.test_set))) is None:
+                continue
+            spread = Spread(of, settings)
             common = {
                 "lang": one.lang,
                 "test_set": one.test_set,
@@ -206,9 +208,7 @@ def _rows(one: Scored, spread: Spread, settings: Settings) -> Iterator[dict[str,
         found[cell] = spread.of(cell)
         about = cell._asdict() | {"recognition": recognition_status([(one, cell)])}
         bounds = {
-            name: speakers.share_interval(draws, confidence, spread.measured)
-            if name == ABOVE
-            else speakers.positive_interval(draws, confidence)
+            name: speakers.bounds(name, draws, confidence, spread.measured)
             for name, draws in found[cell].items()
         }
         yield about | _estimates(found[cell], bounds, spread)
