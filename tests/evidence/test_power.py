@@ -12,7 +12,7 @@ from scipy import stats
 
 from warmstart.evidence import intervals, power, visible
 from warmstart.evidence.analyses import load
-from warmstart.evidence.collected import Evidence, resample
+from warmstart.evidence.collected import Evidence, resample_all
 from warmstart.evidence.power import Guesses, Noise, TestDesign
 from warmstart.evidence.settings import Contrast, Settings
 
@@ -193,9 +193,8 @@ SETTINGS = Settings(
 def table_of(truth, *langs):
     """The table of a planted study, without the others."""
     random = np.random.default_rng(3)
-    scored = [
-        resample(score_table(truth, random, lang).assign(utterances=1), SETTINGS) for lang in langs
-    ]
+    tables = [score_table(truth, random, lang).assign(utterances=1) for lang in langs]
+    scored = resample_all(pd.concat(tables, ignore_index=True), SETTINGS)
     evidence = Evidence(pd.DataFrame(), scored, scored)
     analysis = load("power")
     columns = [column.name for column in analysis.columns]

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from warmstart.data.traits import OTHER
-from warmstart.evidence import intervals
+from warmstart.evidence import intervals, resampled
 from warmstart.evidence.intervals import Draws
 from warmstart.evidence.keys import Cell
-from warmstart.evidence.noise import Decode, Run, TrainingNoise
-from warmstart.evidence.settings import Settings
+from warmstart.evidence.noise import TrainingNoise
+from warmstart.evidence.settings import Resampling
 from warmstart.evidence.speakers import Voices
 
 UNKNOWN = "unknown"
@@ -105,7 +105,7 @@ def rates(
     voices: Voices,
     groups: Iterable[Group],
     cells: Iterable[Cell],
-    settings: Settings,
+    settings: Resampling,
     faults: Collection[Cell] = (),
 ) -> dict[str, dict[Cell, Draws]]:
     """WER of groups in percent, with the noise of trainings as far as seeds show it. Groups of one
@@ -121,7 +121,8 @@ def rates(
     Returns:
         Name of a group -> cell -> its rate.
     """
-    noise = TrainingNoise(settings.seed, settings.replicates, settings.is_for)
+    # Only models that are for the language are asked of.
+    noise = TrainingNoise(settings.seed, settings.replicates, lambda training_set, lang: True)
     cells = list(cells)
     found = {group.name: _rates(voices, group, cells, settings, faults, noise) for group in groups}
     return {
@@ -133,7 +134,7 @@ def _rates(
     voices: Voices,
     group: Group,
     cells: Sequence[Cell],
-    settings: Settings,
+    settings: Resampling,
     faults: Collection[Cell],
     noise: TrainingNoise,
 ) -> dict[Cell, Draws]:
@@ -144,27 +145,14 @@ def _rates(
     def by_block(values: np.ndarray) -> np.ndarray:
         return np.bincount(inside, values[group.units], count)
 
-    errors = np.array([by_block(row) for row in voices.errors])
-    words = by_block(voices.words)
-    where = f"{voices.test_set}, {group.name}"
-    runs = {
-        row: (
-            Run(cell.training_set, float(cell.hours), int(seed)),
-            Decode(voices.lang, where, cell.arm, cell.precision, cell.tier),
-        )
-        for cell in cells
-        for seed, row in voices.cells[cell].items()
-    }
-    sound = [row for cell in cells if cell not in faults for row in voices.cells[cell].values()]
-    noise.add(voices.lang, where, [runs[row] for row in sound], errors[sound], words)
-    random = intervals.generator(settings.seed, "blocks", voices.lang, voices.test_set)
-    rows = [list(voices.cells[cell].values()) for cell in cells]
-    draws = intervals.cell_draws(
-        errors,
-        words,
-        rows,
-        intervals.resample_rates(errors, words, settings.replicates, random),
-        f"{voices.test_set} {voices.lang}",
-        [{runs[row]: 1 / len(own) for row in own} for own in rows],
+    return resampled.rates_pct(
+        np.array([by_block(row) for row in voices.errors]),
+        by_block(voices.words),
+        {cell: voices.cells[cell] for cell in cells},
+        lang=voices.lang,
+        what=f"{voices.test_set}, {group.name}",
+        random=intervals.generator(settings.seed, "blocks", voices.lang, voices.test_set),
+        settings=settings,
+        noise=noise,
+        faults=faults,
     )
-    return {cell: draw.scaled(100.0) for cell, draw in zip(cells, draws, strict=True)}

@@ -289,7 +289,9 @@ def bounds(name: str, draws: Draws, confidence: float, speakers: int) -> tuple[f
 def positive_interval(draws: Draws, confidence: float) -> tuple[float, float]:
     """Interval of a WER or a spread, symmetric in its logarithm, by Student's t: percentile
     intervals miss high ones, because few speakers seldom hold the odd one. One that reaches zero
-    is the replicates'."""
+    is the replicates'; (NaN, NaN) where nothing varies."""
+    if not draws.estimable:
+        return math.nan, math.nan
     reach = stats.t.ppf(0.5 + confidence / 2, draws.df) * draws.error
     if draws.value <= reach:
         low, high = draws.interval(confidence)
@@ -306,5 +308,5 @@ def share_interval(draws: Draws, confidence: float, speakers: int) -> tuple[floa
     middle = (share + z**2 / (2 * speakers)) / (1 + z**2 / speakers)
     half = math.sqrt(share * (1 - share) / speakers + (z / (2 * speakers)) ** 2)
     half *= z / (1 + z**2 / speakers)
-    low, high = draws.interval(confidence)
+    low, high = draws.interval(confidence) if draws.estimable else (draws.value, draws.value)
     return max(0.0, min(low, 100 * (middle - half))), min(100.0, max(high, 100 * (middle + half)))

@@ -328,29 +328,20 @@ class _Trainings:
 
 
 def _trainings(asked: Mapping[str, Mapping[Place, _Asked]]) -> _Trainings:
-    """How far trainings differ, pooled over cells.
-
-    `Draws.seed` has the variance of a mean over the seeds, of which `Draws.residual` is noise of
-    the blocks. The difference is not cut at zero in a cell, which would bias the mean upwards.
+    """How far trainings differ: the study's own pooled figure (`noise.TrainingNoise`), in which a
+    gap is 100 times a difference of rates.
 
     Args:
         asked: language -> place -> estimate.
     """
-    total = weight = 0.0
-    # One model may be scored in several languages, and was trained once.
-    degrees: dict[tuple[str, float], float] = {}
+    cells = set()
     for lang, own in asked.items():
         for place, one in own.items():
+            cells.add((name_of(place.training_set, lang), place.hours))
             draws = one.draws
-            degrees[name_of(place.training_set, lang), place.hours] = draws.seed_df
-            if draws.seed_df >= 1:
-                residual = 0.0 if draws.residual is None else draws.residual.var()
-                total += draws.seed_df * (draws.seed_df + 1) * (draws.seed.var() - residual)
-                weight += draws.seed_df
-    if not weight:
-        return _Trainings(None, math.inf, len(degrees))
-    told = [df for df in degrees.values() if df >= 1]
-    return _Trainings(max(0.0, float(total / weight)), sum(told), len(told))
+            if draws.noise is not None and (pooled := draws.noise.pooled(draws.terms)) is not None:
+                return _Trainings(100.0**2 * pooled.variance, pooled.df, len(pooled.cells))
+    return _Trainings(None, math.inf, len(cells))
 
 
 def _rows(
@@ -415,7 +406,7 @@ def _rows(
         return
     same_runs = place.training_set != OWN
     mean = power.mean_noise(list(noises.values()), same_runs=same_runs)
-    draws = intervals.mean_of([asked.draws for _, asked in have], same_runs=same_runs)
+    draws = intervals.mean_of([asked.draws for _, asked in have])
     # Languages may share sentences, which their replicates know.
     mean = dataclasses.replace(mean, test_pp2=float(draws.block.var()), test_df=draws.block_df)
     yield row | answered(mean, sum(utterances) / len(utterances), min(seeds))

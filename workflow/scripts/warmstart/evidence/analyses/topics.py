@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from warmstart.data import label_tables
-from warmstart.evidence import intervals
+from warmstart.evidence import intervals, resampled
 from warmstart.evidence.analyses import base
 from warmstart.evidence.collected import Evidence, recognition_status
 from warmstart.evidence.columns import (
@@ -29,6 +29,7 @@ from warmstart.evidence.display import Display
 from warmstart.evidence.intervals import Draws
 from warmstart.evidence.keys import FULL, GAP, Cell
 from warmstart.evidence.means import NAN, ratio_pct, with_interval
+from warmstart.evidence.noise import TrainingNoise
 from warmstart.evidence.recognition import OK
 from warmstart.evidence.settings import Contrast, Resampling, Settings
 from warmstart.evidence.sheets import Sheet, sheet
@@ -364,31 +365,31 @@ def tell(table: pd.DataFrame, settings: Resampling) -> Told:
     right = grid(table.right.to_numpy(float))
     read = grid(table.right_reference.to_numpy(float))[0]
     # One row a seed of a cell; decodes of one test set have the same sentences and references.
-    groups = systems.groupby(fields, sort=True).indices
-    cells = [Cell(*map(_plain, key)) for key in groups]
-    rows = [list(members) for members in groups.values()]
+    seeds = {
+        Cell(*map(_plain, key)): {int(systems.seed[row]): int(row) for row in members}
+        for key, members in systems.groupby(fields, sort=True).indices.items()
+    }
     lang, test_set, kind = (str(table[name].iloc[0]) for name in ("lang", "test_set", "kind"))
 
     def draws(numerators: np.ndarray, denominators: np.ndarray) -> dict[Cell, Draws]:
-        found = intervals.cell_draws(
+        noise = TrainingNoise(settings.seed, settings.replicates)
+        found = resampled.rates_pct(
             numerators,
             denominators,
-            rows,
-            settings.replicates,
-            intervals.generator(settings.seed, "sentences", lang, test_set, kind),
-            # As of WER: the run carries training noise, and both arms of a contrast share the
-            # numbers.
-            lambda cell: intervals.generator(
-                settings.seed, "seeds", cells[cell].training_set, cells[cell].hours
-            ),
+            seeds,
+            lang=lang,
+            what=f"{test_set}, {kind}",
+            random=intervals.generator(settings.seed, "sentences", lang, test_set, kind),
+            settings=settings,
+            noise=noise,
         )
-        return {cell: draw.scaled(100.0) for cell, draw in zip(cells, found, strict=True)}
+        return {cell: draw.trained(noise) for cell, draw in found.items()}
 
     words, errors = grid(table.words.to_numpy(float)), grid(table.errors.to_numpy(float))
-    wer = {
-        cell: ratio_pct(errors[own].sum(), words[own].sum())
-        for cell, own in zip(cells, rows, strict=True)
-    }
+    wer = {}
+    for cell, own in seeds.items():
+        rows = list(own.values())
+        wer[cell] = ratio_pct(errors[rows].sum(), words[rows].sum())
     first = system == 0
     common = table[first].topic.value_counts()
     return Told(

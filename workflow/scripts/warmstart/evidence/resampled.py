@@ -1,0 +1,60 @@
+"""Rates of other things than all words of a test set, resampled as those are: errors of a group of
+speakers, topics told right."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from warmstart.evidence import intervals
+from warmstart.evidence.intervals import Draws
+from warmstart.evidence.keys import Cell
+from warmstart.evidence.noise import Decode, Run, TrainingNoise
+from warmstart.evidence.settings import Resampling
+
+
+def rates_pct(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    seeds: Mapping[Cell, Mapping[int, int]],
+    *,
+    lang: str,
+    what: str,
+    random: np.random.Generator,
+    settings: Resampling,
+    noise: TrainingNoise,
+    faults: Collection[Cell] = (),
+) -> dict[Cell, Draws]:
+    """Rates in percent, of cells that share blocks. `noise` is told of them; `Draws.trained` adds
+    it once it knows all.
+
+    Args:
+        numerators: (S, K) per system and block; a system is one trained model in one decode.
+        denominators: (K,) per block.
+        seeds: cell -> seed -> its row of `numerators`.
+        lang: of the test set.
+        what: is counted, in words that no other rate of the study has.
+        random: source of the blocks; equal sources draw equal blocks.
+        settings: how.
+        noise: of the trainings.
+        faults: cells that recognise nothing; how they vary says nothing of other trainings.
+    """
+    runs = {
+        row: (
+            Run(cell.training_set, float(cell.hours), int(seed)),
+            Decode(lang, what, cell.arm, cell.precision, cell.tier),
+        )
+        for cell, own in seeds.items()
+        for seed, row in own.items()
+    }
+    sound = [row for cell, own in seeds.items() if cell not in faults for row in own.values()]
+    noise.add(lang, what, [runs[row] for row in sound], numerators[sound], denominators)
+    rows = [list(own.values()) for own in seeds.values()]
+    draws = intervals.cell_draws(
+        numerators,
+        denominators,
+        rows,
+        intervals.resample_rates(numerators, denominators, settings.replicates, random),
+        f"{what} {lang}",
+        [{runs[row]: 1 / len(own) for row in own} for own in rows],
+    )
+    return {cell: draw.scaled(100.0) for cell, draw in zip(seeds, draws, strict=True)}
