@@ -169,7 +169,7 @@ def run(truth: Truth, studies: int) -> dict[str, float]:
             every = [rates[lang, HOURS[0], "ml"] for lang in truth.languages]
             note("mean WER", intervals.mean_of(every), 100 * truth.wer, rate=True)
     return {
-        name: float(np.median(values) if name == "half-width" else 100 * np.mean(values))
+        name: float(np.nanmedian(values) if name == "half-width" else 100 * np.mean(values))
         for name, values in held.items()
     }
 
@@ -202,7 +202,7 @@ SCENARIOS = {
     "three seeds at 100 h, else one": Truth(some),
     "en three seeds, ml two": Truth(unequal),
     **{
-        f"{blocks} readers": Truth(
+        f"{blocks} blocks": Truth(
             number_of_seeds(1), noise=0.0, blocks=blocks, words=1000, private=0.1, common=0.35
         )
         for blocks in (2, 3, 4, 6)

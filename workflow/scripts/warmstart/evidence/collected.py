@@ -462,14 +462,9 @@ def _levels(table: pd.DataFrame) -> tuple[str, list[str]] | None:
         return None
     pairs = table[["block", "speaker"]].drop_duplicates()
     speakers = pairs.speaker.nunique()
-    return (
-        None
-        if speakers < FEWEST_READERS or len(pairs) == speakers
-        else (
-            "speaker",
-            ["block", "speaker"],
-        )
-    )
+    if speakers < FEWEST_READERS or len(pairs) == speakers:
+        return None
+    return "speaker", ["block", "speaker"]
 
 
 def _readers(

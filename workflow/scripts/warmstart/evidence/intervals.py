@@ -115,11 +115,14 @@ class Draws:
         return float(self.seed.var())
 
     @property
+    def tested(self) -> np.ndarray:
+        """(R,) deviations by all that the test set is resampled by."""
+        return self.block if self.readers is None else self.block + self.readers.draws
+
+    @property
     def all(self) -> np.ndarray:
         """(R,) replicates of the estimate, the trainings' with the tails of Student's t."""
-        found = self.value + self.block
-        if self.readers is not None:
-            found = found + self.readers.draws
+        found = self.value + self.tested
         alone = self.seed_variance
         spread = spread_of(self.seed_df, len(found)) if alone else None
         if spread is None:

@@ -286,7 +286,7 @@ def points_of(cells: list[tuple[Scored, Cell]]) -> Points:
     return Points(
         hours=np.array([cell.hours for _, cell in cells]),
         wer_pct=np.array([each.value for each in draws]),
-        covariance=np.atleast_2d(np.cov(np.stack([each.block for each in draws]))),
+        covariance=np.atleast_2d(np.cov(np.stack([each.tested for each in draws]))),
         block_df=draws[0].block_df,
         seeds=seeds,
         seed_variance=np.array([variance for variance, _ in between]),
