@@ -148,5 +148,5 @@ def test_one_model_for_several_languages_is_trained_once(full, tmp_path):
 
 def test_the_demo_is_told_its_own_size(tmp_path):
     said = plan(yaml.safe_load((ROOT / "demo.yaml").read_text(encoding="utf-8")), tmp_path)
-    assert "warm_start, on " in said
-    assert "planning.utterances_per_speaker" in said
+    assert "new_voices 0.02, 0.08, 0.32 2 60 8" in said
+    assert "new_voices: 8 speakers a language (planning.speakers)" in said
