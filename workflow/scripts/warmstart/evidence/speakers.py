@@ -18,8 +18,8 @@ FEWEST_WORDS = 30
 """Reference words of a speaker who is ranked: some three read sentences. The reliability of fewer
 is so small that the rank says what was said, not who said it."""
 FEWEST_SPEAKERS = 20
-"""Speakers whose spread is stated. With ten, a 95 % interval of the worst tenth, which is one of
-them, holds the truth 85 times in 100 (tests/evidence/test_speakers.py has the model)."""
+"""Speakers whose spread is stated. Of ten the worst tenth is one person, and 95 % intervals of it
+held the truth in 85 of 100 simulated test sets (the model of benchmarks/speakers.py)."""
 _REPLICATES = 1000  # the first of the study's: ranks cost more to make than ratios of sums
 
 TRAITS = ("speaker", "gender", "accent")
@@ -129,7 +129,7 @@ class Spread:
 
     What speakers differ by because each said little is taken out. The variance between speakers is
     that of a one-way layout with unequal groups (Searle, Casella & McCulloch 1992, Variance
-    Components, section 3.6): an utterance of w words is taken to have errors with a variance of
+    Components, chapter 3): an utterance of w words is taken to have errors with a variance of
     noise · w, so that a speaker of W words has a WER with one of noise / W. Ranks and shares are of
     WERs drawn towards their mean by the root of each speaker's reliability, between / (between +
     noise / W), so that they vary as much as the speakers do (Louis 1984,

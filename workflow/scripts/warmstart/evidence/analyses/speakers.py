@@ -89,9 +89,9 @@ class Analysis(base.Analysis):
         "(`warmstart/evidence/speakers.py` has the formulas); from the shares of speakers that an "
         "arm serves better it cannot be, so that they lie nearer to each other than with more "
         "speech. Intervals take the speakers as a sample of speakers and the trainings as these "
-        f"trainings. Fewer than {speakers.FEWEST_SPEAKERS} speakers have no spread. Of twenty "
-        "speakers, whose WERs have a heavy tail, 95 % intervals of the standard deviation hold the "
-        "truth some 80 times in 100, from sixty on 87 times or more."
+        f"trainings. Fewer than {speakers.FEWEST_SPEAKERS} speakers have no spread. Where "
+        "their WERs have a heavy tail, 95 % intervals of the standard deviation are too short "
+        "(benchmarks/RESULTS.md)."
     )
     columns = (
         *(CONTRAST, TRAINING_SET, LANG, TEST_SET, ARM, HOURS, PRECISION, TIER),
