@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from made import candidates as made
 from made.planted import Truth, score_table
+from made.report import SHOWN, rows_of
 from made.tables import make_tables
 
 import count_candidates
 from warmstart.evidence import candidates, token_estimates, token_laws
 from warmstart.evidence.analyses import load
+from warmstart.evidence.analyses.base import Material
 from warmstart.evidence.candidates import Counted, Counter
 from warmstart.evidence.token_estimates import Jackknifed, Tokens
 from warmstart.run.errors import UserError
@@ -84,7 +86,7 @@ def counted(utterances, size, count, duration_s=1.0, groups=20):
     group = np.arange(len(utterances)) % total
     tally = candidates._Tally(size, count, group, total)
     places = np.repeat(np.arange(len(utterances)), [len(one) for one in utterances])
-    tokens = np.concatenate([np.asarray(one).reshape(-1, count) for one in utterances])
+    tokens = np.concatenate([np.asarray(one, dtype=int).reshape(-1, count) for one in utterances])
     tally.add(places, tokens[:, 0], tokens, np.full(tokens.shape, 1 / count), None)
     utterances_of = np.bincount(group)
     return Counted(
@@ -196,6 +198,18 @@ def test_a_straight_curve_does_not_saturate():
     last = list(Tokens(counted(utterances, 100, 1), "taken").growths())[-1][1]
     assert last["tau_s"].value == last["limit"].value == last["ast95_s"].value == math.inf
     assert last["heaps_beta"].value == pytest.approx(1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_the_only_speaker_there_is_nothing_and_so_no_interval():
+    one = counted([[[0], [1], [2], [3]], *[np.zeros((0, 1))] * 29], 9, 1)
+    tokens = Tokens(one, "taken")
+    assert tokens.unfit() == ""
+    found = list(tokens.growths())[-1][1] | tokens.frequencies() | {"length": tokens.length()}
+    assert found["distinct"].value == 4
+    assert found["zipf_a"].value == pytest.approx(0, abs=1e-6)
+    for name in ("distinct", "heaps_closer_pp", "zipf_a", "length"):
+        assert np.isnan(found[name].interval(0.95)).all(), name
 
 
 # ---- from files to the table
@@ -323,6 +337,25 @@ def test_the_table_says_which_law_won(table):
     assert flat.tau_low_s < flat.tau_s < flat.tau_high_s
     assert flat.entropy_bits == pytest.approx(1)
     assert (flat["count"], flat.vocabulary, flat.seeds, flat.blocks) == (2, 2000, 1, 300)
+
+
+def test_the_page_says_which_law_won_and_by_what_criterion(table):
+    analysis, tables = load("saturation"), {"saturation": table}
+    assert analysis.absent(tables, SHOWN, None) == ""
+    text = analysis.text(tables, SHOWN, None)
+    assert "Of the tokens taken, Heaps' law is closer in 1 of 2 rows, the exponential law in 1" in (
+        text
+    )
+    assert "fitted to the first half of the audio" in text
+    rows = rows_of(analysis.sheet(tables, SHOWN, None))
+    assert len(rows) == 4, "two arms, candidates and tokens taken, the longest window alone"
+    assert {row[1] for row in rows} == {"English only", "Multilingual"}
+    figure = analysis.figures[0].draw(Material(tables), SHOWN, None)
+    (axis,) = figure.axes
+    # Points, Heaps' law and the exponential law of two arms.
+    assert len(axis.lines) == 6
+    only_silent = {"saturation": table[table.tier == "560ms"].assign(tier="160ms")}
+    assert "no token was taken" in analysis.absent(only_silent, SHOWN, None)
 
 
 def test_a_decode_without_a_token_says_so_and_has_no_number(table):

@@ -54,7 +54,9 @@ def are_current(output: str | Path, asked: int) -> bool:
     except (Damaged, FileNotFoundError):
         return False
     path = path_of(output)
-    return found.get("asked") == asked and path.is_file() and found.get("sha256") == files.digest(path)
+    return (
+        found.get("asked") == asked and path.is_file() and found.get("sha256") == files.digest(path)
+    )
 
 
 def write(

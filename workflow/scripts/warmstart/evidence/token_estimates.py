@@ -221,7 +221,8 @@ def _laws(
         name = f"ast{100 * share:.0f}_s"
         found[name] = np.where(times < resolution_s, np.nan, times)
     for name, fit in halves.items():
-        found[f"{name}_miss_pct"] = 100 * (fit.at(window_s) / last - 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[f"{name}_miss_pct"] = 100 * (fit.at(window_s) / last - 1)
     found["heaps_closer_pp"] = np.abs(found["exponential_miss_pct"]) - np.abs(
         found["heaps_miss_pct"]
     )

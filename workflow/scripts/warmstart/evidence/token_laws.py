@@ -143,7 +143,8 @@ class Ranked:
 
 
 def zipf(counts: np.ndarray, shifted: bool = False) -> Ranked:
-    """The law of the most likely exponent, and with `shifted` (Zipf-Mandelbrot) shift.
+    """The law of the most likely exponent, and with `shifted` (Zipf-Mandelbrot) shift; NaN of no
+    token at all.
 
     Args:
         counts: (V,) how often each token occurs; those that do not occur have no rank. Where half
@@ -151,6 +152,8 @@ def zipf(counts: np.ndarray, shifted: bool = False) -> Ranked:
             rare by chance stand at the end), and no longer with some ten occurrences a token.
     """
     ordered = np.sort(counts[counts > 0])[::-1].astype(float)
+    if not len(ordered):
+        return Ranked(math.nan, math.nan, math.nan)
     ranks, total = np.arange(1, len(ordered) + 1.0), ordered.sum()
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
