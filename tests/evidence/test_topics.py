@@ -16,6 +16,8 @@ import understand
 from warmstart.data.label_tables import Label, Question, Spoken
 from warmstart.evidence import analyses, classifiers, collected, understanding
 from warmstart.evidence.analyses import topics
+from warmstart.evidence.analyses.base import Material
+from warmstart.evidence.display import Display
 from warmstart.evidence.keys import Cell
 from warmstart.evidence.settings import Resampling, Settings
 from warmstart.evidence.tables import read_table, write_table
@@ -361,3 +363,37 @@ def test_the_prompts_are_told_apart_by_their_names(tmp_path):
     assert ml.accuracy_pct > ml.majority_pct + 20
     assert en.accuracy_pct <= ml.accuracy_pct
     assert ml.unlabelled == about[0]["counts"]["test"]["utterances"]["not in the table"]
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_was_told_beside_what_was_not(tmp_path):
+    """A table that fits is shown, and one that does not says why, in one sheet and one figure."""
+    asked = sentences(40)
+    said = [(text, text if place % 3 else "", 0) for place, (text, _) in enumerate(asked)]
+    given = labels(tmp_path, [*asked, *sentences(40, 200)])
+    table, _ = tables(tmp_path, scored({"en": said, "ml": said}), given)
+    lost = pd.DataFrame([{"kind": "cascade", "source": "fr", "lang": "fr", "test_set": "human"}])
+    table = pd.concat([table, lost.assign(status="not estimable: no label", recognition="ok")])
+    display = Display.of(
+        {
+            "study": {"name": "t", "title": "T"},
+            "statistics": filled("statistics", STATISTICS),
+            "languages": {"it": "Italian", "fr": "French"},
+            "targets": ["it", "fr"],
+            "training_sets": {name: {"name": name, "languages": [name]} for name in ("it", "fr")},
+            "arms": {name: {"name": name, "init": name} for name in ("en", "ml")},
+            "tiers": ["160ms"],
+            "test_sets": ["human"],
+        }
+    )
+    analysis = analyses.load("topics")
+    assert analysis.absent({"topics": table}, display, None) == ""
+    sheet = analysis.sheet({"topics": table}, display, None)
+    texts = [" ".join(cell.text for cell in row) for row in sheet.rows]
+    assert sum("not estimable: no label" in text for text in texts) == 1
+    assert any("ml − en" in text for text in texts)
+    figure = topics.draw(Material({"topics": table}), display, None)
+    assert [axis.get_title() for axis in figure.axes] == ["Italian, human"]
+    nothing = table[table.accuracy_pct.isna()]
+    assert "no label" in analysis.absent({"topics": nothing}, display, None)
+    assert "no labels" in analysis.absent({"topics": table[:0]}, display, None)

@@ -173,10 +173,10 @@ class Analysis(base.Analysis):
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
     ) -> Sheet | None:
-        """Cascades at the reference tier and full precision, and what has no tier to choose."""
+        """At the reference tier and full precision; probes; and what is not estimable."""
         table = tables["topics"]
         chosen = (table.tier == display.settings.reference_tier) & (table.precision == FULL)
-        table = display.ordered(table[chosen | (table.kind == PROBE) | table.tier.isna()])
+        table = table[chosen | (table.kind == PROBE) | table.tier.isna()]
         of = self.fields(display)
         fields = [
             of.text("lang", lambda row: display.language(row.lang)),
