@@ -102,11 +102,20 @@ def test_a_tier_without_effect_is_not_called_different_in_the_mean(tables):
 
 
 def test_guideline_claims_no_more_than_the_interval(tables):
-    for row in tables["guideline"].itertuples():
+    rows = tables["guideline"]
+    assert {"ml", "not decided by this study"} <= set(rows.decision)
+    for row in rows.itertuples():
         if row.decision == "ml":
+            assert row.gap_low_pp > row.threshold_pp
+        elif row.decision.startswith("ahead"):
+            assert row.ahead == "ml"
             assert row.gap_low_pp > 0
-        elif row.decision.startswith("not"):
-            assert row.gap_low_pp <= 0 <= row.gap_high_pp
+        elif row.decision == "either":
+            assert abs(row.gap_pp) < row.threshold_pp
+    # Of one contrast, all rows are one family.
+    assert set(rows.rows_adjusted_for) == {len(rows)}
+    assert (rows.p_holm >= rows.p_value).all()
+    assert set(rows.interval_of) == {"these trainings"}
 
 
 def test_the_same_scores_give_the_same_bytes(tables, tmp_path):

@@ -9,7 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from warmstart.evidence import power
-from warmstart.evidence.intervals import Draws, cell_draws, generator, satterthwaite
+from warmstart.evidence.intervals import (
+    Draws,
+    cell_draws,
+    generator,
+    resample_rates,
+    satterthwaite,
+)
+from warmstart.evidence.noise import Decode, Run, TrainingNoise
 from warmstart.evidence.power import Guesses, Noise, TestDesign
 
 
@@ -181,14 +188,21 @@ def by_tables(counts: Counts, replicates: int) -> list[Draws]:
         zip(counts.errors[:, 0], counts.words[:, 0], strict=True)
     ):
         arms, seeds, blocks = errors.shape
+        flat = errors.reshape(arms * seeds, blocks)
+        runs = [
+            (Run("xx", 1.0, seed), Decode("xx", "xx", str(arm), "full", "160ms"))
+            for arm in range(arms)
+            for seed in range(seeds)
+        ]
+        noise = TrainingNoise(number, replicates)
+        noise.add("xx", "xx", runs, flat, words)
         rows = np.arange(arms * seeds).reshape(arms, seeds).tolist()
         one, other = cell_draws(
-            errors.reshape(arms * seeds, blocks),
+            flat,
             words,
             rows,
-            replicates,
-            generator(number, "blocks"),
-            lambda cell, number=number: generator(number, "seeds", cell),
+            resample_rates(flat, words, replicates, generator(number, "blocks")),
+            terms=[{runs[row]: 1 / seeds for row in own} for own in rows],
         )
-        found.append((one - other).scaled(100.0))
+        found.append((one - other).trained(noise).scaled(100.0))
     return found

@@ -3,7 +3,8 @@ latency, guideline.
 
 Reads score files, the headers of the hypothesis files, the reports of quantised encoders and the
 training logs (with the `run.json` beside each). Writes a .csv for each analysis that has a table
-(`warmstart/evidence/analyses`; columns: docs/outputs.md).
+(`warmstart/evidence/analyses`; columns: docs/outputs.md), and statistics.json: what the first
+tables were asked for, kept.
 
     python workflow/scripts/aggregate.py --scores results/scores/*.parquet \\
         --headers results/hypotheses/*/*/*/*/*/*/*.json \\
@@ -16,10 +17,11 @@ training logs (with the `run.json` beside each). Writes a .csv for each analysis
 
 from pathlib import Path
 
-from warmstart.evidence import analyses, collected
+from warmstart.evidence import analyses, collected, registration
 from warmstart.evidence.settings import Settings
 from warmstart.evidence.tables import write_table
 from warmstart.run import cli
+from warmstart.run.commit import git_commit
 from warmstart.study import stages
 
 
@@ -90,6 +92,9 @@ def main(argv: list[str] | None = None) -> None:
             path = arguments.output_dir / f"{analysis.name}.csv"
             count = write_table(path, analysis.rows(evidence, settings), analysis.columns)
             logger.info("%s: %d rows", path.name, count)
+    registered = registration.record(arguments.output_dir, settings, git_commit())
+    for line in registration.lines(registered):
+        logger.warning("%s", line)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ manifests (their recordings). Writes results/report.html.
 
 from pathlib import Path
 
-from warmstart.evidence import analyses
+from warmstart.evidence import analyses, registration
 from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.run import cli
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     from warmstart.report import examples, page
     from warmstart.report.quality import Quality
 
-    display = Display.of(arguments.settings)
-    chosen = filled("page", arguments.settings.get("report") or {})
     tables = read_tables(arguments.tables, analyses.tables())
+    display = Display.of(arguments.settings).measured(tables)
+    chosen = filled("page", arguments.settings.get("report") or {})
     picked = []
     for path in arguments.scores:
         with reading(path):
@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         picked = examples.with_recordings(picked, manifests, display, room)
     material = page.Material(
         tables=tables,
+        registered=registration.read(arguments.tables),
         display=display,
         runs=sorted(
             (read_json(path) for path in arguments.runs),
@@ -94,6 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
         figures=arguments.figures,
         examples=picked,
+        rates_chosen_on=chosen["rates_chosen_on"],
     )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

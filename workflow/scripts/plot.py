@@ -40,11 +40,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from warmstart.evidence import plotting
 
-    display = Display.of(arguments.settings)
-    material = Material(
-        read_tables(arguments.tables, analyses.tables()),
-        dict(map(training_logs.read, arguments.train_logs)),
-    )
+    tables = read_tables(arguments.tables, analyses.tables())
+    display = Display.of(arguments.settings).measured(tables)
+    material = Material(tables, dict(map(training_logs.read, arguments.train_logs)))
     drawn = 0
     with plotting.style():
         for analysis in analyses.load_all():

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
+from warmstart.evidence import trainings
 from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED, part_of
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.tiers import by_latency, place_of
@@ -103,6 +104,7 @@ class Display:
         precisions: name -> its name for readers.
         licences: language -> corpus -> licence.
         unspaced: codes of languages in which each character counts as a word.
+        training_errors: what trainings add to its rates (`trainings.interval_of`).
     """
 
     name: str
@@ -118,6 +120,7 @@ class Display:
     precisions: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     unspaced: tuple[str, ...] = ()
+    training_errors: tuple[float, ...] = (float("nan"),)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Display":
@@ -181,7 +184,18 @@ class Display:
             unspaced=tuple(block.get("unspaced", ())),
         )
 
+    def measured(self, tables: Mapping[str, pd.DataFrame]) -> "Display":
+        """The same, knowing from the tables where the noise of training is in the intervals: what
+        they are called depends on it. Donors as they are (0 h) were not trained here."""
+        wer = tables["wer"]
+        return replace(self, training_errors=tuple(wer.training_error_pp[wer.hours > 0]))
+
     # ---- names
+
+    @property
+    def interval(self) -> str:
+        """What an interval of this study is called: `95 % interval of these trainings`."""
+        return trainings.interval_name(self.settings.level, self.training_errors)
 
     def language(self, lang: str) -> str:
         """Name of a language, of the mean, or of the pooled law."""
@@ -371,6 +385,9 @@ class Display:
             "challenger_name": self.arm(contrast.challenger),
             "noun": self.noun(contrast),
             "level": self.settings.level,
+            "intervals": trainings.interval_name(
+                self.settings.level, self.training_errors, plural=True
+            ),
             "baseline_name": self.arm(contrast.baseline),
             "test_set": self._headline_words(),
             "tier": self.tier(self.settings.reference_tier),

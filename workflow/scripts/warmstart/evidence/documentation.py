@@ -71,6 +71,7 @@ def plain_caption(caption: str) -> str:
         "baseline_name": "baseline",
         "challenger_name": "challenger",
         "noun": "arm",
+        "intervals": "intervals",
         "test_set": "the headline test set",
         "tier": "the reference tier",
     }

@@ -168,18 +168,6 @@ def mean_noise(each: Sequence[Noise], *, same_runs: bool) -> Noise:
     )
 
 
-def tier_change(gap: Noise, correlation: float) -> Noise:
-    """Noise of a gap at one tier minus the gap at another, of the same models.
-
-    Both gaps have the noise of `gap`, and this correlation between them, so that the difference has
-    2 (1 - r) times its variance.
-    """
-    factor = 2.0 * (1.0 - correlation)
-    return dataclasses.replace(
-        gap, test_pp2=gap.test_pp2 * factor, training_pp2=gap.training_pp2 * factor
-    )
-
-
 # ---- power
 
 

@@ -214,15 +214,17 @@ class Fields:
         *,
         signed: bool = True,
         scale: Callable[[float], float] = float,
+        head: str = "",
     ) -> Field:
-        """The two bounds of an estimate in one field."""
+        """The two bounds of an estimate in one field; `head`: where it is of something else than
+        the study's other intervals."""
         low, high = f"{name}_low_{suffix}", f"{name}_high_{suffix}"
         return self._of(
             low,
             lambda row: interval_cell(
                 scale(getattr(row, low)), scale(getattr(row, high)), digits, signed=signed
             ),
-            f"{self._display.settings.level} % interval",
+            head or self._display.interval,
         )
 
     # ---- axes

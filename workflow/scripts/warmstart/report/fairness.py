@@ -14,6 +14,11 @@ from warmstart.study import recipe
 Run = Mapping[str, Any]
 """Contents of a `run.json`."""
 
+COMPARED = (
+    "data, tokenizer, starts of the parts of the model, settings, steps, audio seen, code, "
+    "versions of the software, and whether on a GPU"
+)
+"""What `facts` reads, in words."""
 _PARTS = {"decoder": "predictor"}
 """What a part of a model is called here, where that is not its own name."""
 _FOLLOW = {

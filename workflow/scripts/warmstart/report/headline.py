@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from warmstart.evidence import trainings
+from warmstart.evidence.analyses.guideline import AHEAD
 from warmstart.evidence.keys import FULL, MEAN, OWN, part_of
 from warmstart.evidence.settings import headline_test_set
 from warmstart.evidence.tiers import by_latency
@@ -75,9 +77,12 @@ def lines_of(wer: pd.DataFrame, gap: pd.DataFrame, guideline: pd.DataFrame) -> l
                     out.append(line(label, hours, cells, f"+{width}.1f"))
     for name, label in contrasts.items():
         of = "" if len(contrasts) == 1 else f", {name}: {label}"
-        out += ["", f"Gap at {reference} with its interval{of}"]
         rows = guideline[guideline.contrast == name]
+        level = f"{100 * guideline.confidence.iloc[0]:g}"
+        interval = trainings.interval_name(level, rows.training_error_pp)
+        out += ["", f"Gap at {reference} with its {interval}{of}"]
         out += [_interval(row) for row in rows.itertuples()]
+        out.append(f"  Verdicts are adjusted for {int(rows.rows_adjusted_for.max())} gaps (Holm).")
     return out
 
 
@@ -120,10 +125,9 @@ def _interval(row: Any) -> str:
         if pd.isna(row.gap_low_pp)
         else f"[{row.gap_low_pp:+.1f}, {row.gap_high_pp:+.1f}]"
     )
+    decision = f"{row.ahead} {row.decision}" if row.decision == AHEAD else row.decision
     # Not all reach every budget: means of two budgets may be of other languages.
     of = f" (mean of {row.languages:g})" if row.lang == MEAN else ""
     if part_of(row.training_set, row.lang) != OWN:
         of += f" (trained on {row.training_set})"
-    return (
-        f"  {row.lang:<6}{row.hours:>8g} h  {row.gap_pp:>+6.1f} pp  {bounds:<18} {row.decision}{of}"
-    )
+    return f"  {row.lang:<6}{row.hours:>8g} h  {row.gap_pp:>+6.1f} pp  {bounds:<18} {decision}{of}"

@@ -1,5 +1,6 @@
 """How the numbers were made, in short lines."""
 
+from warmstart.evidence import trainings
 from warmstart.evidence.display import Display
 
 
@@ -13,7 +14,7 @@ def methods(display: Display) -> list[str]:
         "rates.",
         f"Intervals: paired block bootstrap, {settings.replicates} replicates, the same blocks for "
         f"all systems of a language and test set; {settings.level} % by Student's t, of rates on a "
-        "logarithmic scale. p-values invert the same intervals.",
+        f"logarithmic scale{_once(display)}. p-values invert the same intervals.",
         "Noise of training: one variance for each arm and contrast, pooled over languages and "
         "hours (REML), in all intervals as soon as some runs have several seeds. Seeds of two arms "
         "are paired by number.",
@@ -26,9 +27,19 @@ def methods(display: Display) -> list[str]:
         "fewer than three languages have three budgets. Hours to a small gap: the size of the gap, "
         "by a law with a floor, all languages fitted together. Families are compared by AIC with "
         "the variances known from the bootstrap.",
-        "Tiers: 'equivalent' means two one-sided tests put the change of the gap inside "
-        f"±{settings.tier_margin_pp:g} pp, 'different' that its interval excludes zero; each row "
-        "by itself. p (Holm) is after all rows of the test set.",
+        f"Verdicts: size before sign. Two one-sided tests say whether a gap is inside "
+        f"±{settings.threshold_pp:g} pp ('either'), or its change with the tier inside "
+        f"±{settings.tier_margin_pp:g} pp ('equivalent'); then a test against that bound says "
+        "whether an arm is taken; then one against zero, whether it is ahead or the change is "
+        "'different'. All are adjusted by Holm, of a contrast over all rows of the guideline, and "
+        "over all rows of a test set for tiers: rows depend on each other, which Holm allows, and "
+        "a reader may take any one of them. Intervals are not adjusted.",
         "Lookahead is the audio that a chunk waits for: an algorithmic figure, not the delay a "
         "user feels.",
     ]
+
+
+def _once(display: Display) -> str:
+    """What intervals leave out where something was trained once."""
+    of = trainings.of_trainings(display.training_errors)
+    return f",{of}: what another training would give is not in them" if of else ""

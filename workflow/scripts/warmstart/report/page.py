@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from warmstart.evidence import analyses, recognition
+from warmstart.evidence import analyses, recognition, registration
 from warmstart.evidence.analyses.base import TRAINING, Analysis
 from warmstart.evidence.display import Display, listed
+from warmstart.evidence.registration import Registration
 from warmstart.evidence.settings import Contrast
 from warmstart.report import examples as error_examples
 from warmstart.report import fairness, provenance, quality, svg, tested
@@ -50,6 +51,9 @@ class Material:
         quality: what is known of the data.
         figures: folder of the figures; None: none are shown.
         examples: of errors.
+        registered: what the first tables were asked for; None: nobody wrote it down.
+        rates_chosen_on: what the learning rates were chosen on, an arm or in words; empty: the
+            configuration does not say it.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -58,6 +62,8 @@ class Material:
     quality: Quality = field(default_factory=Quality)
     figures: Path | None = None
     examples: Sequence[Picked] = ()
+    registered: Registration | None = None
+    rates_chosen_on: str = ""
 
 
 def page(material: Material) -> list[Section]:
@@ -129,19 +135,18 @@ def _tested(material: Material) -> Section:
         [
             *([Lines(described)] if described else []),
             Table(tested.sheet_of(display, rows)),
-            Text(
-                "Intervals resample the units named here, all utterances of one together.",
-                "note",
-            ),
+            *(Text(line, "note") for line in tested.resampled(display, rows)),
         ],
     )
 
 
 def banners(material: Material) -> list[Banner]:
-    """Models that do not recognise, contamination of test sets, unfair pairs, contrasts about
-    several things; a green one when none was found."""
+    """Models that do not recognise, settings that changed after the first tables, contamination of
+    test sets, unfair pairs, contrasts about several things; a green one when none was found."""
     display = material.display
     found = []
+    if material.registered and (changed := registration.lines(material.registered)):
+        found.append(Banner(registration.TITLE, changed))
     if unable := recognition.lines(material.tables["wer"], display):
         found.append(Banner(recognition.TITLE, unable))
     if seen := _seen(material):
@@ -167,7 +172,10 @@ def banners(material: Material) -> list[Banner]:
         if pairs:
             of = f" of {contrast.name}" if display.several_contrasts else ""
             but = _but(display, contrast)
-            fine.append(f"All {len(pairs)} pairs of runs{of} are equal in everything but {but}.")
+            fine.append(
+                f"All {len(pairs)} pairs of runs{of} differ in {but}, and in nothing else that is "
+                f"compared: {fairness.COMPARED}."
+            )
     if different:
         what = "the encoder" if _about_init(display) else "their contrast is about"
         found.append(Banner(f"Pairs that differ in more than {what}", different))
@@ -359,20 +367,34 @@ def _audit(material: Material) -> Section:
             Text(
                 f"Two runs of one {'training set' if display.several_parts else 'language'}, "
                 f"budget and seed must differ in {what} and in nothing else. Compared from each "
-                "run's run.json: data, tokenizer, starts of the parts of the model, settings, "
-                "steps, audio seen, code, versions of the software, and whether on a GPU."
+                f"run's run.json: {fairness.COMPARED}."
             ),
             Folded(
                 f"Every pair ({len(pairs)})",
                 [Table(fairness.pair_sheet(f"pairs-{contrast.name}" if place else "pairs", pairs))],
             ),
         ]
+    section.blocks.append(Text(_rates(material)))
     section.blocks.append(Heading("What the donors bring with them"))
     for contrast in display.contrasts:
         if "init" in display.about(contrast):
             section.blocks.append(Text(fairness.donor_text(runs, display, contrast)))
     section.blocks.append(Table(fairness.donors_sheet(runs, display)))
     return section
+
+
+def _rates(material: Material) -> str:
+    """What no comparison of runs can see: on which of them the recipe was tuned."""
+    chosen = material.rates_chosen_on
+    if not chosen:
+        return (
+            "What the learning rates were chosen on, the configuration does not say "
+            "(report.rates_chosen_on). A rate that suits one side makes the other look worse."
+        )
+    return (
+        f"The learning rates were chosen on {material.display.arm(chosen)}. The size of the gap "
+        "depends on that choice."
+    )
 
 
 def _provenance(material: Material) -> Section:
@@ -396,5 +418,13 @@ def _methods(material: Material) -> Section:
         "methods",
         "Methods",
         "Methods",
-        [Lines(methods(display)), Heading("How to cite"), Code(citation)],
+        [
+            Lines([*methods(display), *_registered(material)]),
+            Heading("How to cite"),
+            Code(citation),
+        ],
     )
+
+
+def _registered(material: Material) -> list[str]:
+    return [registration.sentence(material.registered)] if material.registered else []

@@ -7,12 +7,24 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from warmstart.evidence.cells import number_cell, text_cell
-from warmstart.evidence.display import Display, TestRecordings
+from warmstart.evidence.display import Display, TestRecordings, listed
 from warmstart.evidence.keys import MEAN
 from warmstart.evidence.sheets import Sheet, field, sheet
 from warmstart.report.quality import Quality
 
 _UNITS = {"speaker": "speakers", "sentence": "sentences", "utterance": "utterances"}
+_RESAMPLED = {
+    "speaker": "speakers are drawn anew, each with all that it says. Intervals are about other "
+    "speakers of the same kind.",
+    "sentence": "sentences are drawn anew, each with all its readings. Who reads them is not drawn "
+    "anew, because the corpus does not say it: intervals are about other sentences read by the "
+    "same people, and are too short for other people.",
+    "utterance": "utterances are drawn anew, one by one, as if each had a speaker of its own. Who "
+    "speaks is not drawn anew: intervals are about other utterances of the same people, and are "
+    "too short for other people.",
+}
+"""Unit of resampling -> what intervals say, and what not."""
+_UNKNOWN = "blocks are drawn anew, all utterances of one together; their kind is not stated."
 
 
 class _Row(NamedTuple):
@@ -63,6 +75,30 @@ def descriptions(display: Display, rows: list[_Row]) -> list[str]:
         for name, known in display.described.items()
         if name in scored and known.description
     ]
+
+
+def resampled(display: Display, rows: list[_Row]) -> list[str]:
+    """A line for each unit of resampling that the test sets have: what is drawn anew in it, and
+    what is not."""
+    units: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        of = units.setdefault(row.recordings.unit if row.recordings else "", {})
+        of.setdefault(row.test_set, []).append(row.lang)
+    found = []
+    for unit, test_sets in units.items():
+        said = _RESAMPLED.get(unit, _UNKNOWN)
+        names = []
+        for test_set, langs in test_sets.items():
+            # One test set may have other units in other languages.
+            elsewhere = sum(test_set in other for other in units.values()) > 1
+            where = f" in {listed(map(display.language, langs))}" if elsewhere else ""
+            names.append(display.test_set(test_set) + where)
+        found.append(f"{listed(names)}: {said}" if len(units) > 1 else _capital(said))
+    return found
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def sheet_of(display: Display, rows: list[_Row]) -> Sheet:

@@ -4,7 +4,6 @@ import os
 import platform
 import resource
 import socket
-import subprocess
 import time
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +15,7 @@ import torch
 from warmstart import __version__
 from warmstart.models.base import Recogniser
 from warmstart.run import files
+from warmstart.run.commit import git_commit
 
 
 class Starts:
@@ -88,21 +88,6 @@ def versions() -> dict[str, str]:
     names = ("nemo_toolkit", "torch", "torchaudio", "lightning", "lhotse", "sentencepiece")
     own = {"warmstart": __version__, "python": platform.python_version()}
     return own | {name: metadata.version(name) for name in names}
-
-
-def git_commit() -> str | None:
-    """Commit of this workflow, `-dirty` where tracked files differ; None outside a repository."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
 
 
 def parameters(recogniser: Recogniser) -> dict[str, int]:

@@ -60,8 +60,8 @@ class Drawing:
     Attributes:
         name: of its file.
         draw: material, display, contrast (None where it is drawn once) -> figure.
-        caption: `{baseline_name}`, `{challenger_name}`, `{noun}`, `{level}`, `{test_set}` and
-            `{tier}` are filled in (`Display.words`).
+        caption: `{baseline_name}`, `{challenger_name}`, `{noun}`, `{level}`, `{intervals}`,
+            `{test_set}` and `{tier}` are filled in (`Display.words`).
         empty: why there may be nothing to draw, after "because".
     """
 

@@ -260,7 +260,7 @@ class Analysis(base.Analysis):
                     return number_cell(None, digits)
                 return interval_cell(getattr(row, low), getattr(row, high), digits, signed=False)
 
-            return of.cell(low, cell, head=f"{display.settings.level} % interval")
+            return of.cell(low, cell, head=display.interval)
 
         threshold_pp = f"{display.settings.threshold_pp:g}"
         fields = [

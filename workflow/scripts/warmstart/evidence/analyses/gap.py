@@ -147,7 +147,7 @@ class Analysis(base.Analysis):
             draw,
             "Gap = WER({baseline_name}) − WER({challenger_name}) in percentage points against "
             "hours of training data, on {test_set} at {tier}; above zero the {challenger_name} "
-            "{noun} is better. Bars: {level} % intervals. Dashed: the fitted power law (dotted "
+            "{noun} is better. Bars: {intervals}. Dashed: the fitted power law (dotted "
             "where the data do not bound it); of the mean, the pooled law at the "
             "languages' mean size. Solid lines join points where no law fits. n: "
             "languages in a mean, where not all reach a budget.",
@@ -211,11 +211,7 @@ def _row(one: Estimate, rates: dict[str, Scored], contrast: Contrast) -> dict[st
         "relative_gap_pct": ratio_pct(one.value, wer[contrast.baseline]),
         "p_value": draws.p_value() if draws else NAN,
         "probability_challenger_better": _above_zero(draws.all) if draws and draws.varies else NAN,
-        "seeds": min(
-            scored.totals[cell]["seeds"] for each in sides.values() for scored, cell in each
-        )
-        if draws
-        else None,
+        "seeds": seeds_of(one, rates, contrast) if draws else None,
         "training_error_pp": training_error(draws) if draws else NAN,
         "status": one.status,
         "recognition": recognition_of(one, rates, contrast),
@@ -226,6 +222,15 @@ def _above_zero(replicates: np.ndarray) -> float:
     """Share of replicates above zero; one at zero is half above it."""
     at_zero = np.abs(replicates) < _ROUNDING_PP
     return float(((replicates > 0) & ~at_zero).mean() + at_zero.mean() / 2)
+
+
+def seeds_of(one: Estimate, rates: Mapping[str, Scored], contrast: Contrast) -> int:
+    """Trainings of each system of a gap; of that with the fewest."""
+    return min(
+        rates[lang].totals[one.place.cell(lang, arm)]["seeds"]
+        for arm in contrast.arms
+        for lang in one.langs
+    )
 
 
 def recognition_of(one: Estimate, rates: Mapping[str, Scored], contrast: Contrast) -> str:

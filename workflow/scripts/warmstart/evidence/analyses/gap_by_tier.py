@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from warmstart.evidence import intervals
+from warmstart.evidence import intervals, verdicts
 from warmstart.evidence.analyses import base
 from warmstart.evidence.cells import Shown, hours_cell, p_cell
 from warmstart.evidence.collected import Evidence, Scored, recognition_status
@@ -31,6 +31,14 @@ from warmstart.evidence.sheets import Sheet, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_VERDICTS = {
+    verdicts.WITHIN: "equivalent",
+    verdicts.BEYOND: "different",
+    verdicts.THERE: "different",
+    verdicts.OPEN: "not decided",
+}
 
 
 class Change(NamedTuple):
@@ -87,25 +95,32 @@ class Analysis(base.Analysis):
         "The gap at every latency tier minus the gap at the reference tier, with intervals and a "
         "test of equivalence."
     )
+    details = (
+        "Verdicts follow the rule of guideline.csv, with `margin_pp` for the threshold, and are "
+        "adjusted by Holm over all rows of a contrast's test set."
+    )
     columns = (
         *(CONTRAST, TRAINING_SET, LANG, LANGUAGES_AS, LANGUAGES, TEST_SET),
         Column("hours", "h", "budget, or `all`: mean over the budgets"),
         TIER,
         Column("reference_tier", "", "`statistics.reference_tier`"),
         *estimate("difference", "pp", "pp", "gap at `tier` − gap at `reference_tier`"),
+        Column("seeds", "", "trainings of each arm; with 1 all is of these trainings"),
         Column("p_value", "", "two-sided, of “no difference”"),
         Column("margin_pp", "pp", "`statistics.tier_margin_pp`"),
         Column("equivalence_p_value", "", "larger p of the two one-sided tests"),
         Column(
             "verdict",
             "",
-            "`equivalent` (inside the margin), else `different` (interval without 0), else "
-            "`not decided`; `not decided: systems do not recognise`",
+            "`equivalent` (`equivalence_p_holm` below 1 − `statistics.confidence`), else "
+            "`different` (so is `p_holm`), else `not decided`; `not decided: systems do not "
+            "recognise`",
         ),
         Column("status", "", "`ok`, or `not estimable: ...`"),
         Column(
             "p_holm", "", "`p_value` after Holm over all rows of a contrast's test set", "p (Holm)"
         ),
+        Column("equivalence_p_holm", "", "`equivalence_p_value` after the same"),
         RECOGNITION,
     )
     by_contrast = True
@@ -114,7 +129,7 @@ class Analysis(base.Analysis):
             "gap_by_tier",
             draw,
             "The gap at every latency tier on {test_set}, a line per budget, set apart sideways to "
-            "be told apart.",
+            "be told apart. Bars: {intervals}.",
         ),
     )
 
@@ -122,10 +137,8 @@ class Analysis(base.Analysis):
         """Every contrast and test set."""
         for contrast in settings.contrasts:
             for test_set, members in evidence.by_test_set().items():
-                block = list(_rows(test_set, members, contrast, settings))
-                adjusted = intervals.holm([row["p_value"] for row in block])
-                for row, p in zip(block, adjusted, strict=True):
-                    yield {"contrast": contrast.name, **row, "p_holm": p}
+                for row in _rows(test_set, members, contrast, settings):
+                    yield {"contrast": contrast.name, **row}
 
     def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
         """With one tier there is nothing to compare."""
@@ -169,34 +182,42 @@ class Analysis(base.Analysis):
 def _rows(
     test_set: str, members: list[Scored], contrast: Contrast, settings: Settings
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one contrast and test set, without Holm's adjustment."""
-    alpha, margin = 1 - settings.confidence, settings.tier_margin_pp
+    """Rows of one contrast and test set."""
     changes = {one.lang: _changes(one, contrast, settings.reference_tier) for one in members}
     rates = {one.lang: one for one in members}
     gaps = {one.lang: list(one.gaps(contrast)) for one in members}
+    found = []
     for one in over_languages(test_set, changes, settings.confidence, settings.order_of):
         if one.draws is None:
             continue
-        recognises = recognition_status(
+        systems = [
             (rates[lang], place.cell(lang, arm))
             for arm in contrast.arms
             for lang in one.langs
             for place in _places(one.place, settings.reference_tier, gaps[lang])
-        )
-        equivalent, p_equivalence = intervals.equivalence(one.draws, margin, alpha)
-        different = one.status == "ok" and one.draws.varies and not one.low <= 0 <= one.high
-        verdict = "equivalent" if equivalent else "different" if different else "not decided"
+        ]
+        seeds = min(scored.totals[cell]["seeds"] for scored, cell in systems)
+        found.append((one, recognition_status(systems), seeds))
+    judged = verdicts.judge(
+        [one.draws if recognises == OK else None for one, recognises, _ in found],
+        settings.tier_margin_pp,
+        1 - settings.confidence,
+    )
+    for (one, recognises, seeds), verdict in zip(found, judged, strict=True):
         yield {
             **one.axes(),
             "hours": "all" if math.isinf(one.place.hours) else one.place.hours,
             "tier": one.place.tier,
             "reference_tier": settings.reference_tier,
             **with_interval("difference", "pp", one.value, (one.low, one.high)),
-            "p_value": one.draws.p_value(),
-            "margin_pp": margin,
-            "equivalence_p_value": p_equivalence,
-            "verdict": verdict if recognises == OK else UNDECIDED,
+            "seeds": seeds,
+            "p_value": verdict.single.there,
+            "margin_pp": settings.tier_margin_pp,
+            "equivalence_p_value": verdict.single.within,
+            "verdict": _VERDICTS[verdict.verdict] if recognises == OK else UNDECIDED,
             "status": one.status,
+            "p_holm": verdict.adjusted.there,
+            "equivalence_p_holm": verdict.adjusted.within,
             "recognition": recognises,
         }
 

@@ -182,8 +182,8 @@ class Analysis(base.Analysis):
             "quantization",
             draw,
             "Change of WER when the encoder is quantised, against the same model at full precision "
-            "in the same tier, and the change of the gap (difference of differences), with {level} "
-            "% intervals.",
+            "in the same tier, and the change of the gap (difference of differences), with "
+            "{intervals}.",
         ),
     )
 

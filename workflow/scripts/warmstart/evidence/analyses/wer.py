@@ -123,7 +123,7 @@ class Analysis(base.Analysis):
         base.Drawing(
             "wer_by_hours",
             draw,
-            "WER on {test_set} at {tier} against hours of training data, with {level} % intervals.",
+            "WER on {test_set} at {tier} against hours of training data, with {intervals}.",
         ),
     )
 

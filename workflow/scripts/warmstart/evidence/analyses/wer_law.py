@@ -215,6 +215,7 @@ class Analysis(base.Analysis):
             return cell
 
         of = self.fields(display)
+        head = f"{display.settings.level} % interval, with training noise"
 
         def law(made: Any) -> Any:
             return type(made)(made.head, lambda row: made.cell(row[0]))
@@ -230,11 +231,11 @@ class Analysis(base.Analysis):
                 for target in targets
             ),
             law(of.number("doubling_pp", 2, signed=True)),
-            law(of.interval("doubling", "pp")),
+            law(of.interval("doubling", "pp", head=head)),
             law(of.number("floor_pct", 1)),
-            law(of.interval("floor", "pct", 1, signed=False)),
+            law(of.interval("floor", "pct", 1, signed=False, head=head)),
             law(of.number("exponent_b", 2)),
-            law(of.interval("exponent", "b", signed=False)),
+            law(of.interval("exponent", "b", signed=False, head=head)),
             law(of.text("status", wide=True)),
         ]
         return sheet(self.sheet_name(display, contrast), fields, rows)
