@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from warmstart.evidence import intervals, recognition, speakers, training_logs
+from warmstart.evidence import (
+    intervals,
+    leaderboard_rates,
+    recognition,
+    speakers,
+    training_logs,
+)
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.noise import Decode, Run, TrainingNoise
 from warmstart.evidence.settings import Contrast, Resampling, Settings
@@ -130,6 +136,7 @@ class Evidence:
         candidates: files of `candidates.write`, one a language; none where no decode kept any.
         understood: what was understood of hypotheses; None where nothing was asked.
         voices: errors by speaker, gender and accent, a test set each, in the order of `scored`.
+        leaderboard: test set and cell -> its errors by the leaderboard's rules.
     """
 
     counts: pd.DataFrame
@@ -140,6 +147,9 @@ class Evidence:
     candidates: Sequence[Path] = ()
     understood: Understood | None = None
     voices: list[speakers.Voices] = field(default_factory=list)
+    leaderboard: dict[leaderboard_rates.Place, leaderboard_rates.Summed] = field(
+        default_factory=dict
+    )
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which
@@ -191,6 +201,7 @@ def collect(
         candidates,
         read_understood(understood),
         reader.voices(),
+        leaderboard_rates.read(scores),
     )
 
 

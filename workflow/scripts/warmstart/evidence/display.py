@@ -70,13 +70,15 @@ class TestRecordings:
 
 @dataclass(frozen=True)
 class TestSet:
-    """A test set: its name for readers, who speaks in it, what it is in each language."""
+    """A test set: its name for readers, who speaks in it, what it is in each language, and what is
+    known to be wrong with its references."""
 
     __test__ = False
 
     title: str
     description: str = ""
     recordings: Mapping[str, TestRecordings] = field(default_factory=dict)
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,11 @@ class Display:
         """Name of a test set for readers."""
         known = self.described.get(name)
         return known.title if known else words(name)
+
+    def caution(self, test_set: str) -> str:
+        """What is known to be wrong with the references of a test set: a sentence, or nothing."""
+        known = self.described.get(test_set)
+        return known.caution if known else ""
 
     def tier(self, name: str) -> str:
         """Name of a latency tier for readers: `160 ms`."""
@@ -412,6 +419,7 @@ def _described(block: Any) -> dict[str, TestSet]:
             each.get("title") or words(name),
             each.get("description") or "",
             {lang: TestRecordings(**of) for lang, of in (each.get("recordings") or {}).items()},
+            each.get("caution") or "",
         )
         for name, each in block.items()
     }

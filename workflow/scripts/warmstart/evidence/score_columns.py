@@ -23,6 +23,22 @@ _RARE = (
     "them wrong; 0 without a pool"
 )
 _TEXTS = "normalised texts"
+_LEADERBOARD = (
+    "by the rules of the Open ASR Leaderboard, compounds merged; 0 where it leaves the utterance "
+    "out"
+)
+
+LEADERBOARD_RULES = {
+    "apostrophes": "apostrophes, hyphens and other marks are spaces; in English, contractions and "
+    "titles are written out",
+    "numbers": "number words and digits are read in another way",
+    "spellings": "in English, fillers go, and British spellings and initialisms become one",
+    "other": "words in brackets go, no letters or words are exchanged, and utterances without a "
+    "reference are left out",
+    "compounds": "compounds cost nothing, written together or apart",
+}
+"""Rules of the Open ASR Leaderboard that are not ours, in the order in which a difference is
+counted."""
 
 SCORES: tuple[tuple[Column, str], ...] = (
     *((column, "string") for column in (TRAINING_SET, LANG, ARM)),
@@ -73,5 +89,37 @@ SCORES: tuple[tuple[Column, str], ...] = (
     (Column("reference", "", _TEXTS), "string"),
     (Column("hypothesis", "", _TEXTS), "string"),
     (Column("normaliser_version", "", "`warmstart.data.text.VERSION`"), "int32"),
+    (
+        Column(
+            "leaderboard_status",
+            "",
+            "`ok`, `left out: ...` (the leaderboard does not score the utterance), or `not "
+            "estimable: ...` (its rules are not for the language)",
+        ),
+        "string",
+    ),
+    *(
+        (
+            Column(
+                f"leaderboard_{what}", "words", f"reference words and word errors {_LEADERBOARD}"
+            ),
+            "int32",
+        )
+        for what in ("words", "errors")
+    ),
+    *(
+        (
+            Column(
+                f"leaderboard_{rule}_{what}",
+                "words",
+                f"reference words and errors that this rule adds to ours, with those above it "
+                f"applied: {meaning}",
+            ),
+            "int32",
+        )
+        for rule, meaning in LEADERBOARD_RULES.items()
+        for what in ("words", "errors")
+    ),
+    (Column("leaderboard_version", "", "`warmstart.data.leaderboard_text.VERSION`"), "int32"),
 )
 """Column and type of Arrow, in the order of the file."""

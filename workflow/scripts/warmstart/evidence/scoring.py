@@ -18,6 +18,7 @@ from rapidfuzz.distance import Levenshtein
 
 from warmstart.data import cut_lines, text, traits
 from warmstart.data.utterances import TestUtterance, read_test_set
+from warmstart.evidence import leaderboard
 from warmstart.evidence.keys import FULL, KEYS
 from warmstart.run import vouchers
 from warmstart.run.errors import Damaged, UserError
@@ -27,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 _LISTED_IDS = 10
 _LOOP_REPEATS = 4  # so many repeats of one n-gram in a row are no natural speech
 _LOOP_ORDER = 4  # longest n-gram looked at, words
+_ERRORS = ("substitutions", "deletions", "insertions")
 
 
 def read_hypotheses(path: str | Path, references: dict[str, TestUtterance]) -> list[dict[str, Any]]:
@@ -259,6 +261,9 @@ class Scorer:
                 for part in text.segmented(word, self.text).split():
                     self.pool_words[part] += times
         self.numbers = text.number_words(self.text)
+        self.leaderboard = leaderboard.Counter(lang, self.text)
+        if self.leaderboard.refused:
+            _LOG.info("%s: no WER of the leaderboard: %s", lang, self.leaderboard.refused)
         self.references = {
             name: {utterance.id: utterance for utterance in read_test_set(path)}
             for name, path in tests.items()
@@ -343,6 +348,11 @@ class Scorer:
                 "reference": normal[place],
                 "hypothesis": hypotheses[place],
                 "normaliser_version": text.VERSION,
+                **self.leaderboard.row(
+                    (reference.text, records[place]["hyp"]),
+                    (normal[place], hypotheses[place]),
+                    sum(words[place][kind] for kind in _ERRORS),
+                ),
             }
             for key, value in row.items():
                 rows[key].append(value)

@@ -359,9 +359,11 @@ def _test_set(study: Study, name: str) -> dict[str, Any]:
     if "noise_snr_db" in block:
         noise = f"noise is mixed under them, {block['noise_snr_db']} dB below the speech"
         described = f"{described.rstrip('.')}; {noise}" if described else noise.capitalize()
+    caution = first.CAUTION if first is not None else ""
     return {
         "title": title or "",
         "description": described,
+        **({"caution": caution} if caution else {}),
         "recordings": {
             lang: {
                 "corpus": corpus,

@@ -218,6 +218,8 @@ class Corpus(ABC):
     TITLE: ClassVar[str] = ""
     #: Who speaks, for the page: a sentence without its full stop.
     SPOKEN_BY: ClassVar[str] = ""
+    #: What is known to be wrong with its references, for the page: a sentence.
+    CAUTION: ClassVar[str] = ""
     #: What intervals resample where utterances name no other block: see `Utterance.block`.
     BLOCK: ClassVar[str] = "speaker"
     #: Whether a block's name says which sentence it is, whatever the language.

@@ -30,6 +30,7 @@ ANALYSES = {
     "fit": Files(),
     "guideline": Files(),
     "wer": Files(figures=("wer_by_hours",)),
+    "leaderboard": Files(),
     "spread": Files(),
     "speakers": Files(figures=("speakers_by_hours",)),
     "groups": Files(),

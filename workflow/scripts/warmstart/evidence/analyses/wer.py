@@ -108,6 +108,14 @@ class Analysis(base.Analysis):
         *estimate("cer", "pct", "%", "character error rate", "CER %"),
         TRAINING_ERROR,
         Column("status", "", "of the interval of the WER: `ok`, or `not estimable: ...`"),
+        Column(
+            "wer_leaderboard_pct",
+            "%",
+            "word error rate by the rules of the Open ASR Leaderboard (leaderboard.csv); empty "
+            "where they are not for the language",
+            "Leaderboard WER %",
+        ),
+        Column("leaderboard_less_wer_pp", "pp", "the same, less `wer_pct`"),
         Column("number_wer_pct", "%", "share of number words substituted or deleted", "Numbers %"),
         Column("rare_wer_pct", "%", "share of rare words substituted or deleted", "Rare words %"),
         Column("empty_pct", "%", "share of utterances whose hypothesis is empty", "Empty %"),
@@ -129,15 +137,26 @@ class Analysis(base.Analysis):
 
     def rows(self, evidence: Evidence, settings: Settings) -> Iterable[dict[str, Any]]:
         """Rates of every cell, then their means over the languages that have the cell."""
-        rows = [
-            row
-            for one in evidence.scored
-            for row in rates_of(one, settings.confidence, settings.order_of)
-        ]
+        rows = []
+        for one in evidence.scored:
+            cells = sorted(one.totals, key=settings.order_of)
+            own = rates_of(one, settings.confidence, settings.order_of)
+            rows += [
+                row | _beside(evidence, [(one, cell)], row["wer_pct"])
+                for cell, row in zip(cells, own, strict=True)
+            ]
         of_test_set = sorted(evidence.compared, key=lambda one: one.test_set)
         for test_set, members in itertools.groupby(of_test_set, key=lambda one: one.test_set):
-            rows += _means(test_set, list(members), settings)
+            rows += _means(test_set, list(members), settings, evidence)
         return rows
+
+    def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
+        """What is known to be wrong with references that rates are against."""
+        return " ".join(
+            f"{display.test_set(name)}: {caution}"
+            for name in dict.fromkeys(tables["wer"].test_set)
+            if (caution := display.caution(name))
+        )
 
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
@@ -160,6 +179,7 @@ class Analysis(base.Analysis):
             of.text("precision"),
             of.tier(),
             of.text("test_set"),
+            of.number("wer_leaderboard_pct", 2),
             of.number("cer_pct", 2),
             *(of.number(f"{name}_pct", 1) for name in ("number_wer", "rare_wer")),
             *(of.number(f"{name}_pct", 1) for name in ("empty", "looping")),
@@ -219,7 +239,21 @@ def _rates(wer: intervals.Draws, cer: intervals.Draws, confidence: float) -> dic
     }
 
 
-def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dict[str, Any]]:
+def _beside(
+    evidence: Evidence, systems: list[tuple[Scored, Cell]], wer_pct: float
+) -> dict[str, float]:
+    """The mean rate of cells by the leaderboard's rules, where all have one."""
+    found = [evidence.leaderboard.get((one.lang, one.test_set, cell)) for one, cell in systems]
+    rates = [one.wer_pct for one in found if one is not None]
+    if len(rates) < len(systems):
+        return {}
+    mean = sum(rates) / len(rates)
+    return {"wer_leaderboard_pct": mean, "leaderboard_less_wer_pp": mean - wer_pct}
+
+
+def _means(
+    test_set: str, members: list[Scored], settings: Settings, evidence: Evidence
+) -> list[dict[str, Any]]:
     """Means over languages, of every cell that two of them have or more."""
     # The cell as several languages have it: a training set that is the language counts as `own`.
     common = {
@@ -246,6 +280,7 @@ def _means(test_set: str, members: list[Scored], settings: Settings) -> list[dic
                 "test_set": test_set,
                 **_rates(wer, cer, settings.confidence),
                 "status": status_of({one.lang: one.wer[cell] for one, cell in have}),
+                **_beside(evidence, have, wer.value),
                 "recognition": recognition_status(have),
             }
         )
