@@ -12,6 +12,7 @@ in English. docs/leaderboard.md says what else differs.
 import functools
 import itertools
 import re
+import string
 from collections.abc import Iterator
 
 import num2words
@@ -35,6 +36,12 @@ _IGNORED = "ignore time segment in scoring"  # GigaSpeech's reference of what is
 _FILLERS = re.compile(
     r"\b(?:hmm|mm|mhm|mmm|uh|um|ah|aha|ahh|ahm|eh|ehehe|em|hm|huh|hum|mhum|uhm|umm|uhuh)\b"
 )
+_SPACED_APOSTROPHE = re.compile(r"\s+'")
+_DIGIT_GROUP = re.compile(r"(\d),(\d)")
+_FULL_STOP = re.compile(r"\.([^0-9]|$)")
+_SIGNS = ".%$¢€£"  # stay until numbers are read
+_LONE_SIGN = re.compile(r"[.$¢€£]([^0-9])")
+_LONE_PERCENT = re.compile(r"([^0-9])%")
 _KEPT_AS_WRITTEN = (r"\bkinda\b", r"\bsorta\b", r"\bdunno\b", r"\bcause\b")
 _POSSESSIVE = r"'s\b"  # Whisper's "is"; only behind the words below it is one
 _IS = re.compile(r"\b(it|he|she|what|that|who|here|there|how|when|where|why|this)'s\b")
@@ -48,17 +55,17 @@ _SPELLINGS = {
     **{"pummelled": "pummeled", "pummelling": "pummeling", "snowploughs": "snowplows"},
 }
 _REVERSED = ("archeological", "cancelation", "cancelations", "travelog", "travelogs")
-_CLOSED = (
-    (re.compile(r"\b(wi|hi|lo|sci)\s+(fi)\b"), r"\1\2"),
-    (re.compile(r"\b(e)\s+(mail|book|commerce)\b"), r"\1\2"),
-    (re.compile(r"\b(x)\s+(ray)\b"), r"\1\2"),
-    (re.compile(r"\b(t)\s+(shirt)\b"), r"\1\2"),
-    (re.compile(r"\b([ap])\s+(m)\b"), r"\1\2"),
-    (re.compile(r"\b(how)\s+(ever)\b"), r"\1\2"),
-    (re.compile(r"\ball?\s+right\b"), "alright"),
-    (re.compile(r"\bet\s+cetera\b"), "etc"),
-    (re.compile(r"\bo\s+k\b"), "okay"),
+_CLOSED = tuple(
+    (second, re.compile(rf"\b{first}\s+{second}\b"), into)
+    for first, second, into in (
+        *((first, "fi", f"{first}fi") for first in ("wi", "hi", "lo", "sci")),
+        *(("e", second, f"e{second}") for second in ("mail", "book", "commerce")),
+        *(("x", "ray", "xray"), ("t", "shirt", "tshirt"), ("how", "ever", "however")),
+        *(("a", "m", "am"), ("p", "m", "pm"), ("o", "k", "okay")),
+        *(("all?", "right", "alright"), ("et", "cetera", "etc")),
+    )
 )
+"""Two words that are one: what must stand in a text, pattern, the one."""
 
 
 def is_english(lang: str) -> bool:
@@ -157,20 +164,21 @@ def english(text: str, *, digits: bool = True, spellings: bool = True) -> str:
     text = without_brackets(text.lower())
     if spellings:
         text = _FILLERS.sub("", text)
-    text = re.sub(r"\s+'", "'", text)
+    text = _SPACED_APOSTROPHE.sub("'", text)
     text = _rules().written_out(text)
-    text = re.sub(r"(\d),(\d)", r"\1\2", text)
-    text = re.sub(r"\.([^0-9]|$)", r" \1", text)
-    text = remove_symbols_and_diacritics(text, keep=".%$¢€£")
+    text = _DIGIT_GROUP.sub(r"\1\2", text)
+    text = _FULL_STOP.sub(r" \1", text)
+    text = _rules().without_symbols(text)
     if spellings:
-        for pattern, closed in _CLOSED:
-            text = pattern.sub(closed, text)
+        for needed, pattern, closed in _CLOSED:
+            if needed in text:
+                text = pattern.sub(closed, text)
     if digits:
         text = _rules().in_digits(text)
     if spellings:
         text = _rules().in_one_spelling(text)
-    text = re.sub(r"[.$¢€£]([^0-9])", r" \1", text)
-    text = re.sub(r"([^0-9])%", r"\1 ", text)
+    text = _LONE_SIGN.sub(r" \1", text)
+    text = _LONE_PERCENT.sub(r"\1 ", text)
     return " ".join(text.split())
 
 
@@ -184,17 +192,17 @@ class _English:
 
     def __init__(self):
         whisper = EnglishTextNormalizer()
-        replacements = {
-            pattern: into
+        # What must stand in a text for a pattern to be tried: fifty of them are most of the work.
+        self._replacements = [
+            (pattern.replace(r"\b", ""), re.compile(pattern), into)
+            if pattern != _POSSESSIVE
+            else ("'s", _IS, r"\1 is")
             for pattern, into in whisper.replacers.items()
             if pattern not in _KEPT_AS_WRITTEN
-        }
-        self._replacements = [
-            (_IS, r"\1 is") if pattern == _POSSESSIVE else (re.compile(pattern), into)
-            for pattern, into in replacements.items()
         ]
-        # Fifty patterns over a text are most of the work, and most texts have none.
-        self._any = re.compile("|".join(["'", *(one for one in replacements if "'" not in one)]))
+        self._plain = {
+            code: " " for code in map(ord, string.punctuation) if chr(code) not in _SIGNS
+        }
         self._numbers: EnglishNumberNormalizer = whisper.standardize_numbers
         self._spellings = {
             word: into
@@ -206,11 +214,16 @@ class _English:
 
     def written_out(self, text: str) -> str:
         """Contractions and titles in full."""
-        if not self._any.search(text):
-            return text
-        for pattern, into in self._replacements:
-            text = pattern.sub(into, text)
+        for needed, pattern, into in self._replacements:
+            if needed in text:
+                text = pattern.sub(into, text)
         return text
+
+    def without_symbols(self, text: str) -> str:
+        """Marks go, and symbols and punctuation are spaces, but for the signs of numbers."""
+        if text.isascii():
+            return text.translate(self._plain)
+        return remove_symbols_and_diacritics(text, keep=_SIGNS)
 
     def in_digits(self, text: str) -> str:
         """Number words as digits."""

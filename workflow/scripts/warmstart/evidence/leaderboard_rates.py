@@ -23,7 +23,7 @@ class Summed:
         left_out: those of them that the leaderboard does not score.
         changed: those with another number of errors.
         ours, theirs: words and errors.
-        utterances_of: rule -> utterances whose errors it changes.
+        utterances_of: rule -> utterances whose errors or reference words it changes.
         changes: rule -> words and errors that it adds, in the order of `RULES`.
     """
 
@@ -119,15 +119,19 @@ def _summed(table: Any) -> Any:
 
     errors = pc.add(pc.add(table["substitutions"], table["deletions"]), table["insertions"])
 
-    def differs(one: Any, other: Any) -> Any:
-        return pc.fill_null(pc.not_equal(one, other), False).cast(pyarrow.int64())
+    def counted(true: Any) -> Any:
+        return pc.fill_null(true, False).cast(pyarrow.int64())
+
+    def changed(rule: str) -> Any:
+        counts = (table[f"leaderboard_{rule}_{what}"] for what in ("words", "errors"))
+        return counted(pc.or_(*(pc.not_equal(count, 0) for count in counts)))
 
     made = {
         "errors": errors,
         "utterances": pyarrow.array([1] * len(table)),
-        "left_out": pc.equal(table["leaderboard_status"], LEFT_OUT).cast(pyarrow.int64()),
-        "changed": differs(errors, table["leaderboard_errors"]),
-        **{f"{rule}_utterances": differs(table[f"leaderboard_{rule}_errors"], 0) for rule in RULES},
+        "left_out": counted(pc.equal(table["leaderboard_status"], LEFT_OUT)),
+        "changed": counted(pc.not_equal(errors, table["leaderboard_errors"])),
+        **{f"{rule}_utterances": changed(rule) for rule in RULES},
     }
     for name, column in made.items():
         table = table.append_column(name, column)

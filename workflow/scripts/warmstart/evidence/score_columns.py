@@ -24,17 +24,21 @@ _RARE = (
 )
 _TEXTS = "normalised texts"
 _LEADERBOARD = (
-    "by the rules of the Open ASR Leaderboard, compounds merged; 0 where it leaves the utterance "
-    "out"
+    "reference words and word errors by the rules of the Open ASR Leaderboard; 0 where it leaves "
+    "the utterance out"
+)
+_LEADERBOARD_RULE = (
+    "reference words and errors that a rule of the leaderboard adds to ours, those before it "
+    "applied (leaderboard.csv explains them)"
 )
 
 LEADERBOARD_RULES = {
-    "apostrophes": "apostrophes, hyphens and other marks are spaces; in English, contractions and "
+    "apostrophes": "apostrophes, hyphens and other marks are spaces, and English contractions and "
     "titles are written out",
     "numbers": "number words and digits are read in another way",
-    "spellings": "in English, fillers go, and British spellings and initialisms become one",
-    "other": "words in brackets go, no letters or words are exchanged, and utterances without a "
-    "reference are left out",
+    "spellings": "fillers go in English, and British spellings and initialisms become one",
+    "other": "words in brackets and utterances without a reference are left out, and no letters "
+    "or words are exchanged",
     "compounds": "compounds cost nothing, written together or apart",
 }
 """Rules of the Open ASR Leaderboard that are not ours, in the order in which a difference is
@@ -99,25 +103,12 @@ SCORES: tuple[tuple[Column, str], ...] = (
         "string",
     ),
     *(
-        (
-            Column(
-                f"leaderboard_{what}", "words", f"reference words and word errors {_LEADERBOARD}"
-            ),
-            "int32",
-        )
+        (Column(f"leaderboard_{what}", "words", _LEADERBOARD), "int32")
         for what in ("words", "errors")
     ),
     *(
-        (
-            Column(
-                f"leaderboard_{rule}_{what}",
-                "words",
-                f"reference words and errors that this rule adds to ours, with those above it "
-                f"applied: {meaning}",
-            ),
-            "int32",
-        )
-        for rule, meaning in LEADERBOARD_RULES.items()
+        (Column(f"leaderboard_{rule}_{what}", "words", _LEADERBOARD_RULE), "int32")
+        for rule in LEADERBOARD_RULES
         for what in ("words", "errors")
     ),
     (Column("leaderboard_version", "", "`warmstart.data.leaderboard_text.VERSION`"), "int32"),

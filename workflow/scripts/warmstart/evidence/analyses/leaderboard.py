@@ -26,15 +26,6 @@ from warmstart.evidence.score_columns import LEADERBOARD_RULES
 from warmstart.evidence.settings import Contrast, Settings
 from warmstart.evidence.sheets import Sheet, sheet
 
-_BECAUSE = {
-    "apostrophes": "apostrophes, hyphens and other marks are spaces there, and contractions of "
-    "English are written out",
-    "numbers": "number words and digits are read in another way",
-    "spellings": "fillers go, and British spellings and initialisms become one",
-    "other": "words in brackets and utterances without a reference are left out, and no letters "
-    "are exchanged",
-    "compounds": "compounds cost nothing there, written together or apart",
-}
 _NOT_SCORED = "the scores hold no counts by the leaderboard's rules; score the languages again"
 _SMALL_PP = 0.005  # rounds to nothing
 
@@ -68,7 +59,7 @@ class Analysis(base.Analysis):
             for rule, meaning in LEADERBOARD_RULES.items()
         ),
         *(
-            Column(f"{rule}_utterances", "", "utterances whose errors the rule changes")
+            Column(f"{rule}_utterances", "", "utterances whose errors or words the rule changes")
             for rule in LEADERBOARD_RULES
         ),
         Column("status", "", "`ok` or `not estimable: ...`"),
@@ -163,7 +154,7 @@ def _reason(rows: pd.DataFrame) -> str:
 
 def _sentence(reason: str, rows: pd.DataFrame, languages: list[str]) -> str:
     names = listed(languages)
-    if reason and reason not in _BECAUSE:
+    if reason and reason not in LEADERBOARD_RULES:
         return f"{names}: {reason}."
     rows = rows[rows.status == OK]
     if not reason:
@@ -173,7 +164,7 @@ def _sentence(reason: str, rows: pd.DataFrame, languages: list[str]) -> str:
     share = 100.0 * rows[f"{reason}_utterances"].sum() / rows.utterances.sum()
     return (
         f"In {names} the leaderboard's rate differs from ours {by}, the largest part because "
-        f"{_BECAUSE[reason]}: that changes the errors of {share:.1f} % of the utterances."
+        f"{LEADERBOARD_RULES[reason]}: that changes {share:.1f} % of the utterances."
     )
 
 
