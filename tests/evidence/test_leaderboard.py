@@ -184,12 +184,19 @@ def test_the_table_of_rates_has_the_column_and_says_why_elsewhere(study):
 
 def test_the_page_says_how_far_both_differ_and_why(study):
     display = Display.of(DISPLAY)
-    said = analyses.load("leaderboard").text(study, display, None)
+    analysis = analyses.load("leaderboard")
+    said = analysis.text(study, display, None)
     assert (
         "In German the leaderboard's rate differs from ours by -21.68 pp, the largest part because "
         "compounds cost nothing, written together or apart: that changes 33.3 % of the utterances."
     ) in said
     assert "In French both rates are the same." in said
+    shown = analysis.sheet(study, display, None)
+    rows = [[cell.text for cell in row] for row in shown.rows]
+    german = dict(zip([head.label for head in shown.heads], rows[0], strict=True))
+    assert (german["WER %"], german["Leaderboard %"]) == ("30.77", "9.09")
+    assert (german["Difference pp"], german["Compounds pp"]) == ("-21.68", "-15.91")
+    assert rows[2][-1].startswith("not estimable"), "Japanese"
     assert "Japanese: not estimable: the leaderboard counts" in said
     assert analyses.load("wer").text(study, display, None) == "fleurs: references are doubtful."
 
