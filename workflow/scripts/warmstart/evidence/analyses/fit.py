@@ -149,8 +149,8 @@ class Analysis(base.Analysis):
         Column(
             "threshold_beyond",
             "",
-            "`above`: hours that the interval holds are beyond the largest budget, an "
-            "extrapolation; else empty",
+            "`above`: a finite bound of the hours is beyond the largest budget, an extrapolation; "
+            "else empty",
         ),
         *estimate(
             "floor",
@@ -238,7 +238,7 @@ class Analysis(base.Analysis):
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
     ) -> Sheet | None:
-        """The headline's laws, a row each, with the weights of all families."""
+        """The headline's laws, a row each, with the hours to a small gap and the best curve."""
         table = display.ordered(display.headline(tables["fit"], contrast))
         table = table[table.asked == LAW]
         rows = []
@@ -582,12 +582,13 @@ def _threshold(series: Series, study: _Study, settings: Settings) -> dict[str, A
     elif high > reach:
         says = AT_LEAST if low else OPEN
         low, high = min(low, reach), math.inf
+    told = [bound for bound in (low, high) if math.isfinite(bound)]
     floors = np.mean([np.abs(curves.floor_pp(lang)) for lang in langs], axis=0)
     floor = with_interval("floor", "pp", *_summary(floors, settings)) if study.shaped else {}
     return {
         **with_interval("threshold", "hours", value if value <= reach else math.inf, (low, high)),
         "threshold_says": says,
-        "threshold_beyond": "above" if high > largest else "",
+        "threshold_beyond": "above" if largest < max(told, default=0) else "",
         **floor,
     }
 
