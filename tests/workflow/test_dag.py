@@ -336,7 +336,7 @@ def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
     rules = set()
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         source = path.read_text(encoding="utf-8")
-        for program in re.findall(r'(?:program=program\("|code=code\(\s*")(\w+)', source):
+        for program in re.findall(r'(?:program=program\("|\bcode\(\s*")(\w+)', source):
             assert (ROOT / f"workflow/scripts/{program}.py").exists(), program
             rules.add(program)
     declared = {

@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         ),
         figures=arguments.figures,
         examples=picked,
-        rates_chosen_on=chosen["rates_chosen_on"],
+        rates_chosen_on=chosen["rates_chosen_on"] or "",
     )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

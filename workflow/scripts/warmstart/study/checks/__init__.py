@@ -35,9 +35,9 @@ def check(study: Study) -> None:
     consistency.check(study.config)
     languages.check(study)
     training_sets.check(study)
-    tokenizers.check(study)
     inits.check(study)
     arms.check(study)
+    tokenizers.check(study)
     understanding.check(study)
 
 
