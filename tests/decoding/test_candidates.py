@@ -139,6 +139,11 @@ def table(path):
     return pyarrow.parquet.read_table(path_of(path))
 
 
+def about_of(path):
+    """What the metadata of a file say."""
+    return json.loads(pyarrow.parquet.read_metadata(path_of(path)).metadata[b"warmstart"])
+
+
 @pytest.mark.slow
 def test_off_the_files_are_those_of_before_and_on_the_hypotheses_are(
     toy_model_path,
@@ -162,7 +167,7 @@ def test_off_the_files_are_those_of_before_and_on_the_hypotheses_are(
     lines = {line["id"]: line["tokens"] for line in read(on)}
     assert found.num_rows == sum(map(len, lines.values())) == headers[1]["tokens"]
     assert set(found["id"].to_pylist()) == {"u0", "u1"}, "an utterance without tokens has no row"
-    about = json.loads(found.schema.metadata[b"warmstart"])
+    about = about_of(on)
     for row in found.to_pylist():
         token = lines[row["id"]][row["emission"]]
         assert row["time_s"] == token["time_s"]
@@ -176,7 +181,7 @@ def test_off_the_files_are_those_of_before_and_on_the_hypotheses_are(
     assert on.stat().st_mtime_ns == before
     more = LOGGED | {"log_candidates": 100000}
     run(toy_model_path, tmp_path / "on", {"a": manifest}, settings=more)
-    count = json.loads(table(on).schema.metadata[b"warmstart"])["count"]
+    count = about_of(on)["count"]
     assert count == len(about["pieces"]) < 100000
     assert f"the model has {count} tokens: all of them are kept" in caplog.text
     assert on.read_bytes() == off.read_bytes()

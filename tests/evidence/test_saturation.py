@@ -70,6 +70,14 @@ def test_exponents_of_frequencies_come_back(a, b):
         assert plain.a == pytest.approx(a, abs=0.03)
 
 
+def test_frequencies_that_fall_exponentially_have_no_exponent():
+    shares = np.exp(-np.arange(60) / 12)
+    counts = np.random.default_rng(6).multinomial(5000, shares / shares.sum())
+    shifted = token_laws.zipf(counts, shifted=True)
+    assert shifted.a == shifted.b == math.inf
+    assert shifted.log_likelihood > token_laws.zipf(counts).log_likelihood + 100
+
+
 def test_the_likelihood_by_hand():
     # p = 1/2, 1/3, 1/6 would be r^-a only for other a; with a = 0 all are 1/3.
     flat = token_laws.zipf(np.array([5, 5, 5, 0]))

@@ -10,7 +10,7 @@ SUFFIX = ".candidates.parquet"
 
 METADATA = "warmstart"
 """Key of a file's metadata: JSON with `count` (K), `pieces` (text of every token by id, empty where
-it is no text) and `sentencepiece` (the tokenizer's file in base64, or empty)."""
+it is no text) and `sentencepiece` (the tokenizer's file, or nothing; zlib, base64)."""
 
 CANDIDATES: tuple[Column, ...] = (
     Column("id", "", "of the utterance"),

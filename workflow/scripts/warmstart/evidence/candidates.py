@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ class Counter:
 
     def _count(self, path: Path, header: Mapping[str, Any]) -> Counted:
         file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-        about = json.loads(file.schema_arrow.metadata[candidate_columns.METADATA.encode()])
+        about = json.loads(file.metadata.metadata[candidate_columns.METADATA.encode()])
         pieces, count = about["pieces"], about["count"]
         name = header["test_set"]
         references, group = self._references[name], self._groups[name]
@@ -148,9 +149,9 @@ class Counter:
     def _right_tokens(self, name: str, raw: bool, tokenizer: str) -> list[list[int]] | None:
         """Tokens of every reference, as a model was trained to write them: normalised, or of a
         published model, which writes case and punctuation, as published."""
-        if not tokenizer:
+        content = zlib.decompress(base64.b64decode(tokenizer))
+        if not content:
             return None
-        content = base64.b64decode(tokenizer)
         key = name, raw, hashlib.sha256(content).hexdigest()
         if key not in self._right:
             import sentencepiece

@@ -27,7 +27,7 @@ _AT_ONCE = 0.95  # of all tokens in one utterance: nothing is left to be discove
 _DISCOVERED = 0.5, 0.95  # shares whose times are asked
 
 EXPONENTIAL, HEAPS, ZIPF, ZIPF_MANDELBROT = "exponential", "heaps", "zipf", "zipf_mandelbrot"
-UNDECIDED = "undecided"
+UNDECIDED, NEITHER = "undecided", "neither"
 
 
 @dataclass(frozen=True)

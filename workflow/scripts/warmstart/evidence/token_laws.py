@@ -133,7 +133,8 @@ class Ranked:
     """Zipf's law (b = 0) or Zipf-Mandelbrot's of some counts.
 
     Attributes:
-        a, b: exponent and shift of the rank.
+        a, b: exponent and shift of the rank; inf, both: frequencies fall exponentially with the
+            rank, which is the limit of Zipf-Mandelbrot's law and no power law.
         log_likelihood: in nats, of the counts given their sum.
     """
 
@@ -173,5 +174,8 @@ def zipf(counts: np.ndarray, shifted: bool = False) -> Ranked:
     found = optimize.minimize(
         loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"ftol": 1e-13}
     )
-    shift = math.expm1(found.x[1]) if shifted else 0.0
-    return Ranked(float(found.x[0]), float(shift), -total * float(found.fun))
+    a, shift = float(found.x[0]), math.expm1(found.x[1]) if shifted else 0.0
+    if shifted and (a > 0.99 * _MOST_EXPONENT or shift > 0.99 * _MOST_SHIFT):
+        # (1 + r / b)^-a with both without bound is e^-(a r / b): no power of the rank.
+        a = shift = math.inf
+    return Ranked(a, shift, -total * float(found.fun))

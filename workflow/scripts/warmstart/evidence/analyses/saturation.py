@@ -29,6 +29,7 @@ from warmstart.evidence.sheets import Sheet, sheet
 from warmstart.evidence.token_estimates import (
     EXPONENTIAL,
     HEAPS,
+    NEITHER,
     UNDECIDED,
     ZIPF,
     ZIPF_MANDELBROT,
@@ -173,10 +174,15 @@ class Analysis(base.Analysis):
         *estimate("heaps_miss", "pct", "%", "the same of Heaps' law", "Heaps misses by %"),
         Column("growth_law", "", "`exponential`, `heaps` or `undecided`", "Closer law"),
         *estimate("zipf", "a", "", "a of p(r) ∝ r^(−a)", "Zipf a"),
-        *estimate("zipf_mandelbrot", "a", "", "a of p(r) ∝ (r + b)^(−a)"),
+        *estimate("zipf_mandelbrot", "a", "", "a of p(r) ∝ (r + b)^(−a); inf: exponential"),
         *estimate("zipf_mandelbrot", "b", "", "b of it", "Zipf-Mandelbrot b"),
         Column("aic_gain", "", "Akaike's criterion of Zipf minus that of Zipf-Mandelbrot"),
-        Column("frequency_law", "", "`zipf`, `zipf_mandelbrot` or `undecided`", "Frequencies"),
+        Column(
+            "frequency_law",
+            "",
+            "`zipf`, `zipf_mandelbrot`, `neither` (the limit of inf) or `undecided`",
+            "Frequencies",
+        ),
         *estimate("length", "characters", "characters", "mean of a token", "Characters"),
         *estimate("entropy", "bits", "bits", "of the K best, mean of an emission", "Entropy bits"),
         *estimate("confidence", "pct", "%", "mean probability of the token taken", "Confidence %"),
@@ -384,6 +390,8 @@ def _whole(
     )
     gain = alike["aic_gain"].value
     law = UNDECIDED if abs(gain) < _AIC_RATIO else ZIPF_MANDELBROT if gain > 0 else ZIPF
+    if law == ZIPF_MANDELBROT and not np.isfinite(alike["zipf_mandelbrot_a"].value):
+        law = NEITHER
     return _estimates(alike, _WHOLE, confidence) | {"aic_gain": gain, "frequency_law": law}
 
 
