@@ -19,6 +19,8 @@ _RESAMPLED = {
     "sentence": "sentences are drawn anew, each with all its readings. Who reads them is not drawn "
     "anew, because the corpus does not say it: intervals are about other sentences read by the "
     "same people, and are too short for other people.",
+    "readers": "blocks and speakers are both drawn anew. Intervals are about other sentences, read "
+    "by other people of the same kind.",
     "utterance": "utterances are drawn anew, one by one, as if each had a speaker of its own. Who "
     "speaks is not drawn anew: intervals are about other utterances of the same people, and are "
     "too short for other people.",
@@ -35,6 +37,7 @@ class _Row(NamedTuple):
     utterances: float
     words: float
     blocks: float
+    readers: float
 
 
 def rows_of(tables: Mapping[str, pd.DataFrame], quality: Quality, display: Display) -> list[_Row]:
@@ -62,6 +65,7 @@ def rows_of(tables: Mapping[str, pd.DataFrame], quality: Quality, display: Displ
                     first.utterances / first.seeds,
                     first.words / first.seeds,
                     first.blocks,
+                    first.readers,
                 )
             )
     return rows
@@ -82,7 +86,8 @@ def resampled(display: Display, rows: list[_Row]) -> list[str]:
     what is not."""
     units: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        of = units.setdefault(row.recordings.unit if row.recordings else "", {})
+        unit = row.recordings.unit if row.recordings else ""
+        of = units.setdefault("readers" if row.readers > 0 else unit, {})
         of.setdefault(row.test_set, []).append(row.lang)
     found = []
     for unit, test_sets in units.items():
