@@ -9,6 +9,7 @@ import pytest
 
 from warmstart.data import label_tables
 from warmstart.data.label_tables import Label, Spoken, join, read_labels, read_questions
+from warmstart.data.utterances import published_id
 from warmstart.run.errors import UserError
 
 FAR = "the committee met in the old town hall on monday"  # 48 letters
@@ -141,6 +142,15 @@ def test_files_of_one_name_in_two_folders_are_two_utterances():
     labels = [Label("a", utterances=("anna/1",)), Label("b", utterances=("bert/1",))]
     found = joined(labels, [Spoken("anna/1", "", ""), Spoken("1", "", "")])
     assert found.rows == {"anna/1": 0}
+
+
+def test_a_table_calls_utterances_as_their_corpus_does():
+    """Cuts have corpus, language and split in front of it."""
+    assert published_id("human-it-test-vm-goodbye", "it") == "vm-goodbye"
+    assert published_id("human-it-test-vm-goodbye", "fr") == "human-it-test-vm-goodbye"
+    assert published_id("vm-goodbye", "it") == "vm-goodbye"
+    one = Spoken("human-it-test-vm-goodbye", "", "", published="vm-goodbye")
+    assert joined([Label("a", utterances=("vm-goodbye",))], [one]).rows == {one.id: 0}
 
 
 def test_an_empty_reference_is_no_text_of_a_table_of_ids():

@@ -163,7 +163,7 @@ def test_a_passage_is_heard_where_all_its_sentences_are():
         Spoken("2", "", "il cane corre"),
         Spoken("1", "", "il gatto dorme a casa"),
         Spoken("3", "", "il cane corre"),
-        Spoken("4", "", "a casa"),
+        Spoken("human-it-test-4", "", "a casa", published="4"),
     ]
     questions = [
         question("whole", "Il gatto dorme a casa. Il cane corre!"),
@@ -174,7 +174,7 @@ def test_a_passage_is_heard_where_all_its_sentences_are():
     found, counts = find_passages(questions, spoken, TEXT)
     assert [(one.question.name, one.utterances) for one in found] == [
         ("whole", ("1", "2")),
-        ("named", ("4",)),
+        ("named", ("human-it-test-4",)),
     ]
     assert counts == {
         "text": 1,

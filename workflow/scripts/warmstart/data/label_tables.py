@@ -100,11 +100,18 @@ class Spoken:
         id: of the utterance.
         block: its unit of resampling: the sentence id of corpora that read sentences again.
         text: normalised reference.
+        published: the corpus's own id of it; empty: the same.
     """
 
     id: str
     block: str
     text: str
+    published: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        return self.published or self.id
 
 
 # ---- reading
@@ -337,7 +344,7 @@ def join(labels: Sequence[Label], texts: Sequence[str], spoken: Iterable[Spoken]
 
     def places_of(one: Spoken) -> tuple[str, list[int]]:
         for how, index, name in (
-            (BY_ID, by_id, one.id),
+            (BY_ID, by_id, one.name),
             (BY_SENTENCE_ID, by_sentence, one.block),
             (BY_TEXT, by_text, one.text),
         ):

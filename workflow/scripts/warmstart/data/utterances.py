@@ -1,6 +1,7 @@
 """Test manifests as utterances: what decoding, scoring and the bundles know of a test set. Standard
 library only."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,16 @@ class TestUtterance:
     text: str
     line: bytes = field(repr=False)
     speaker: str | None = None
+
+
+_CUT = re.compile(r"[a-z][a-z0-9_]*-(?P<lang>[a-z]{2,3})-[a-z][a-z0-9_]*-(?P<own>.+)", re.DOTALL)
+
+
+def published_id(name: str, lang: str) -> str:
+    """What a corpus calls an utterance: the id of its cut without `{corpus}-{lang}-{split}-`, which
+    `manifests` puts in front; the id itself where it has another form."""
+    found = _CUT.fullmatch(name)
+    return found["own"] if found and found["lang"] == lang else name
 
 
 def read_test_set(path: str | Path) -> list[TestUtterance]:

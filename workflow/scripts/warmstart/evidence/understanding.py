@@ -19,7 +19,7 @@ import pandas as pd
 
 from warmstart.data import label_tables, text
 from warmstart.data.label_tables import Joined, Label, Question, Spoken
-from warmstart.data.utterances import read_test_set
+from warmstart.data.utterances import published_id, read_test_set
 from warmstart.evidence import classifiers
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.understood import CASCADE, COLUMNS, DECODE, PROBE, QUESTIONS
@@ -163,7 +163,7 @@ def understand(scores: Path, asked: Asked, output: Path) -> None:
     ):
         answer = Answer(writer)
         for test_set in dict.fromkeys([*asked.labels, *asked.questions]):
-            heard = Heard.read(scores, test_set)
+            heard = Heard.read(scores, test_set, asked.lang)
             if test_set in asked.labels:
                 _topics(heard, asked, test_set, answer)
             if test_set in asked.questions:
@@ -189,7 +189,7 @@ class Heard:
     spoken: tuple[Spoken, ...]
 
     @classmethod
-    def read(cls, path: Path, test_set: str) -> "Heard":
+    def read(cls, path: Path, test_set: str, lang: str) -> "Heard":
         """Find a test set.
 
         Raises:
@@ -209,7 +209,7 @@ class Heard:
                 groups.append(number)
                 if not spoken:
                     spoken = {
-                        row.id: Spoken(row.id, row.block, row.reference)
+                        row.id: Spoken(row.id, row.block, row.reference, published_id(row.id, lang))
                         for row in part.itertuples()
                     }
         if not groups:
@@ -343,12 +343,13 @@ def material(
     return Material(names, sentences, topics, +left_out)
 
 
-def _utterances(path: Path | None, settings: text.TextSettings) -> list[Spoken] | None:
+def _utterances(path: Path | None, lang: str, settings: text.TextSettings) -> list[Spoken] | None:
     """A manifest as it is joined with tables."""
     if path is None:
         return None
     return [
-        Spoken(one.id, one.block, text.normalize(one.text, settings)) for one in read_test_set(path)
+        Spoken(one.id, one.block, text.normalize(one.text, settings), published_id(one.id, lang))
+        for one in read_test_set(path)
     ]
 
 
@@ -368,7 +369,7 @@ def _topics(heard: Heard, asked: Asked, test_set: str, answer: Answer) -> None:
         settings = asked.texts[source]
         labels = test.labels if source == lang else label_tables.read_labels(tables[source])[0]
         texts = [text.normalize(one.text, settings) for one in labels]
-        train = _utterances(asked.train.get(test_set, {}).get(source), settings)
+        train = _utterances(asked.train.get(test_set, {}).get(source), source, settings)
         found[source] = material(labels, texts, train, test)
     own = found[lang]
     learnt = classifiers.of_texts(*own.sentences())
@@ -559,10 +560,11 @@ def find_passages(
         if one.text:
             readings.setdefault(one.text, one.id)
     longest = sorted(readings, key=lambda sentence: (-len(sentence), sentence))
+    called = {one.name: one.id for one in spoken}
     ids = {one.id: one.text for one in spoken}
     found, counts = [], Counter()
     for question in questions:
-        named = [name for name in question.utterances if name in ids]
+        named = [called[name] for name in question.utterances if name in called]
         if named:
             counts[label_tables.BY_ID] += 1
             found.append(Passage(question, tuple(named), " ".join(ids[name] for name in named)))

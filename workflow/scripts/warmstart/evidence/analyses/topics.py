@@ -296,11 +296,20 @@ def _estimates(told: "Told", cells: list[Cell], confidence: float, kind: str) ->
     for name, draws in measured.items():
         value = NAN if draws is None else draws.value
         bounds = draws.interval(confidence) if draws is not None and known else (NAN, NAN)
+        if len(cells) == 1:
+            # The tails of Student's t know nothing of the ends of a share.
+            bounds = _within(bounds, 100.0 if name != "kept" else float("inf"))
         found |= with_interval(name, "pct", value, bounds)
     return found | {
         "p_value": accuracy.p_value() if known and len(cells) > 1 else NAN,
         "status": status,
     }
+
+
+def _within(bounds: tuple[float, float], most: float) -> tuple[float, float]:
+    """Bounds of what is neither below zero nor above `most`; NaN stays."""
+    low, high = (float(np.clip(bound, 0.0, most)) for bound in bounds)
+    return low, high
 
 
 def _status(told: "Told", accuracy: Draws, contrast: bool) -> str:
