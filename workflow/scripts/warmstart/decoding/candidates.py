@@ -91,6 +91,8 @@ def write(
             schema,
             compression="zstd",
             use_dictionary=["id"],
+            # Bytes of floats that mean the same stand together: a tenth less room.
+            column_encoding={"probabilities.list.element": "BYTE_STREAM_SPLIT"},
             write_page_checksum=True,
         ) as writer,
     ):
