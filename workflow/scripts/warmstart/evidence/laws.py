@@ -162,9 +162,13 @@ def tail_widening(df: float) -> float:
 
 
 def compare_shapes(
-    hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray, without: Collection[str] = ()
+    hours: np.ndarray,
+    gaps: np.ndarray,
+    weights: np.ndarray,
+    without: Collection[str] = (),
+    misfit: float = 1.0,
 ) -> dict[str, dict[str, float]]:
-    """AIC = chi2 + 2 k of every family on the estimates themselves.
+    """AIC = chi2 / misfit^2 + 2 k of every family on the estimates themselves.
 
     The variances of the gaps are known from the bootstrap, not estimated from the residuals, so the
     small-sample term of AICc, which pays for estimating the variance, does not apply. That budgets
@@ -175,6 +179,8 @@ def compare_shapes(
     Args:
         hours: (n,) budgets; gaps: (L, n); weights: (L, n).
         without: families that are not compared, because they do not exist for these gaps.
+        misfit: factor by which errors are larger than the weights say (QAIC, Burnham & Anderson
+            2002, section 2.5).
 
     Returns:
         family -> {"parameters", "chi2", "df", "aic", "weight"}; `df` is points - parameters,
@@ -194,7 +200,7 @@ def compare_shapes(
             "parameters": parameters,
             "chi2": chi2,
             "df": max(points - parameters, 0),
-            "aic": chi2 + 2 * parameters if comparable else float("nan"),
+            "aic": chi2 / misfit**2 + 2 * parameters if comparable else float("nan"),
         }
     known = [row["aic"] for row in result.values() if not math.isnan(row["aic"])]
     for row in result.values():

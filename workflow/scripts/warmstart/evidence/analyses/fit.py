@@ -46,6 +46,8 @@ _ESTIMATES = [
 ]
 """Columns of the page that speak of a law, in numbers."""
 
+_AIC = "AIC = χ² / `misfit_inflation`² + 2·parameters, with variances known from the bootstrap"
+
 Series = Mapping[str, Mapping[float, intervals.Draws]]
 """language -> hours -> gap, of one test set and tier."""
 
@@ -164,12 +166,10 @@ class Analysis(base.Analysis):
             "pp",
             "`pooled`: spread of the languages' gaps at `reference_hours`",
         ),
-        Column(
-            "parameters", "", "AIC = χ² + 2·parameters, with variances known from the bootstrap"
-        ),
-        Column("chi2", "", "AIC = χ² + 2·parameters, with variances known from the bootstrap"),
+        Column("parameters", "", _AIC),
+        Column("chi2", "", _AIC),
         Column("df", "", "degrees of freedom of χ²: points − parameters"),
-        Column("aic", "", "AIC = χ² + 2·parameters, with variances known from the bootstrap"),
+        Column("aic", "", _AIC),
         Column("weight", "", "Akaike weight among the families that can be compared"),
         Column(
             "better_family",
@@ -443,7 +443,8 @@ def fit(
     gaps, weights = _arrays(series, hours, settings.replicates, study.misfit)
     power = _power(series, hours, gaps, weights, settings, study)
     there = stands(power["status"])
-    comparison = laws.compare_shapes(hours, gaps[0], weights, () if there else ("power",))
+    without = () if there else ("power",)
+    comparison = laws.compare_shapes(hours, gaps[0], weights, without, study.misfit)
     # A law that does not exist has no numbers.
     yield (
         common
