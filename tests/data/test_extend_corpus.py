@@ -65,6 +65,7 @@ def extended(checkout: Checkout, tmp_path) -> Checkout:
     return made
 
 
+@pytest.mark.slow
 def test_its_own_key_is_checked_in_the_dry_run(extended: Checkout):
     config = extended.read_config()
 

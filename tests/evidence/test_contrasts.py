@@ -45,6 +45,7 @@ def test_contrasts_stand_in_the_order_of_the_configuration(planted):
     assert arms == {"warm_start": ("en", "ml"), "adapter": ("ml", "ml_adapter")}
 
 
+@pytest.mark.slow
 def test_one_more_contrast_changes_no_row_of_the_others(planted, tmp_path):
     random = np.random.default_rng(11)
     scores = {lang: score_table(SEVERAL, random, lang) for lang in ("de", "it", "fr")}

@@ -78,7 +78,8 @@ def test_random_weights_follow_the_seed_and_are_not_the_donors(clips):
 
 def test_the_families_that_say_so_can(clips):
     for name, kind in KINDS.items():
-        if kind.probes:
+        # Other encoders are asked in the tests of their families.
+        if kind.probes and kind.encoder == "fastconformer":
             family = open_family(name)
             found = family.listen(family.read_donor(DONOR), OFFLINE).mean_states(clips[:1])
             assert np.isfinite(found).all()

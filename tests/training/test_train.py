@@ -350,7 +350,7 @@ def test_padding_share_is_what_a_hand_makes_of_it(speech, tmp_path):
         6 / 3600,
         9,
         1,
-        {"log_every_steps": 2, "validate_every_steps": 100},
+        SETTINGS | {"log_every_steps": 2, "validate_every_steps": 100},
         None,
         Ranks(),
         16000,

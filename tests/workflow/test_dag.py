@@ -320,6 +320,7 @@ def test_a_fault_in_the_config_stops_the_dry_run_with_one_line(
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_another_study_does_not_overwrite_the_one_that_is_here(checkout: Checkout, tmp_path):
     study = checkout.copy(tmp_path / "warmstart")
     study.write_config(smoke_config())

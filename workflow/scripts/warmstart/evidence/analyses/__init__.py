@@ -44,7 +44,6 @@ ANALYSES = {
     "saturation": Files(figures=("saturation",)),
     "power": Files(figures=("power",), each_contrast=True),
     "curves": Files(table=False, figures=("training", "validation")),
-    "training_noise": Files(),
 }
 """Name of the module in this folder -> what it makes. On the page they stand in this order, each
 in its section."""
