@@ -1,11 +1,13 @@
 """Noise of training: pooled by hand, paired by seed, and planted."""
 
+import copy
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 from made.planted import Truth, score_table
+from made.studies import smoke_config
 from made.tables import make_tables
 from scipy import stats
 
@@ -13,6 +15,9 @@ from warmstart.evidence import collected, intervals, noise
 from warmstart.evidence.noise import Cell, Decode, Run, Spread, TrainingNoise
 from warmstart.evidence.settings import Resampling
 from warmstart.run.errors import UserError
+from warmstart.study import slices
+from warmstart.study.config import validate
+from warmstart.study.grid import Study
 
 SETTINGS = Resampling(replicates=400, confidence=0.95, seed=1)
 
@@ -319,3 +324,24 @@ def test_chi_squared_bounds_hold_the_truth():
         low, high = noise.pool(cells).interval(0.95)
         held.append(low <= 1 <= high)
     assert stats.binomtest(sum(held), 200, 0.95).pvalue > 0.01
+
+
+def test_a_study_says_which_languages_share_sentences():
+    config = smoke_config()
+    config["corpora"]["fleurs"] = {"kind": "fleurs", "train_split": "train"}
+    config["test_sets"]["fleurs"] = {"corpus": "fleurs", "split": "test"}
+    config["languages"]["fr"] = copy.deepcopy(config["languages"]["it"])
+    for lang, code in (("it", "it_it"), ("fr", "fr_fr")):
+        config["languages"][lang]["corpora"]["fleurs"] = code
+        config["languages"][lang]["test_sets"] = ["same_voices", "fleurs"]
+    config["languages"]["fr"]["corpora"]["spoken"] = "fr"
+    validate(config)
+    # Blocks of same_voices are speakers.
+    assert slices.statistics(Study(config))["shared_sentences"] == {"fleurs": ["it", "fr"]}
+    assert "shared_sentences" not in slices.statistics(Study(validated(smoke_config())))
+
+
+def validated(config):
+    """The same, with defaults."""
+    validate(config)
+    return config
