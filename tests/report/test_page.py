@@ -101,8 +101,7 @@ def test_every_contrast_has_its_answer_the_first_one_in_front(several_page):
     assert answer.count('class="lead"') == 1
     assert "on average over 3 languages" in answer
     assert "on average over 2 languages" in answer
-    # Those on Italian and French together were trained twice.
-    # Italian and French together were trained twice, and tell the noise of all trainings.
+    # Those on Italian and French together were trained twice, which tells the noise of the others.
     assert "Each run was trained once" not in answer
     assert "<dt>More data, or less? (trained on each language alone)</dt>" in answer
     assert "<dt>More data, or less? (trained on Italian + French)</dt>" in answer

@@ -371,6 +371,7 @@ class Answer:
         return _capital(said) if first else said
 
     def _on_seeds(self, gaps: pd.DataFrame) -> list[str]:
+        # Seeds of some runs tell the noise of all.
         if gaps.training_error_pp.notna().all():
             return []
         return ["Each run was trained once: noise between trainings is not in these intervals."]
