@@ -338,6 +338,12 @@ def donor_packing(wildcards):
     return ["--pack", paths.donor_family(STUDY, init)] if paths.donor_is_folder(STUDY, init) else []
 
 
+def random_weights(wildcards):
+    """What makes the encoder of an init from scratch random: the seed of its first run."""
+    scratch = STUDY.donor(wildcards.init) != wildcards.init
+    return ["--random-seed", config["seeds"][0]] if scratch else []
+
+
 OWNER = Path("results/study.json")
 
 

@@ -10,12 +10,6 @@ out   results/probes/{init}/{lang}.parquet
 PROBERS = {arm.init: arm for arm in reversed(STUDY.arms.values())}
 
 
-def random_weights(wildcards):
-    """What makes the encoder of an init from scratch random: the seed of its first run."""
-    scratch = STUDY.donor(wildcards.init) != wildcards.init
-    return ["--random-seed", config["seeds"][0]] if scratch else []
-
-
 rule probe_init:
     input:
         donor=lambda wildcards: paths.init(STUDY, STUDY.donor(wildcards.init)),
