@@ -490,9 +490,8 @@ def _arrays(
         for column, h in enumerate(hours):
             if h in own:
                 gaps[0, row, column] = own[h].value
-                # With several seeds each point keeps the wide tails of its own few, because its
-                # weight rests on a variance that is as uncertain. One spread common to all points
-                # gives intervals of the exponent that are far too short.
+                # With several seeds the replicates have the tails of Student's t, because the
+                # variance of trainings, on which the weights rest, is estimated too.
                 gaps[1:, row, column] = own[h].value + misfit * (own[h].all - own[h].value)
                 weights[row, column] = laws.gap_weights([own[h]])[0]
     return gaps, weights
