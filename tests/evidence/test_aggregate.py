@@ -118,6 +118,7 @@ def test_guideline_claims_no_more_than_the_interval(tables):
     assert set(rows.interval_of) == {"these trainings"}
 
 
+@pytest.mark.slow
 def test_the_same_scores_give_the_same_bytes(tables, tmp_path):
     for path in tables["folder"].glob("*.parquet"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -206,6 +207,7 @@ def test_a_language_that_a_model_is_not_for_has_rates_and_no_gap(tmp_path):
     assert "mean" not in set(wer.lang), "a mean of what is learnt and what is forgotten"
 
 
+@pytest.mark.slow
 def test_seeds_widen_the_interval_of_the_gap(tmp_path):
     random = np.random.default_rng(1)
     quiet = make_tables(tmp_path, {"de": score_table(Truth(seeds=3), random, "de")})

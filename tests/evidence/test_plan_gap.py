@@ -102,6 +102,7 @@ def test_a_law_is_of_one_contrast(tmp_path):
         prediction.pooled_law(both, Question("fleurs", "160ms", "lora"))
 
 
+@pytest.mark.slow
 def test_a_planted_study_predicts_a_language_it_has_not_seen(tmp_path, capsys):
     random = np.random.default_rng(5)
     truths = [Truth(amplitude_pp=amplitude) for amplitude in random.normal(4.2, 0.8, 6)]

@@ -401,6 +401,7 @@ def test_dropout_of_the_study_replaces_that_of_the_donors():
     assert kept["encoder"]["dropout"] == 0.3
 
 
+@pytest.mark.slow
 def test_a_dry_run_compares_the_inits_that_are_at_hand(checkout: Checkout, tmp_path):
     study = checkout.copy(tmp_path / "warmstart")
     config = smoke_config()

@@ -306,6 +306,7 @@ def test_an_aggregate_tokenizer_reads_files_of_the_archive_only():
 # ---- every way in
 
 
+@pytest.mark.slow
 def test_a_dry_run_refuses_a_donor_that_is_there(checkout, tmp_path):
     path = changed(
         tmp_path, setting("encoder", "reduction_position", hostile.writes(tmp_path / "marker"))

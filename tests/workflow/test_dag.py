@@ -72,6 +72,7 @@ def test_one_language_or_one_run_is_a_target_of_its_own(checkout: Checkout):
     assert not {"quantize", "decode_de", "score"} & set(jobs)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_one_run_takes_that_run_alone(checkout: Checkout):
     jobs = checkout.planned("results/bundles/de/ml/100h/seed1/int4/560ms/README.md", config=None)
     assert {
