@@ -92,8 +92,8 @@ def read(paths: Iterable[Path]) -> dict[Place, Summed]:
                     number, columns=[*_KEYS, *_OURS, *_FIXED, *leaderboard.COLUMNS]
                 )
                 parts.append(_summed(table).to_pandas())
-        for version in {found for part in parts for found in part.leaderboard_version}:
-            versions.setdefault(int(version), str(path))
+                for version in parts[-1].leaderboard_version.unique():
+                    versions.setdefault(int(version), str(path))
     if len(versions) > 1:
         raise UserError(
             f"scores of different versions of the leaderboard's rules: {versions}; score all "

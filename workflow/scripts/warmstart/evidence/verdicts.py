@@ -80,8 +80,8 @@ def judge(
         )
     ]
     return [
-        Judged(alone, among, _verdict(draws, among, bound, alpha))
-        for draws, alone, among in zip(differences, single, adjusted, strict=True)
+        Judged(alone, among, _verdict(among, alpha))
+        for alone, among in zip(single, adjusted, strict=True)
     ]
 
 
@@ -104,16 +104,12 @@ def _greater(draws: intervals.Draws, at: float) -> float:
     return p / 2 if moved.value > 0 else 1 - p / 2
 
 
-def _verdict(draws: intervals.Draws | None, tests: Tests, bound: float, alpha: float) -> str:
-    """The verdict of adjusted tests. None contradicts the interval that stands beside it, whose
-    tails are the bootstrap's own and not Student's."""
-    if draws is None:
-        return OPEN
+def _verdict(tests: Tests, alpha: float) -> str:
+    """The verdict of adjusted tests. None contradicts the interval that stands beside it, which
+    inverts the same tests without an adjustment (`intervals.Draws`)."""
     # Comparisons with NaN are false, so that what cannot be judged stays open.
-    low, high = draws.interval(1 - 2 * alpha)
-    if tests.within < alpha and -bound < low and high < bound:
+    if tests.within < alpha:
         return WITHIN
-    low, high = draws.interval(1 - alpha)
-    if tests.beyond < alpha and (low > bound or high < -bound):
+    if tests.beyond < alpha:
         return BEYOND
-    return THERE if tests.there < alpha and (low > 0 or high < 0) else OPEN
+    return THERE if tests.there < alpha else OPEN

@@ -77,8 +77,6 @@ def fine_tune(job: Job) -> None:
         logger.info("%s: made of the same inputs and settings before, nothing trained", job.output)
         return
     length = run_length_of(job, ranks)
-    # Inputs are digested before training: a file replaced meanwhile must not enter the record.
-    digests = input_digests(job)
     start = begin(job, length.steps)
     logger.info(
         "%d cuts, %.4f h, %d steps, %d encoder tensors from %s",
