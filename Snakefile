@@ -99,7 +99,7 @@ rule all_inits:
 rule all_pretrained:
     input:
         [
-            rules.pretrain_init.output.model.format(init=init)
+            paths.pretrained(STUDY, init)
             for init in STUDY.inits
             if "pretrain" in config["inits"][init]
         ],

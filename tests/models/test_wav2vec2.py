@@ -215,6 +215,20 @@ def test_a_packed_donor_is_the_snapshot(tokenizer, tmp_path):
         assert torch.equal(value, other.network.state_dict()[name]), name
 
 
+def test_what_was_pretrained_here_is_a_donor(tokenizer, tmp_path):
+    """As a packed snapshot is one: its settings and every tensor of its encoder, and no head."""
+    snapshot(tmp_path / "given", "wav2vec2-large", layer_norm_eps=1e-4)
+    made = build(tmp_path / "given", tokenizer)
+    made.save_donor(tmp_path / "made.safetensors")
+    family = open_family(FAMILY)
+    donor = family.read_donor(tmp_path / "made.safetensors")
+    assert donor.config == made.config
+    again = family.build(donor, RECIPE, tokenizer=tokenizer, seed=2, steps=10)
+    assert again.loaded_tensors == len(made.network.encoder.state_dict())
+    for name, value in made.network.encoder.state_dict().items():
+        assert torch.equal(value, again.network.encoder.state_dict()[name]), name
+
+
 def test_new_parts_are_the_same_whatever_the_donor(tokenizer, tmp_path):
     snapshot(tmp_path / "one", "wav2vec2-base")
     snapshot(tmp_path / "two", "wav2vec2-large")

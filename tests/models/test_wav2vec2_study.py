@@ -96,3 +96,28 @@ def test_an_edited_snapshot_is_packed_and_trained_again(study):
     (study.folder / "snapshots/w2v_en/preprocessor_config.json").write_text(settings.read_text())
     jobs = study.planned()
     assert jobs["train"] == 2
+
+
+def test_a_donor_is_pretrained_by_the_study_itself(study):
+    """With CTC, on languages that are no targets; a snapshot stands beside it."""
+    asked = config()
+    asked["training"]["model"] |= {"n_layers": 2, "d_model": 64, "n_heads": 2}
+    asked["training"]["model"] |= {"subsampling_channels": 16}
+    recipe = {
+        **{"languages": ["en"], "corpus": "pretraining", "split": "train", "hours": 0.01},
+        **{"steps": 3, "seed": 1, "vocab_size": 40, "batch_duration_s": 8},
+        "optimizer": {"name": "adamw", "lr": 1e-3},
+        "schedule": {"name": "cosine", "warmup_steps": 1},
+    }
+    asked["inits"] = {
+        "w2v_en": {"name": "one", "pretrain": recipe},
+        "xlsr": {"name": "other", "pretrain": recipe | {"seed": 2}},
+    }
+    study.write_config(asked)
+    study.snakemake("--cores", "2", RUN.format(arm="w2v_en") + "/model.safetensors")
+    record = files.read_json(study.folder / "resources/pretrained/w2v_en.json")
+    assert record["settings"]["family"] == "wav2vec2_ctc"
+    assert record["hours"] == {"en": pytest.approx(0.01, abs=0.002)}
+    run = files.read_json(study.folder / RUN.format(arm="w2v_en") / "run.json")
+    assert run["encoder_tensors_loaded"] == run["encoder_tensors"] > 40
+    assert run["init_facts"]["hidden_size"] == 64

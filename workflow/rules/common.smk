@@ -125,6 +125,12 @@ DONORS = {}
 for init in STUDY.donors():
     DONORS.setdefault(paths.donor_suffix(STUDY, init), []).append(init)
 
+# The same of encoders that are pretrained here.
+PRETRAINED = {}
+for init in STUDY.inits:
+    if "pretrain" in config["inits"][init]:
+        PRETRAINED.setdefault(paths.donor_suffix(STUDY, init), []).append(init)
+
 # File of a model -> arms whose family writes it.
 MODEL_FILES = {}
 for arm in STUDY.arms.values():
@@ -323,7 +329,7 @@ def init_source(wildcards):
     block = config["inits"][wildcards.init]
     if "path" in block:
         return paths.donor_files(STUDY, wildcards.init)
-    return rules.pretrain_init.output.model.format(**wildcards) if "pretrain" in block else []
+    return paths.pretrained(STUDY, wildcards.init) if "pretrain" in block else []
 
 
 def donor_source(wildcards, input):
@@ -335,7 +341,7 @@ def donor_source(wildcards, input):
 def donor_packing(wildcards):
     """--pack of a donor that is a snapshot: the family that reads it."""
     init = wildcards.init
-    return ["--pack", paths.donor_family(STUDY, init)] if paths.donor_is_folder(STUDY, init) else []
+    return ["--pack", STUDY.donor_family(init)] if paths.donor_is_folder(STUDY, init) else []
 
 
 def random_weights(wildcards):

@@ -3,38 +3,46 @@
 in    nothing, or training manifests of the pretraining languages
 out   resources/pretrained/{init}.nemo   `make inits`
       resources/inits/{init}.nemo, .json
+
+Donors of different kinds have files of different names: one rule a kind.
 """
 
+for SUFFIX, INITS in PRETRAINED.items():
 
-rule pretrain_init:
-    input:
-        cuts=lambda wildcards: list(pretraining_cuts(wildcards).values()),
-    output:
-        model="resources/pretrained/{init}.nemo",
-    log:
-        "logs/pretrain_init/{init}.log",
-    benchmark:
-        "results/benchmarks/pretrain_init/{init}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        gpu=min(1, slices.gpus(STUDY, "train")),
-        mem_mb=more(config["resources"]["train_mem_mb"]),
-        runtime=config["resources"]["train_runtime_min"],
-    params:
-        program=program("pretrain_init"),
-        version=VERSIONS["pretrain_init"],
-        cuts=lambda wildcards: named(pretraining_cuts(wildcards)),
-        settings=lambda wildcards: settings("pretrain", slices.pretraining(STUDY, wildcards.init)),
-    message:
-        "Pretrain the encoder of init {wildcards.init}"
-    shell:
-        "exec python {params.program:q} --cuts {params.cuts:q} --settings {params.settings:q}"
-        " --output {output.model:q} --log {log:q}"
+    rule:
+        name:
+            "pretrain_init" if len(PRETRAINED) == 1 else f"pretrain_init_{SUFFIX[1:]}"
+        input:
+            cuts=lambda wildcards: list(pretraining_cuts(wildcards).values()),
+        output:
+            model=f"resources/pretrained/{{init}}{SUFFIX}",
+        log:
+            "logs/pretrain_init/{init}.log",
+        benchmark:
+            "results/benchmarks/pretrain_init/{init}.tsv"
+        wildcard_constraints:
+            init="|".join(INITS),
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            gpu=min(1, slices.gpus(STUDY, "train")),
+            mem_mb=more(config["resources"]["train_mem_mb"]),
+            runtime=config["resources"]["train_runtime_min"],
+        params:
+            program=program("pretrain_init"),
+            version=VERSIONS["pretrain_init"],
+            cuts=lambda wildcards: named(pretraining_cuts(wildcards)),
+            settings=lambda wildcards: settings(
+                "pretrain", slices.pretraining(STUDY, wildcards.init)
+            ),
+        message:
+            "Pretrain the encoder of init {wildcards.init}"
+        shell:
+            "exec python {params.program:q} --cuts {params.cuts:q} --settings {params.settings:q}"
+            " --output {output.model:q} --log {log:q}"
 
 
-# Donors of different kinds have files of different names: one rule a kind.
 for SUFFIX, INITS in DONORS.items():
 
     rule:

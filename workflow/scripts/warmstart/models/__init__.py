@@ -21,6 +21,8 @@ _Kind = TypeVar("_Kind")
 
 # What an arm is that names no family.
 DEFAULT_FAMILY = "fastconformer_rnnt"
+# What is pretrained here where the settings name no family.
+DEFAULT_PRETRAINING = "fastconformer_ctc"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Kind:
             which is packed into one file (`Family.pack_donor`).
         snapshot_files: patterns of the files of a snapshot that are read.
         donor_suffix: what the name of a donor ends with in resources/inits/.
+        pretrains: name of the family whose CTC models donors are pretrained as here
+            (`inits.*.pretrain`); '' = none are.
         model_file: name of the file that a trained model is.
         encoder: name of the encoder that several families share. Arms of such families that are
             compared are held to one architecture; '' = it is this family's alone.
@@ -59,6 +63,7 @@ class Kind:
     donor: Literal["file", "snapshot"] = "file"
     snapshot_files: tuple[str, ...] = ()
     donor_suffix: str = ""
+    pretrains: str = ""
     model_file: str = "model.pt"
     encoder: str = ""
     ignores: frozenset[str] = frozenset()
@@ -75,6 +80,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         probes=True,
         donor_suffix=".nemo",
+        pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
         offers=frozenset({"blocks", "adapters"}),
@@ -87,6 +93,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         probes=True,
         donor_suffix=".nemo",
+        pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
         ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
@@ -102,6 +109,7 @@ KINDS: dict[str, Kind] = {
             *("*.safetensors", "*.safetensors.index.json"),
         ),
         donor_suffix=".safetensors",
+        pretrains="wav2vec2_ctc",
         model_file="model.safetensors",
         ignores=frozenset(
             {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"}

@@ -332,6 +332,11 @@ class Recogniser(ABC):
         """Write the model so that `Family.load` finds everything in it. The same model gives the
         same bytes; nothing of this machine is in them."""
 
+    def save_donor(self, path: Path) -> None:
+        """Write what was pretrained here so that `Family.read_donor` finds its encoder in it, by
+        the rules of `save`."""
+        self.save(path)
+
     # ---- decoding
 
     def as_published(self, tier: Tier) -> Tier:

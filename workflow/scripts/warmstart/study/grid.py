@@ -240,6 +240,15 @@ class Study:
         """Inits that have a file of their own."""
         return [init for init in self.inits if self.donor(init) == init]
 
+    def donor_kind(self, init: str) -> models.Kind:
+        """What is declared of the family that starts from a donor."""
+        return models.kind_of(self.donor_family(init))
+
+    def donor_family(self, init: str) -> str:
+        """The family that starts from a donor: that of its arms."""
+        users = (arm.family for arm in self.arms.values() if self.donor(arm.init) == init)
+        return next(users, models.DEFAULT_FAMILY)
+
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, `~` as the home folder, relative ones
         from the folder of the Snakefile.

@@ -5,7 +5,6 @@ Paths are relative to the folder of the study; those of a run share the levels o
 
 from pathlib import Path
 
-from warmstart import models
 from warmstart.evidence.candidate_columns import SUFFIX
 from warmstart.study import slices
 from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
@@ -158,20 +157,23 @@ def init(study: Study, name: str) -> str:
     return f"resources/inits/{name}{donor_suffix(study, name)}"
 
 
-def donor_family(study: Study, name: str) -> str:
-    """The family that starts from a donor: that of its arms."""
-    users = (arm.family for arm in study.arms.values() if study.donor(arm.init) == name)
-    return next(users, models.DEFAULT_FAMILY)
-
-
 def donor_suffix(study: Study, name: str) -> str:
     """What the file of a donor ends with: its arms' family says so."""
-    return models.kind_of(donor_family(study, name)).donor_suffix
+    return study.donor_kind(name).donor_suffix
 
 
 def donor_is_folder(study: Study, name: str) -> bool:
-    """Whether a donor is a whole snapshot of a hub's repository, for its arms' family."""
-    return models.kind_of(donor_family(study, name)).donor == "snapshot"
+    """Whether a donor is a whole snapshot of a hub's repository, for its arms' family; what was
+    pretrained or packed here is one file."""
+    kind, init = study.donor_kind(name), study.config["inits"][name]
+    if kind.donor != "snapshot":
+        return False
+    return "hf" in init or ("path" in init and not init["path"].endswith(kind.donor_suffix))
+
+
+def pretrained(study: Study, name: str) -> str:
+    """The file of an encoder that is pretrained here."""
+    return f"resources/pretrained/{name}{donor_suffix(study, name)}"
 
 
 def donor_files(study: Study, name: str) -> str | list[str]:
@@ -180,7 +182,7 @@ def donor_files(study: Study, name: str) -> str | list[str]:
     path = Path(study.source_path(study.config["inits"][name]["path"]))
     if not donor_is_folder(study, name):
         return str(path)
-    patterns = models.kind_of(donor_family(study, name)).snapshot_files
+    patterns = study.donor_kind(name).snapshot_files
     return sorted({str(found) for pattern in patterns for found in path.glob(pattern)})
 
 

@@ -510,7 +510,7 @@ _ORDER = {
     )
 }
 # Stages that are a rule for each training set, or kind of file: `decode_de` is `decode`.
-_SEVERAL = ("decode", "train", "download_init")
+_SEVERAL = ("decode", "train", "download_init", "pretrain_init")
 _ENDING = re.compile(r"(\.qc)?\.json$|\.jsonl\.gz$|\.[a-z]+$")
 
 

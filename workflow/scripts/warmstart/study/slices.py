@@ -3,6 +3,7 @@ stale, so a key that a stage does not use must not be in its slice."""
 
 from typing import Any, cast
 
+from warmstart import models
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.text import counts_characters
 from warmstart.evidence.tiers import by_latency
@@ -129,7 +130,9 @@ def pretraining(study: Study, init: str) -> dict[str, Any]:
     """Recipe of one init's pretraining, with the architecture that all inits share."""
     chosen = study.config["inits"][init]["pretrain"]
     text = {lang: study.text(lang) for lang in chosen["languages"]}
-    return {**chosen, "model": study.config["training"]["model"], "text": text}
+    made = {**chosen, "model": study.config["training"]["model"], "text": text}
+    family = study.donor_kind(init).pretrains
+    return made if family == models.DEFAULT_PRETRAINING else {**made, "family": family}
 
 
 def init_source(study: Study, init: str) -> dict[str, Any]:

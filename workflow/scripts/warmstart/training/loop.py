@@ -13,7 +13,7 @@ paired comparison needs:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,5 +165,10 @@ def _precision(settings: Recipe) -> Any:
 
 def save(recogniser: Recogniser, output: Path) -> None:
     """Write a model, whole or not at all."""
+    write(recogniser.save, output)
+
+
+def write(how: Callable[[Path], None], output: Path) -> None:
+    """Write a file of weights by a method of a recogniser, whole or not at all."""
     with files.explaining_full_disk(output), files.atomic_path(output) as temporary:
-        recogniser.save(temporary)
+        how(temporary)

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.data import cut_lines, mixing, tokenizer
-from warmstart.models import open_family
+from warmstart.models import DEFAULT_PRETRAINING, open_family
 from warmstart.run import files
 from warmstart.training import loop, record
 from warmstart.training.validation import Validation
 
-# Whose encoder is pretrained; a donor serves every family of that encoder.
-FAMILY = "fastconformer_ctc"
 # Of the language with the least held-out audio: what is drawn of each, because a draw stops at the
 # first cut beyond its share.
 _DEV_SHARE = 0.99
@@ -30,7 +28,8 @@ class Pretraining:
         cuts: language -> manifest.
         dev_cuts: the same of held-out cuts; none = no word error rate.
         settings: hours, steps, seed, vocab_size, batch_duration_s, optimizer, schedule, model
-            (`training.model`), text (language -> its block `text`).
+            (`training.model`), text (language -> its block `text`), and the family whose encoder
+            is pretrained, if it is not `DEFAULT_PRETRAINING`.
         work_dir: tokenizer and checkpoints until it is done.
         output: the donor; its record is written beside it, as `.json`.
     """
@@ -60,7 +59,7 @@ def pretrain(job: Pretraining) -> None:
         settings["vocab_size"],
         key="inits.NAME.pretrain.vocab_size",
     )
-    recogniser = open_family(FAMILY).build(
+    recogniser = open_family(settings.get("family", DEFAULT_PRETRAINING)).build(
         None, settings, tokenizer=work / "tokenizer", seed=seed, steps=steps
     )
     total = sum(hours.values())
@@ -94,7 +93,7 @@ def pretrain(job: Pretraining) -> None:
         validate=validate,
         identity={"inputs": digests},
     )
-    loop.save(recogniser, job.output)
+    loop.write(recogniser.save_donor, job.output)
     process = record.of_process()
     files.write_json(
         job.output.with_suffix(".json"),

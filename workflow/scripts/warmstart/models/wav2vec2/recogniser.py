@@ -102,6 +102,17 @@ class Wav2Vec2Recogniser(Recogniser):
         note = {"config": self.config, "tokenizer": base64.b64encode(self._tokenizer).decode()}
         checkpoint.write(self.network.state_dict(), note, path)
 
+    def save_donor(self, path: Path) -> None:
+        """The encoder alone, as `checkpoint.pack` writes that of a snapshot."""
+        config = {key: value for key, value in self.config.items() if key != "do_normalize"}
+        config["model_type"] = config.pop("architecture")
+        preprocessing = {
+            "do_normalize": self.config["do_normalize"],
+            "sampling_rate": self.sample_rate,
+        }
+        note = {"config": config, "preprocessing": preprocessing}
+        checkpoint.write(self.network.encoder.state_dict(), note, path)
+
     def decoder(
         self, tier: Tier, encoder: EncoderFile | None = None, prompt: str | None = None
     ) -> "Wav2Vec2Decoder":

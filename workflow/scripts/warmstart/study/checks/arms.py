@@ -26,6 +26,12 @@ def check(study: Study) -> None:
         raise UserError(f"arms.{GAP}: in tables this is a word of its own; give another name")
     for arm in study.arms.values():
         _check_arm(study, arm)
+    for name, init in study.config["inits"].items():
+        if init.get("pretrain") and not study.donor_kind(name).pretrains:
+            raise UserError(
+                f"inits.{name}.pretrain: family {study.donor_family(name)} pretrains no donors; "
+                "give path or hf, or arms of another family"
+            )
     for one, other in itertools.combinations(study.arms.values(), 2):
         if _definition(study, one) == _definition(study, other):
             raise UserError(
