@@ -84,6 +84,10 @@ def test_cells_that_vary_alike_share_one_variance_and_others_keep_some_of_their_
     # A cell without seeds of its own has the common variance.
     assert quiet[0] < apart.at(Cell("xx", 1.0, "xx"))[0] < loudest[0]
     assert quiet[1] == apart.prior_df + 2
+    # Half of the cells have next to no noise, and the number that people read is the average.
+    low, high = apart.interval(0.95)
+    assert apart.variance < low < apart.average < high
+    assert apart.average == pytest.approx(loud.mean(), rel=1e-6)
 
 
 def test_both_arms_of_a_seed_are_a_pair():

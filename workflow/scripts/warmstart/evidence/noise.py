@@ -106,15 +106,18 @@ class Pooled:
     """The training noise of a kind.
 
     Attributes:
-        variance: of one training, common to all cells.
+        variance: of one training, towards which cells are shrunk.
         prior_df: degrees of freedom that it is worth beside a cell's own; infinite where cells
             differ by no more than chance.
         cells: those with several seeds.
+        average: of the cells (REML); `variance` itself where they differ by no more than chance.
+            Few noisy cells raise it, and `variance` is what most have.
     """
 
     variance: float
     prior_df: float
     cells: Mapping[Cell, Spread]
+    average: float
 
     @property
     def df(self) -> float:
@@ -143,7 +146,7 @@ class Pooled:
         return variance, min(df, self.prior_df + own_df), residual
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Of the variance."""
+        """Of the average variance of these cells."""
         squares = _squares(self.cells.values())
 
         def excess(variance: float, probability: float) -> float:
@@ -152,7 +155,7 @@ class Pooled:
             return found - float(stats.chi2.ppf(probability, df.sum()))
 
         def bound(probability: float) -> float:
-            high = max(self.variance, float(squares[1].max()), 1e-300)
+            high = max(self.average, float(squares[1].max()), 1e-300)
             if excess(0.0, probability) <= 0:
                 return 0.0
             while excess(high, probability) > 0:
@@ -382,7 +385,7 @@ def pool(cells: Mapping[Cell, Spread]) -> Pooled | None:
         place = int(found.argmax())
         if found[place] > best[0]:
             best = float(found[place]), float(grid[place]), float(prior)
-    return Pooled(best[1], best[2], dict(cells))
+    return Pooled(best[1], best[2], dict(cells), variance)
 
 
 def _squares(cells: Iterable[Spread]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,8 +27,8 @@ class Analysis(base.Analysis):
     details = (
         "What seeds differ by because each errs on other words of the test set is taken off. With "
         "`arm = gap` both arms have the seed in common: this noise decides how far a gap can be "
-        "trusted. Where cells vary by more than chance, each is shrunk towards the common variance "
-        "and `prior_df` says how strongly."
+        "trusted. Where cells vary by more than chance, the number is their average, each cell is "
+        "shrunk towards what most of them have, and `prior_df` says how strongly."
     )
     columns = (
         *(CONTRAST, TEST_SET, ARM, PRECISION, TIER),
@@ -136,7 +136,7 @@ def _row(pooled: Pooled | None, confidence: float) -> dict[str, Any]:
     if pooled is None:
         return {"status": "not estimable: one seed of every language and budget"}
     low, high = pooled.interval(confidence)
-    noise, low, high = (100 * math.sqrt(each) for each in (pooled.variance, low, high))
+    noise, low, high = (100 * math.sqrt(each) for each in (pooled.average, low, high))
     return {
         "cells": len(pooled.cells),
         "trainings": sum(spread.seeds for spread in pooled.cells.values()),
