@@ -9,7 +9,9 @@ from made.toy_model import train_tokenizer
 
 from warmstart.models import kind_of, open_family
 from warmstart.models.tier import Tier
-from warmstart.models.wav2vec2 import checkpoint, network, settings
+from warmstart.models.wav2vec2 import checkpoint, settings
+from warmstart.models.wav2vec2.architectures import masks
+from warmstart.models.wav2vec2.architectures.raw_audio_encoding import fewest_samples
 from warmstart.run.errors import UserError
 
 FAMILY = "wav2vec2_ctc"
@@ -250,7 +252,7 @@ def test_texts_longer_than_their_frames_are_left_out_of_the_loss(tokenizer, tmp_
     counts = torch.tensor([3, 8])
     from warmstart.models.batches import Batch
 
-    assert made.network.frames(lengths).tolist() == [9, 9]
+    assert made.network.encoding.frames(lengths).tolist() == [9, 9]
     assert made.network.needed(tokens, counts).tolist() == [3, 10]
     both, *_ = made.network.loss(Batch(audio, lengths, tokens, counts))
     first, *_ = made.network.loss(Batch(audio[:1], lengths[:1], tokens[:1], counts[:1]))
@@ -258,17 +260,13 @@ def test_texts_longer_than_their_frames_are_left_out_of_the_loss(tokenizer, tmp_
     assert "1 of 2 utterances have fewer frames than CTC needs" in caplog.text
 
 
-def test_masks_stay_inside_an_utterance(tokenizer, tmp_path):
-    snapshot(tmp_path, "wav2vec2-base")
-    made = build(tmp_path, tokenizer)
-    made.network.masks = {"freq_masks": 0, "freq_width": 1, "time_masks": 3, "time_width": 0.9}
-    with torch.no_grad():
-        made.network.encoder.masked_spec_embed.fill_(7.0)
-    hidden, frames = torch.zeros(3, 40, 32), torch.tensor([40, 5, 1])
+def test_masks_stay_inside_an_utterance():
+    asked = {"freq_masks": 0, "freq_width": 1, "time_masks": 3, "time_width": 0.9}
+    frames = torch.tensor([40, 5, 1])
     touched = torch.zeros(3, dtype=torch.long)
     for seed in range(50):
         torch.manual_seed(seed)
-        under = made.network._masked(hidden, frames)[..., 0] == 7.0
+        under = masks.under_time_masks(frames, 40, asked)
         for row, count in zip(under, frames.tolist(), strict=True):
             assert not row[count:].any()
         touched += under.sum(1)
@@ -345,16 +343,18 @@ def test_two_donors_are_compared_in_every_effective_setting(tmp_path):
 
 
 def test_names_of_weight_norm_before_torch_2_are_known():
+    made = settings.read({"model_type": "wav2vec2"}, {}, "init")
+    encoding = settings.architecture_of(made).encoding(made)
     old = "wav2vec2.encoder.pos_conv_embed.conv.weight_g"
-    assert network._own_name(old) == "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
-    assert network._own_name("quantizer.codevectors") is None
+    assert encoding.own_name(old) == "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
+    assert encoding.own_name("quantizer.codevectors") is None
 
 
 def test_a_frame_hears_25_ms_every_20():
     """arXiv 2006.11477, section 2: a stride of about 20 ms and a receptive field of 25 ms."""
     made = settings.read({"model_type": "wav2vec2"}, {}, "init")
-    assert settings.frame_samples(made) == 320
-    assert settings.fewest_samples(made) == 400
+    assert settings.architecture_of(made).frame_samples(made) == 320
+    assert fewest_samples(made) == 400
 
 
 def test_the_kind_is_offline_and_packs_its_donors():

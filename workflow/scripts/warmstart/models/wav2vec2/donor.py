@@ -7,7 +7,7 @@ from warmstart.models.base import Donor
 from warmstart.models.recipe import Recipe
 from warmstart.models.wav2vec2 import checkpoint
 from warmstart.models.wav2vec2 import settings as encoder_settings
-from warmstart.models.wav2vec2.settings import DROPOUTS
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 
 
 class SnapshotDonor(Donor):
@@ -25,7 +25,8 @@ class SnapshotDonor(Donor):
         self.path = Path(path)
         config, preprocessing = checkpoint.read_settings(self.path)
         self.config = encoder_settings.read(config, preprocessing, f"init {path}")
-        self.layerdrop = config.get("layerdrop")
+        self._architecture = encoder_settings.architecture_of(self.config)
+        self.layerdrop = config.get(self._architecture.layerdrop)
         self._headers = [
             checkpoint.read_header(file)
             for file in (checkpoint.weight_files(self.path) if self.path.is_dir() else [self.path])
@@ -34,10 +35,10 @@ class SnapshotDonor(Donor):
     def about(self) -> dict[str, Any]:
         """The effective settings; `layerdrop` is the donor's own, of which nothing remains."""
         return {
-            "class": encoder_settings.ARCHITECTURES[self.config["architecture"]],
+            "class": self._architecture.names[self.config["architecture"]],
             **self.config,
             "layerdrop": self.layerdrop if isinstance(self.layerdrop, int | float) else None,
-            "frame_s": encoder_settings.frame_samples(self.config) / encoder_settings.SAMPLE_RATE,
+            "frame_s": self._architecture.frame_samples(self.config) / SAMPLE_RATE,
             "tensors": sum(len(header.shapes) for header in self._headers),
         }
 
@@ -49,7 +50,8 @@ class SnapshotDonor(Donor):
         """Every effective setting counts, because each changes what the same weights compute or
         learn; dropouts that the study gives to both do not."""
         assert isinstance(other, SnapshotDonor)
-        replaced = DROPOUTS if settings["model"].get("encoder_dropout") is not None else ()
+        given = settings["model"].get("encoder_dropout") is not None
+        replaced = self._architecture.dropouts if given else ()
         keys = [key for key in {**self.config, **other.config} if key not in replaced]
         return [
             f"{key}: {self.config.get(key)!r} and {other.config.get(key)!r}"
@@ -59,7 +61,7 @@ class SnapshotDonor(Donor):
 
     def remedy(self, differences: list[str]) -> str:
         """Dropouts can be given, and the rest cannot."""
-        if all(line.split(":")[0] in DROPOUTS for line in differences):
+        if all(line.split(":")[0] in self._architecture.dropouts for line in differences):
             return "set training.model.encoder_dropout, which replaces both"
         return (
             "use checkpoints of one architecture and size (wav2vec2-large-lv60 and "

@@ -52,7 +52,10 @@ class Wav2Vec2Ctc(Family):
         )
         if donor is not None and take_weights:
             made.loaded_tensors = network.take_weights(
-                made.network.encoder, checkpoint.read_tensors(donor.path), f"init {donor.path}"
+                made.network.encoding,
+                made.network.encoder,
+                checkpoint.read_tensors(donor.path),
+                f"init {donor.path}",
             )
         made.prepare(settings, steps)
         return made
@@ -68,12 +71,13 @@ class Wav2Vec2Ctc(Family):
 
         if not isinstance(donor, SnapshotDonor):
             raise UserError(f"{donor.path}: no snapshot, which this family starts from")
+        encoding = encoder_settings.architecture_of(donor.config).encoding(donor.config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_seed or 0)
-            encoder = network.make_encoder(donor.config, None)
+            encoder = encoding.make(None)
         if random_seed is None:
             tensors = checkpoint.read_tensors(donor.path)
-            network.take_weights(encoder, tensors, f"init {donor.path}")
+            network.take_weights(encoding, encoder, tensors, f"init {donor.path}")
         return EncoderListener(encoder.eval().to(device), donor.config)
 
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
@@ -85,12 +89,7 @@ class Wav2Vec2Ctc(Family):
             raise UserError(
                 f"{path}: no model of this family; a donor has no tokenizer and no head"
             )
-        config = dict(note["config"])
-        read = encoder_settings.read(
-            {**config, "model_type": config.get("architecture")},
-            {"do_normalize": config.get("do_normalize", True)},
-            str(path),
-        )
+        read = encoder_settings.again(note["config"], str(path))
         made = Wav2Vec2Recogniser(read, base64.b64decode(note["tokenizer"]))
         tensors = checkpoint.read_tensors(Path(path))
         try:

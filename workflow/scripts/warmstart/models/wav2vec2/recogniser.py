@@ -4,6 +4,7 @@ import base64
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,8 @@ from warmstart.models.batches import Batch
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2 import checkpoint, network, settings
-
-WINDOW_S = 30.0
-"""Longer recordings are heard in windows of so many seconds."""
-
-EDGE_S = 4.0
-"""Of a window: what it hears beside the frames that are taken from it, on each side."""
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
+from warmstart.models.wav2vec2.windows import EDGE_S, WINDOW_S, windows
 
 
 class Wav2Vec2Recogniser(Recogniser):
@@ -46,7 +43,7 @@ class Wav2Vec2Recogniser(Recogniser):
         head_dropout: in front of the head.
     """
 
-    sample_rate = settings.SAMPLE_RATE
+    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -57,10 +54,12 @@ class Wav2Vec2Recogniser(Recogniser):
         head_dropout: float = 0.0,
     ):
         self.config, self._tokenizer = config, tokenizer
-        self.frame_s = settings.frame_samples(config) / settings.SAMPLE_RATE
+        architecture = settings.architecture_of(config)
+        self.frame_s = architecture.frame_samples(config) / SAMPLE_RATE
+        self._width = architecture.width(config)
         self.pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
         torch.manual_seed(seed)
-        encoder = network.make_encoder(config, dropout)
+        encoder = architecture.encoding(config).make(dropout)
         self.network = self.lightning = network.Network(
             encoder, config, self.pieces.vocab_size(), seed, head_dropout
         )
@@ -68,21 +67,15 @@ class Wav2Vec2Recogniser(Recogniser):
     def prepare(self, recipe: Recipe, steps: int) -> None:
         """Make it trainable: optimizer, schedule, masks."""
         self.network.masks = recipe.get("spec_augment")
-        self.network.configure = lambda: optimizer.configure(
-            self, recipe, steps, self.config["hidden_size"]
-        )
+        self.network.configure = lambda: optimizer.configure(self, recipe, steps, self._width)
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """The encoder, then the head."""
         return {"encoder": self.network.encoder, "head": self.network.head}
 
     def blocks(self) -> list[torch.nn.Module]:
-        """The convolutions of the feature encoder, then the layers.
-
-        What transformers' `freeze_feature_encoder` freezes is the first of them.
-        """
-        encoder: Any = self.network.encoder
-        return [encoder.feature_extractor, *encoder.encoder.layers]
+        """See `Encoding.blocks`."""
+        return self.network.encoding.blocks(self.network.encoder)
 
     def encode(self, text: str) -> list[int]:
         """SentencePiece ids."""
@@ -146,7 +139,7 @@ class Wav2Vec2Decoder(Decoder):
         window_s, edge_s: see `WINDOW_S` and `EDGE_S`.
     """
 
-    sample_rate = settings.SAMPLE_RATE
+    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -159,10 +152,7 @@ class Wav2Vec2Decoder(Decoder):
         self._candidates = 0
         self.frame_s = recogniser.frame_s
         self._network = recogniser.network
-        self._samples = settings.frame_samples(recogniser.config)
-        self._window, self._edge = (
-            round(seconds / self.frame_s) * self._samples for seconds in (window_s, edge_s)
-        )
+        self._window, self._edge = (round(seconds / self.frame_s) for seconds in (window_s, edge_s))
 
     def decode(
         self,
@@ -225,12 +215,12 @@ class Wav2Vec2Decoder(Decoder):
             part for index, samples in enumerate(waveforms) for part in self._parts(index, samples)
         ]
         # Of like length, so that little is padding; no more at once than there are waveforms.
-        order = sorted(range(len(parts)), key=lambda place: -len(parts[place].samples))
+        order = sorted(range(len(parts)), key=lambda place: -parts[place].length)
         rows: list[Tensor] = [torch.empty(0)] * len(parts)
         for first in range(0, len(order), max(1, len(waveforms))):
             places = order[first : first + max(1, len(waveforms))]
             for place, scores in zip(
-                places, self._scores([parts[place].samples for place in places]), strict=True
+                places, self._scores([parts[place] for place in places]), strict=True
             ):
                 rows[place] = parts[place].own(scores)
         found: list[list[Tensor]] = [[] for _ in waveforms]
@@ -239,57 +229,54 @@ class Wav2Vec2Decoder(Decoder):
         return [torch.cat(each) for each in found]
 
     def _parts(self, index: int, samples: numpy.ndarray) -> list["_Part"]:
-        """An utterance as it is heard: in one piece, or in windows.
-
-        A window begins at a whole frame. Its frames count from `EDGE_S` after its start (the first
-        one's from its start) to `EDGE_S` before its end (the last one's to its end), so that each
-        frame of the recording is taken once, with at least so much on both sides.
-        """
+        """An utterance as it is heard: in one piece, or in windows of what the encoder is given of
+        the whole."""
         audio = torch.from_numpy(numpy.ascontiguousarray(samples, dtype=numpy.float32))
-        length = torch.tensor([len(audio)])
-        whole = self._network.normalised(
-            audio[None].to(self._network.device), length.to(self._network.device)
-        )[0].cpu()
-        if len(whole) <= self._window:
-            return [_Part(index, whole, 0, None)]
-        stride = self._window - 2 * self._edge
-        parts = []
-        start = 0
-        while True:
-            piece = whole[start : start + self._window]
-            last = start + self._window >= len(whole)
-            taken_from = 0 if start == 0 else self._edge // self._samples
-            taken_to = None if last else (self._window - self._edge) // self._samples
-            parts.append(_Part(index, piece, taken_from, taken_to))
-            if last:
-                return parts
-            start += stride
+        device, encoding = self._network.device, self._network.encoding
+        inputs, lengths = encoding.inputs(
+            audio[None].to(device), torch.tensor([len(audio)]).to(device)
+        )
+        whole, length = inputs[0].cpu(), int(lengths)
+        return [
+            _Part(
+                index,
+                whole[window.start : window.end + (encoding.tail if window.last is None else 0)],
+                window.end - window.start,
+                window.first,
+                window.last,
+            )
+            for window in windows(length, self._window, self._edge, encoding.stride)
+        ]
 
-    def _scores(self, pieces: list[Tensor]) -> list[Tensor]:
+    def _scores(self, parts: list["_Part"]) -> list[Tensor]:
         device = self._network.device
-        lengths = torch.tensor([len(piece) for piece in pieces])
-        audio = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True)
-        scores, frames = self._network(audio.to(device), lengths.to(device), normalised=True)
+        lengths = torch.tensor([part.length for part in parts])
+        inputs = torch.nn.utils.rnn.pad_sequence([part.inputs for part in parts], batch_first=True)
+        scores, frames = self._network(inputs.to(device), lengths.to(device), prepared=True)
         counts = frames.tolist()
         return [rows[:count].cpu() for rows, count in zip(scores, counts, strict=True)]
 
 
+@dataclass(frozen=True)
 class _Part:
     """A window of an utterance.
 
-    Args:
+    Attributes:
         index: of the utterance.
-        samples: (T,), normalised.
+        inputs: (N, ...), see `Encoding.inputs`.
+        length: units that count.
         first, last: its frames that count, from the one to before the other; None: to the end.
     """
 
-    def __init__(self, index: int, samples: Tensor, first: int, last: int | None):
-        self.index, self.samples = index, samples
-        self._first, self._last = first, last
+    index: int
+    inputs: Tensor
+    length: int
+    first: int
+    last: int | None
 
     def own(self, scores: Tensor) -> Tensor:
         """(F, V) of the window to those that count."""
-        return scores[self._first : self._last]
+        return scores[self.first : self.last]
 
 
 class EncoderListener(Listener):
@@ -300,7 +287,7 @@ class EncoderListener(Listener):
         config: of it, see `settings.read`.
     """
 
-    sample_rate = settings.SAMPLE_RATE
+    sample_rate = SAMPLE_RATE
 
     def __init__(self, encoder: torch.nn.Module, config: dict[str, Any]):
         self._network = network.Network(encoder, config, 1, 0).eval()
