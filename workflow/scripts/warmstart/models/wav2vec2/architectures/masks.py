@@ -1,4 +1,4 @@
-"""Time masks of the study's `spec_augment`, as arXiv 1904.08779 draws them."""
+"""Masks of the study's `spec_augment`, as arXiv 1904.08779 draws them."""
 
 import torch
 from torch import Tensor
@@ -30,3 +30,23 @@ def under_time_masks(lengths: Tensor, places: int, masks: SpecAugment) -> Tensor
     place = torch.arange(places)[None, None]
     covered = (place >= start[..., None]) & (place < (start + width)[..., None])
     return covered.any(1).to(lengths.device)
+
+
+def under_mel_masks(rows: int, bins: int, masks: SpecAugment) -> Tensor:
+    """Which bins of each utterance lie under a mask, of a width up to `freq_width` bins.
+
+    Args:
+        rows: utterances.
+        bins: of the spectrogram.
+        masks: of the study.
+
+    Returns:
+        (`rows`, `bins`) bool, on the CPU.
+    """
+    count = masks["freq_masks"]
+    drawn = torch.rand(rows, max(1, count), 2)[:, :count]
+    width = (drawn[..., 0] * (min(bins, masks["freq_width"]) + 1)).floor()
+    start = (drawn[..., 1] * (bins - width + 1)).floor()
+    place = torch.arange(bins)[None, None]
+    covered = (place >= start[..., None]) & (place < (start + width)[..., None])
+    return covered.any(1)

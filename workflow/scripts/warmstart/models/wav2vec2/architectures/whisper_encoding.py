@@ -1,0 +1,163 @@
+"""The encoder of Whisper, at the length of an utterance in place of a window of 30 s.
+
+Whisper was trained on windows of 30 s, padded with silence. Here the spectrogram is that of the
+padded window, the convolutions hear two frames of its silence, and the rest of it is left out:
+positions are those of the utterance, and attention is masked to it. Up to the first attention the
+states are those of the padded window, and of an utterance of 30 s they are to the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warmstart.models.recipe import SpecAugment
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding
+from warmstart.models.wav2vec2.architectures.masks import under_mel_masks, under_time_masks
+from warmstart.models.wav2vec2.windows import EDGE_S, windows
+
+_FFT, _HOP = 400, 160
+_POSITIONS = 1500
+_WINDOW = 30 * SAMPLE_RATE
+# Of log-mel energies, in powers of ten: the least, and how far below the loudest any may be
+# (WhisperFeatureExtractor).
+_FLOOR, _RANGE = 1e-10, 8.0
+
+
+class WhisperEncoding(Encoding):
+    """A unit is a frame of the spectrogram, 10 ms."""
+
+    stride = 2
+    tail = 2
+
+    def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
+        super().__init__(config, dropouts)
+        from transformers import WhisperFeatureExtractor
+
+        filters = WhisperFeatureExtractor(feature_size=config["num_mel_bins"]).mel_filters
+        self._filters = torch.from_numpy(filters).float().T
+
+    def make(self, dropout: float | None) -> nn.Module:
+        """Of transformers; its table of positions is no weight that learns there, nor here."""
+        from transformers import WhisperConfig
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        given = {key: value for key, value in self.config.items() if key != "architecture"}
+        if dropout is not None:
+            given |= dict.fromkeys(self.dropouts, dropout)
+        return WhisperEncoder(WhisperConfig(**given, encoder_layerdrop=0.0))
+
+    def own_name(self, name: str) -> str | None:
+        """Without the prefix of a class with a decoder."""
+        if name.startswith(_BESIDE):
+            return None
+        return name.removeprefix("model.").removeprefix("encoder.")
+
+    def blocks(self, encoder: nn.Module) -> list[nn.Module]:
+        """The two convolutions, then the layers."""
+        inside: Any = encoder
+        return [nn.ModuleList([inside.conv1, inside.conv2]), *inside.layers]
+
+    def frames(self, samples: Tensor) -> Tensor:
+        """A frame for each begun 20 ms."""
+        return _halved(_mel_frames(samples))
+
+    @torch.no_grad()
+    def inputs(self, audio: Tensor, audio_len: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N + 2, bins) log-mel energies as WhisperFeatureExtractor gives them.
+
+        It pads what is shorter than 30 s with zeros, and mirrors what stands at the end.
+        """
+        lengths = _mel_frames(audio_len)
+        frames = int(lengths.max()) + self.tail
+        samples = nn.functional.pad(
+            audio.float(), (0, max(0, (frames - 1) * _HOP + _FFT // 2 - audio.shape[1]))
+        )
+        for row, end in enumerate(audio_len.clamp(min=_WINDOW).tolist()):
+            if (room := samples.shape[1] - end) > 0:
+                mirrored = samples[row, end - 1 - _FFT // 2 : end - 1].flip(0)
+                samples[row, end : end + _FFT // 2] = mirrored[:room]
+        before = samples[:, 1 : _FFT // 2 + 1].flip(1)
+        # In single precision: half of it has too few digits for powers of ten.
+        with torch.autocast(audio.device.type, enabled=False):
+            spectrum = torch.stft(
+                torch.cat([before, samples], 1),
+                _FFT,
+                _HOP,
+                window=torch.hann_window(_FFT, device=audio.device),
+                center=False,
+                return_complex=True,
+            )
+            power = (spectrum[..., :frames].abs() ** 2).contiguous()
+            energies = (self._filters.to(audio.device) @ power).clamp(min=_FLOOR).log10()
+        # The loudest frame is looked for where WhisperFeatureExtractor has one.
+        counted = audio_len.clamp(min=_WINDOW) // _HOP
+        heard = torch.arange(energies.shape[2], device=audio.device) < counted[:, None]
+        loudest = energies.masked_fill(~heard[:, None], float("-inf")).amax((1, 2), keepdim=True)
+        energies = torch.maximum(energies, loudest - _RANGE)
+        return ((energies + 4.0) / 4.0).transpose(1, 2), lengths
+
+    def states(
+        self,
+        encoder: nn.Module,
+        inputs: Tensor,
+        lengths: Tensor,
+        masks: SpecAugment | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What is longer than 30 s is heard in windows, to learn from it as to decode it. Masks are
+        drawn over time and mel bins, and hold 0, as transformers' own for Whisper do."""
+        if masks is not None:
+            under = under_time_masks(lengths, inputs.shape[1], masks)[..., None]
+            under = under | under_mel_masks(len(inputs), inputs.shape[2], masks)[:, None].to(
+                inputs.device
+            )
+            inputs = inputs.masked_fill(under, 0.0)
+        if int(lengths.max()) > _POSITIONS * self.stride:
+            return self._in_windows(encoder, inputs, lengths)
+        inside_it: Any = encoder
+        frames = _halved(lengths)
+        there = max(1, int(frames.max()))
+        heard = inputs[:, : _POSITIONS * self.stride].transpose(1, 2)
+        hidden = nn.functional.gelu(inside_it.conv1(heard))
+        hidden = nn.functional.gelu(inside_it.conv2(hidden)).transpose(1, 2)[:, :there]
+        hidden = hidden + inside_it.embed_positions.weight[: hidden.shape[1]]
+        hidden = nn.functional.dropout(hidden, p=inside_it.dropout, training=encoder.training)
+        behind = torch.arange(there, device=hidden.device) >= frames.clamp(min=1)[:, None]
+        mask = None
+        if bool(behind.any()):
+            lowest = torch.finfo(hidden.dtype).min
+            mask = torch.zeros_like(behind, dtype=hidden.dtype).masked_fill(behind, lowest)
+            mask = mask[:, None, None].expand(-1, 1, there, -1)
+        for layer in inside_it.layers:
+            hidden = layer(hidden, mask)
+        return inside_it.layer_norm(hidden), frames
+
+    def _in_windows(
+        self, encoder: nn.Module, inputs: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Each utterance from its windows, one utterance after the other."""
+        edge = round(EDGE_S * SAMPLE_RATE) // (_HOP * self.stride)
+        rows = []
+        for row, count in zip(inputs, lengths.tolist(), strict=True):
+            taken = []
+            for window in windows(count, _POSITIONS, edge, self.stride):
+                end = window.end + (self.tail if window.last is None else 0)
+                length = lengths.new_tensor([window.end - window.start])
+                states, _ = self.states(encoder, row[None, window.start : end], length)
+                taken.append(states[0, window.first : window.last])
+            rows.append(torch.cat(taken))
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), _halved(lengths)
+
+
+# Modules beside the encoder that published checkpoints have, and that are left where they are.
+_BESIDE = ("model.decoder.", "decoder.", "proj_out.", "projector.", "classifier.", "layer_weights")
+
+
+def _mel_frames(samples: Tensor) -> Tensor:
+    return torch.div(samples + _HOP - 1, _HOP, rounding_mode="floor")
+
+
+def _halved(frames: Tensor) -> Tensor:
+    """Of a convolution of stride 2, width 3, padded by one on each side."""
+    return torch.div(frames + 1, 2, rounding_mode="floor")
