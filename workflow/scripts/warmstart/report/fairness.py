@@ -259,7 +259,7 @@ def donors_sheet(runs: Sequence[Run], display: Display) -> Sheet:
         field(
             "Test sets its donor has seen",
             lambda arm: text_cell(
-                ", ".join(map(display.test_set, display.arms[arm].seen)) or "none listed",
+                _seen_by(display, arm),
                 wide=True,
             ),
         ),
@@ -269,3 +269,10 @@ def donors_sheet(runs: Sequence[Run], display: Display) -> Sheet:
         ),
     ]
     return sheet("donors", fields, list(display.arms))
+
+
+def _seen_by(display: Display, arm: str) -> str:
+    seen = display.arms[arm].seen
+    if seen is None:
+        return "unknown"
+    return ", ".join(map(display.test_set, seen)) or "none listed"

@@ -151,6 +151,8 @@ def banners(material: Material) -> list[Banner]:
         found.append(Banner(recognition.TITLE, unable))
     if seen := _seen(material):
         found.append(Banner("Test sets that a donor has seen", seen))
+    if unknown := _unknown(material.display):
+        found.append(Banner("Test sets that a donor may have seen", unknown))
     if mixed := [
         said for each in display.contrasts if (said := fairness.confounded(display, each))
     ]:
@@ -208,7 +210,7 @@ def _seen(material: Material) -> list[str]:
     display = material.display
     scored, groups = set(material.tables["wer"].test_set), {}
     for test_set in display.test_sets:
-        arms = tuple(name for name, arm in display.arms.items() if test_set in arm.seen)
+        arms = tuple(name for name, arm in display.arms.items() if test_set in (arm.seen or ()))
         if arms and test_set in scored:
             groups.setdefault(arms, []).append(test_set)
     return [
@@ -216,6 +218,17 @@ def _seen(material: Material) -> list[str]:
         f"the donor of {listed(map(display.arm, arms))}. On it the gap measures earlier exposure "
         "as well as transfer."
         for arms, test_sets in groups.items()
+    ]
+
+
+def _unknown(display: Display) -> list[str]:
+    """A line for the arms of whose donors nobody says what they heard."""
+    arms = [name for name, arm in display.arms.items() if arm.seen is None]
+    if not arms:
+        return []
+    return [
+        f"What the donor of {listed(map(display.arm, arms))} was trained on is unknown. Any test "
+        "set may be part of it, so a gap may measure earlier exposure as well as transfer."
     ]
 
 

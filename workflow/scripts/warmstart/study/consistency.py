@@ -164,11 +164,12 @@ def _check_seen(config: dict[str, Any]) -> None:
         }
     )
     for init, block in config["inits"].items():
-        if unknown := sorted(set(block["seen"]) - set(known)):
+        listed = [] if block["seen"] == "unknown" else block["seen"]
+        if unknown := sorted(set(listed) - set(known)):
             raise UserError(
                 f"inits.{init}.seen has {unknown[0]!r}{did_you_mean(unknown[0], known)}, which is "
                 "no test set and no corpus here, so no report would name it; "
-                f"known: {', '.join(known)}"
+                f"known: {', '.join(known)}; or write `seen: unknown`"
             )
 
 

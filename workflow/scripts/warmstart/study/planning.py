@@ -154,7 +154,7 @@ class Planner:
         init = self.study.donor(self.study.arms[run.arm].init)
         block = self.study.config["inits"][init]
         before = source.get("repo") or source.get("source")
-        now = block.get("hf", {}).get("repo") or block.get("path")
+        now = slices.init_origin(block)
         pinned = slices.init_digest(self.study, init)
         # By the last part of the name: the folder of a checkout is no other donor.
         named = before and now and Path(before).name != Path(now).name

@@ -1,11 +1,13 @@
 """What each stage needs of the configuration, and nothing else: a changed slice makes its stage
 stale, so a key that a stage does not use must not be in its slice."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from warmstart import models
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.text import counts_characters
+from warmstart.data.wheels import described
 from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
@@ -142,6 +144,22 @@ def init_source(study: Study, init: str) -> dict[str, Any]:
     """
     hub = study.config["inits"][init].get("hf", {})
     return {key: value for key, value in hub.items() if key != "sha256"}
+
+
+def init_wheels(study: Study, init: str) -> dict[str, Any]:
+    """The wheels that carry an init, and what is made of them; empty of another source.
+
+    With their digests: they are no pin that may come later, and who changes one wants another
+    donor.
+    """
+    return study.config["inits"][init].get("wheels", {})
+
+
+def init_origin(settings: Mapping[str, Any]) -> str | None:
+    """Where a block of `inits` says that it comes from, for people."""
+    if "wheels" in settings:
+        return described(settings["wheels"]["packages"])
+    return settings.get("hf", {}).get("repo", settings.get("path"))
 
 
 def init_digest(study: Study, init: str) -> str | None:
@@ -421,7 +439,7 @@ def bundle_origin(study: Study, training_set: str, arm: str) -> dict[str, Any]:
         "init": {
             "name": donor["name"],
             "licence": donor.get("licence"),
-            "source": donor.get("hf", {}).get("repo", donor.get("path")),
+            "source": init_origin(donor),
             "random": study.donor(init) != init,
         },
         "corpora": {

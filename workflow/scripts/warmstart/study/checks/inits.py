@@ -15,14 +15,16 @@ from warmstart.study.recipe import check_schedule
 def check(study: Study) -> None:
     """Every init has one source, and has not seen what it is a warm start for."""
     for name, init in study.config["inits"].items():
-        given = [key for key in ("hf", "path", "scratch") if key in init]
+        given = [key for key in ("hf", "path", "wheels", "scratch") if key in init]
         if len(given) > 1 or not (given or "pretrain" in init):
             raise UserError(
                 f"inits.{name} names {given or 'no source'}: give exactly one of hf, path, "
-                "scratch, or pretrain alone"
+                "wheels, scratch, or pretrain alone"
             )
         if "hf" in init:
             _check_hub_file(study, name, init["hf"])
+        if "wheels" in init:
+            _check_wheels(study, name, init["wheels"])
         if "scratch" in init:
             others = [
                 other
@@ -59,6 +61,29 @@ def _check_hub_file(study: Study, name: str, hub: dict[str, Any]) -> None:
         raise UserError(
             f"inits.{name}.hf.file is {str(file)!r}; give the path of a file inside the "
             "repository, e.g. model.nemo"
+        )
+
+
+def _check_wheels(study: Study, name: str, wheels: dict[str, Any]) -> None:
+    """What is made of them is what the family of the init starts from."""
+    place = f"inits.{name}.wheels"
+    files_there = ", ".join(wheels["files"])
+    if wheels["convert"] == "ctranslate2" and "model.bin" not in wheels["files"]:
+        raise UserError(
+            f"{place}.convert is 'ctranslate2', and files has {files_there}; name the joined file "
+            "model.bin"
+        )
+    if paths.donor_is_folder(study, name):
+        return
+    if wheels["convert"] is not None:
+        raise UserError(
+            f"{place}.convert is {wheels['convert']!r}, which makes a snapshot, but the family of "
+            "its arms starts from one file: give its arms a family that starts from snapshots"
+        )
+    if len(wheels["files"]) != 1:
+        raise UserError(
+            f"{place}.files has {files_there}, but the family of its arms starts from one file: "
+            "leave only that one"
         )
 
 
