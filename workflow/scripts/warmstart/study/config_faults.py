@@ -27,6 +27,8 @@ PATTERNS = {
     "^[a-z0-9]+$": "lower-case letters and digits",
     "^[A-Za-z0-9_-]+$": "letters, digits, _ and -",
     "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$": "OWNER/NAME of letters, digits, ., _ and -",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters, digits, ., _ and -, a letter or digit first",
+    "^[A-Za-z0-9][A-Za-z0-9.!+_-]*$": "a version, as pip writes it: 1.0.0",
     "^[0-9a-f]{64}$": "a SHA-256, 64 hexadecimal digits",
 }
 _BOUNDS = {

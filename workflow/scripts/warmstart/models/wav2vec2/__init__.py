@@ -1,2 +1,2 @@
-"""CTC on self-supervised encoders of raw audio: wav2vec 2.0, XLS-R, HuBERT and their kin, as
-transformers has them."""
+"""CTC on self-supervised encoders of raw audio (wav2vec 2.0, XLS-R, HuBERT and their kin) and on
+the encoder of Whisper, as transformers has them."""

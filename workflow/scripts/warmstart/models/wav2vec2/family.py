@@ -13,7 +13,7 @@ from warmstart.run.errors import UserError
 
 
 class Wav2Vec2Ctc(Family):
-    """CTC on wav2vec 2.0, XLS-R or HuBERT."""
+    """CTC on the encoders of `architectures`."""
 
     def read_donor(self, path: str | Path) -> SnapshotDonor:
         """Of a snapshot's folder or its packed file."""
