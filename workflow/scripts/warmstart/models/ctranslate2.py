@@ -57,7 +57,7 @@ def to_snapshot(folder: Path, output: Path) -> None:
         ("begin_suppress_tokens", "suppress_ids_begin"),
     ):
         if theirs in lists:
-            config[ours] = lists[theirs]
+            config[ours] = _token_ids(lists[theirs], f"{beside}: {theirs}")
     output.mkdir(parents=True, exist_ok=True)
     whole = {name: numpy.ascontiguousarray(value) for name, value in tensors.items()}
     with files.atomic_path(output / "model.safetensors") as made:
@@ -218,6 +218,12 @@ class _Variables:
         return UserError(f"{self._path}: does not make a Whisper: {what}; take another model file")
 
 
+def _token_ids(value: Any, place: str) -> list[int]:
+    if not isinstance(value, list) or not all(type(one) is int for one in value):
+        raise UserError(f"{place} is {str(value)[:60]!r}; a list of token ids is needed")
+    return value
+
+
 _Named = Iterator[tuple[str, "numpy.ndarray"]]
 
 
@@ -268,7 +274,7 @@ def _whisper(given: _Variables) -> tuple[dict[str, "numpy.ndarray"], dict[str, A
         "tie_word_embeddings": True,
         "is_encoder_decoder": True,
         **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end),
-        "decoder_start_token_id": None if end is None else end + 1,
+        **({} if end is None else {"decoder_start_token_id": end + 1}),
         "dtype": "float16" if embeddings.dtype.itemsize == 2 else "float32",
     }
     return tensors, config

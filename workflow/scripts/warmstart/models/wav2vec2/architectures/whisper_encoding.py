@@ -90,7 +90,11 @@ class WhisperEncoding(Encoding):
                 return_complex=True,
             )
             power = (spectrum[..., :frames].abs() ** 2).contiguous()
-            energies = (self._filters.to(audio.device) @ power).clamp(min=_FLOOR).log10()
+            # As many columns as WhisperFeatureExtractor has, because a product of few rounds in
+            # another order.
+            power = nn.functional.pad(power, (0, max(0, _WINDOW // _HOP - frames)))
+            energies = (self._filters.to(audio.device) @ power)[..., :frames]
+            energies = energies.clamp(min=_FLOOR).log10()
         # The loudest frame is looked for where WhisperFeatureExtractor has one.
         counted = audio_len.clamp(min=_WINDOW) // _HOP
         heard = torch.arange(energies.shape[2], device=audio.device) < counted[:, None]
