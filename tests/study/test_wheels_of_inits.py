@@ -26,6 +26,7 @@ def make(wheels, family="wav2vec2_ctc", **init) -> Study:
     made["contrasts"]["kind"]["may_differ"] = ["architecture"]
     for key in ("baseline", "challenger"):
         del made["statistics"][key]
+    made["statistics"]["reference_tier"] = "offline"
     config.validate(made)
     study = Study(made, ROOT)
     checks.check(study)
