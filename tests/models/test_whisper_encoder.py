@@ -43,6 +43,7 @@ def batch_of(waveforms):
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
 
+@pytest.mark.slow
 def test_features_are_those_of_transformers_bit_by_bit(made):
     """Short ones, an odd number of samples, and around the 30 s at which padding ends."""
     from transformers import WhisperFeatureExtractor
@@ -60,6 +61,7 @@ def test_features_are_those_of_transformers_bit_by_bit(made):
         torch.testing.assert_close(row[:count], wanted[:count], atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_states_of_30_s_are_those_of_transformers(donor, made):
     from transformers import WhisperFeatureExtractor
 
@@ -104,6 +106,7 @@ def test_a_batch_decodes_as_each_utterance_alone(made):
     assert texts == [decoder.decode([samples])[0] for samples in waveforms]
 
 
+@pytest.mark.slow
 def test_what_is_longer_than_30_s_is_heard_in_windows_in_training_too(made):
     waveforms = speech(16000 * 41 + 77, 8000)
     decoder = made.decoder(OFFLINE)
