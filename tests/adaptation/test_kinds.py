@@ -19,6 +19,20 @@ FREEZE = {"encoder_layers": 1, "steps": 4}
         ({"freeze": FREEZE}, {"kind": "freeze", **FREEZE}),
         ({"adaptation": "full", "freeze": FREEZE}, {"kind": "freeze", **FREEZE}),
         ({"adaptation": {"kind": "freeze", **FREEZE}}, {"kind": "freeze", **FREEZE}),
+        # Only what was not there before is said: blocks, digests and records stay what they were.
+        (
+            {"freeze": FREEZE | {"feature_encoder": "steps"}},
+            {"kind": "freeze", **FREEZE},
+        ),
+        (
+            {"freeze": FREEZE | {"feature_encoder": "never"}},
+            {"kind": "freeze", **FREEZE, "feature_encoder": "never"},
+        ),
+        (
+            {"freeze": {"encoder_layers": 0, "feature_encoder": "always"}},
+            {"kind": "freeze", "encoder_layers": 0, "steps": None, "feature_encoder": "always"},
+        ),
+        ({"adaptation": "head_only"}, {"kind": "head_only"}),
         ({"adaptation": "adapter"}, {"kind": "adapter", "dim": 64}),
         ({"adaptation": "adapter", "adapter_dim": 128}, {"kind": "adapter", "dim": 128}),
         ({"adaptation": {"kind": "adapter"}}, {"kind": "adapter", "dim": 64}),
@@ -38,11 +52,36 @@ def test_old_and_new_keys_mean_one_block(settings, expected):
     ("settings", "says"),
     [
         ({"adaptation": "adaptor"}, r"'adaptor' is unknown \(did you mean 'adapter'\?"),
-        ({"adaptation": "lora"}, "'lora' is unknown; allowed: full, freeze, adapter"),
-        ({"adaptation": {"dim": 64}}, "has no kind; give one of full, freeze, adapter"),
+        ({"adaptation": "lora"}, "'lora' is unknown; allowed: full, freeze, adapter, head_only"),
+        ({"adaptation": {"dim": 64}}, "has no kind; give one of full, freeze, adapter, head_only"),
         ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm' \\(did you mean 'dim'"),
         ({"adaptation": {"kind": "full", "dim": 64}}, "adaptation full has no option 'dim'.* none"),
         ({"adaptation": {"kind": "freeze", "steps": 1}}, "freeze lacks encoder_layers"),
+        (
+            {"adaptation": {"kind": "freeze", "encoder_layers": 0}},
+            "freeze: lacks steps, the first step that trains the feature encoder; give it",
+        ),
+        (
+            {"freeze": {"encoder_layers": 2, "feature_encoder": "never"}},
+            "freeze: lacks steps, the first step that trains 2 layers; give it",
+        ),
+        (
+            {"freeze": {"encoder_layers": 0, "feature_encoder": "never", "steps": 3}},
+            "feature_encoder is never and encoder_layers 0, so nothing is held; give layers, or",
+        ),
+        (
+            {"freeze": {"encoder_layers": 0, "feature_encoder": "always", "steps": 3}},
+            "steps is 3, and nothing waits for it: feature_encoder is always, .*; remove steps",
+        ),
+        (
+            {"freeze": {"encoder_layers": 0, "feature_encoder": "allways"}},
+            r"freeze\.feature_encoder is 'allways': .*one of .*; When what is in front",
+        ),
+        ({"adaptation": {"kind": "head_only", "dim": 1}}, "head_only has no option 'dim'"),
+        (
+            {"adaptation": "head_only", "freeze": FREEZE},
+            r"head_only, which freezes the whole encoder for good; remove training\.freeze",
+        ),
         ({"adapter_dim": 128}, r"adapter_dim is 128, .* full; write adaptation: \{kind: adapter"),
         ({"adaptation": "adapter", "adapter_dim": 65}, r"adapter\.dim is 65: .*multiple of 64"),
         (
@@ -77,9 +116,9 @@ def test_a_block_is_a_schema_fragment():
 
 def test_a_family_has_what_it_offers(monkeypatch):
     have = {
-        "fastconformer_rnnt": ["full", "freeze", "adapter"],
-        "fastconformer_ctc": ["full", "freeze", "adapter"],
-        "wav2vec2_ctc": ["full", "freeze"],
+        "fastconformer_rnnt": ["full", "freeze", "adapter", "head_only"],
+        "fastconformer_ctc": ["full", "freeze", "adapter", "head_only"],
+        "wav2vec2_ctc": ["full", "freeze", "head_only"],
     }
     assert set(have) == set(models.KINDS)
     for family, kinds in have.items():
@@ -91,6 +130,6 @@ def test_a_family_has_what_it_offers(monkeypatch):
     adaptation.check("full", "blank")
     with pytest.raises(
         UserError,
-        match=r"family blank cannot have the adaptation freeze, which needs blocks; allowed: full$",
+        match=r"family blank cannot have .* freeze, which needs blocks; allowed: full, head_only$",
     ):
         adaptation.check("freeze", "blank")

@@ -86,7 +86,7 @@ def finished(plugin, speech, tmp_path_factory) -> Path:
 
 def test_it_declares_what_it_can_and_everything_else_is_refused(on_path):
     models.require_tier(FAMILY, OFFLINE, SETTINGS)
-    assert adaptation.possible(FAMILY) == ["full", "freeze"]
+    assert adaptation.possible(FAMILY) == ["full", "freeze", "head_only"]
     with pytest.raises(UserError, match=r"tiers\.560ms streams, and family toy:TOY decodes whole"):
         models.require_tier(FAMILY, STREAMING, SETTINGS)
     with pytest.raises(UserError, match=r"toy:TOY exports no encoder .* that do: fastconformer_r"):

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from warmstart.run.errors import UserError
-from warmstart.study import bundles, checks, config, paths, slices
+from warmstart.study import bundles, checks, config, paths, slices, stages
 from warmstart.study.grid import Run, Study, TestSet
 
 ARMS = {
@@ -245,6 +245,20 @@ FAULTS = {
         {"arms__ml__adaptation": {"kind": "freeze", "encoder_layers": 1, "steps": 480}},
         ["arms.ml", "adaptation.steps is 480", "480 steps", "lower it"],
     ),
+    "freezing of nothing": (
+        {
+            "arms__ml__adaptation": {
+                "kind": "freeze",
+                "encoder_layers": 0,
+                "feature_encoder": "never",
+            }
+        },
+        ["arms.ml.adaptation", "nothing is held", "the kind full"],
+    ),
+    "head alone on random weights": (
+        {"arms__scratch__adaptation": {"kind": "head_only"}},
+        ["arms.scratch", "'head_only' keeps the encoder as it was", "another init"],
+    ),
     "headline without its tier": (
         {"arms__ml__tiers": ["560ms"]},
         ["contrasts.warm_start is the headline", "1120ms", "arms.ml.tiers", "add it"],
@@ -375,3 +389,37 @@ def test_a_training_set_without_a_test_set_is_refused():
     made["languages"]["fr"]["test_sets"] = []
     with pytest.raises(UserError, match=r"languages\.fr\.test_sets"):
         make(made)
+
+
+def test_policies_of_the_feature_encoder_and_the_head_alone_are_arms_of_a_study():
+    frozen = {"kind": "freeze", "encoder_layers": 0, "feature_encoder": "always"}
+    waiting = {"kind": "freeze", "encoder_layers": 1, "steps": 9}
+    study = make(
+        demo(
+            arms__ml_frozen={"init": "ml", "adaptation": frozen},
+            arms__ml_head={"init": "ml", "adaptation": {"kind": "head_only"}},
+            arms__ml_ctc_head={
+                "init": "ml",
+                "family": "fastconformer_ctc",
+                "adaptation": {"kind": "head_only"},
+            },
+            arms__ml_waiting={"init": "ml", "adaptation": waiting},
+            contrasts__frozen={"baseline": "ml", "challenger": "ml_frozen"},
+            contrasts__head={"baseline": "ml", "challenger": "ml_head"},
+        )
+    )
+    adaptations = {
+        name: stages.canonical("train", slices.training(study, name)).get("adaptation")
+        for name in study.arms
+    }
+    assert adaptations["ml_frozen"] == frozen
+    assert adaptations["ml_head"] == {"kind": "head_only"}
+    # What was asked for before there was a policy is what it was, in every digest and record.
+    assert adaptations["ml_waiting"] == waiting
+    assert dict(study.arms["ml_waiting"].adaptation) == waiting
+    spelled = demo(
+        arms__other={"init": "ml", "adaptation": {**waiting, "feature_encoder": "steps"}}
+    )
+    spelled["arms"]["ml"]["adaptation"] = waiting
+    with pytest.raises(UserError, match=r"arms\.ml and arms\.other are equal"):
+        make(spelled)

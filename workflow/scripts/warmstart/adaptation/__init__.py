@@ -6,7 +6,7 @@ one module here and one entry of `KINDS`. One of somebody else's is named `modul
 kind is named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/adaptation.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ class Kind:
         needs: what it uses of a model; a family must offer all of it (`models.Kind.offers`).
         keeps_encoder: whether the donor's encoder stays as it is, which makes no sense with random
             weights.
+        unsaid: options that a filled block leaves out where they have their default. They came
+            after blocks without them had been recorded, and those records stay what they are.
+        fault: options -> what is wrong with them together and how to mend it; None if nothing.
     """
 
     target: str
@@ -36,6 +39,8 @@ class Kind:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     keeps_encoder: bool = False
+    unsaid: frozenset[str] = frozenset()
+    fault: Callable[[Mapping[str, Any]], str | None] | None = None
 
     def schema(self, name: str) -> dict[str, Any]:
         """JSON schema of a block `adaptation` of this kind."""
@@ -51,14 +56,15 @@ class Kind:
         }
 
     def filled(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """A block `adaptation` with all its options.
+        """A block `adaptation` with all its options but the `unsaid` ones.
 
         Args:
             name: of the kind.
             options: those that are given.
 
         Raises:
-            UserError: an unknown option, one that is lacking, or a value outside its schema.
+            UserError: an unknown option, one that is lacking, a value outside its schema, or
+                options that do not go together.
         """
         import jsonschema
 
@@ -91,10 +97,38 @@ class Kind:
         defaults = {
             key: value["default"] for key, value in self.options.items() if "default" in value
         }
-        return {"kind": name, **defaults, **options}
+        made = {**defaults, **options}
+        if self.fault is not None and (why := self.fault(made)) is not None:
+            raise UserError(f"{here}: {why}")
+        said = {
+            key: value
+            for key, value in made.items()
+            if key not in self.unsaid or value != defaults[key]
+        }
+        return {"kind": name, **said}
 
     def _must_be_given(self, option: str) -> bool:
         return "default" not in self.options[option]
+
+
+def _freeze_fault(options: Mapping[str, Any]) -> str | None:
+    """What a freezing cannot be."""
+    policy, layers, steps = (options[key] for key in ("feature_encoder", "encoder_layers", "steps"))
+    waits = policy == "steps" or layers > 0
+    if policy == "never" and not layers:
+        return (
+            "feature_encoder is never and encoder_layers 0, so nothing is held; give layers, or "
+            "the kind full"
+        )
+    if waits and steps is None:
+        what = "the feature encoder" if policy == "steps" else f"{layers} layers"
+        return f"lacks steps, the first step that trains {what}; give it, or take what waits away"
+    if not waits and steps is not None:
+        return (
+            f"steps is {steps}, and nothing waits for it: feature_encoder is {policy}, for the "
+            "whole run, and encoder_layers 0; remove steps"
+        )
+    return None
 
 
 KINDS: dict[str, Kind] = {
@@ -112,12 +146,23 @@ KINDS: dict[str, Kind] = {
                 "minimum": 0,
             },
             "steps": {
-                "description": "First step that trains them.",
-                "type": "integer",
+                "description": "First step that trains what waits for one.",
+                "type": ["integer", "null"],
                 "minimum": 1,
+                "default": None,
+            },
+            "feature_encoder": {
+                "description": (
+                    "When what is in front of the layers learns: `steps` = when they do, `always` "
+                    "= it is frozen for the whole run, `never` = it learns from the start."
+                ),
+                "enum": ["always", "never", "steps"],
+                "default": "steps",
             },
         },
         needs=frozenset({"blocks"}),
+        unsaid=frozenset({"feature_encoder"}),
+        fault=_freeze_fault,
     ),
     "adapter": Kind(
         target="warmstart.adaptation.adapter:Adapter",
@@ -134,6 +179,11 @@ KINDS: dict[str, Kind] = {
             }
         },
         needs=frozenset({"adapters"}),
+        keeps_encoder=True,
+    ),
+    "head_only": Kind(
+        target="warmstart.adaptation.head_only:HeadOnly",
+        about="The encoder stays as it was, and what is behind it learns.",
         keeps_encoder=True,
     ),
 }
@@ -156,7 +206,7 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         settings: with `adaptation` {kind, ...options}; or as it was before there were arms:
-            `adaptation` full or adapter, `adapter_dim`, `freeze` {encoder_layers, steps}.
+            `adaptation` full or adapter, `adapter_dim`, `freeze` {options of that kind}.
 
     Returns:
         {kind, ...options}.
@@ -174,7 +224,7 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             f"training.adaptation is {kind}, which freezes the whole encoder for good; remove "
             "training.freeze"
         )
-    if freeze and kind != "full" and (kind, given) != ("freeze", dict(freeze)):
+    if freeze and kind != "full" and not _is_freezing(kind, given, freeze):
         raise UserError(
             f"training.adaptation is {kind}, and training.freeze is another adaptation; remove one"
         )
@@ -188,6 +238,12 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
         given.setdefault("dim", width)
     return kind_of(kind).filled(kind, given)
+
+
+def _is_freezing(kind: str, options: Mapping[str, Any], freeze: Mapping[str, Any]) -> bool:
+    """Whether an adaptation is what another spelling of it says."""
+    declared = KINDS["freeze"]
+    return kind == "freeze" and (declared.filled(kind, options) == declared.filled(kind, freeze))
 
 
 def without_defaults(block: Mapping[str, Any]) -> dict[str, Any]:

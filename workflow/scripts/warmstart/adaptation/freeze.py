@@ -1,4 +1,4 @@
-"""Layers of the encoder that do not learn at first."""
+"""Layers of the encoder that do not learn at first, and a feature encoder that never does."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,31 @@ import lightning.pytorch as pl
 import torch
 
 from warmstart.adaptation.base import Adaptation
-from warmstart.adaptation.still import train_statistics
+from warmstart.adaptation.still import AsInDecoding, as_in_decoding, train_statistics
 from warmstart.models.base import Recogniser
 from warmstart.run.errors import UserError
 
 
 class Freezing(Adaptation):
-    """The feature encoder and the first layers do not learn before some step.
+    """The first layers do not learn before some step. The feature encoder, which is what is in
+    front of the layers, waits with them, learns from the start, or is frozen for the whole run.
 
     Args:
         encoder_layers: how many layers, from the input on; 0 = the feature encoder only.
-        steps: first step that trains them; they stay as they are for `steps` steps.
+        steps: first step that trains what waits; it stays as it is for `steps` steps. None: nothing
+            waits.
+        feature_encoder: `steps` = it waits too, `always` = it is frozen, `never` = it is not.
+
+    Source:
+        `always` is `freeze_feature_encoder` of transformers, the default of its recipe for
+        fine-tuning by CTC (examples/pytorch/speech-recognition).
     """
 
-    def __init__(self, encoder_layers: int, steps: int):
-        self._layers, self._steps = encoder_layers, steps
+    def __init__(self, encoder_layers: int, steps: int | None, feature_encoder: str = "steps"):
+        self._layers, self._steps, self._policy = encoder_layers, steps, feature_encoder
 
     def insert(self, recogniser: Recogniser, seed: int) -> None:
-        """Nothing is put in.
+        """Nothing is put in; what never learns asks for no gradient.
 
         Raises:
             UserError: the encoder has fewer layers.
@@ -35,10 +42,17 @@ class Freezing(Adaptation):
                 f"adaptation freeze.encoder_layers is {self._layers}; the encoder has {there} "
                 "layers"
             )
+        if self._policy == "always":
+            as_in_decoding([recogniser.blocks()[0].requires_grad_(False)])
 
     def callbacks(self, recogniser: Recogniser) -> Sequence[pl.Callback]:
-        """The one that holds them."""
-        return [Freeze(recogniser.blocks()[: self._layers + 1], self._steps)]
+        """Those that hold what is frozen and what waits."""
+        front, *layers = recogniser.blocks()
+        waiting = [*([front] if self._policy == "steps" else []), *layers[: self._layers]]
+        return [
+            *([AsInDecoding([front])] if self._policy == "always" else []),
+            *([Freeze(waiting, self._steps)] if self._steps is not None else []),
+        ]
 
 
 class Freeze(pl.Callback):
