@@ -313,6 +313,17 @@ class Recogniser(ABC):
     def encode(self, text: str) -> list[int]:
         """Token ids of normalised text."""
 
+    def ctc_frames(self, samples: "torch.Tensor") -> "torch.Tensor | None":
+        """Frames that a CTC loss has for the text of an utterance.
+
+        Args:
+            samples: (N,) of the utterances, at `sample_rate`.
+
+        Returns:
+            (N,); None where the loss aligns a text of any length, as a transducer's does.
+        """
+        return None
+
     def dataset(self) -> "SpeechDataset":
         """What makes batches of cuts."""
         from warmstart.models.batches import SpeechDataset

@@ -16,7 +16,7 @@ from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
 from warmstart.run import files, kept, vouchers
 from warmstart.study import recipe, run_length, stages
-from warmstart.training import loop, record
+from warmstart.training import alignment, loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 from warmstart.training.validation import Validation
@@ -62,7 +62,7 @@ def fine_tune(job: Job) -> None:
     Of several processes of one run each calls this.
 
     Raises:
-        UserError: bad settings, a donor that does not fit, or see `loop.fit`.
+        UserError: bad settings, a donor that does not fit, or see `alignment.count` and `loop.fit`.
         SystemExit: see `loop.fit`.
     """
     started = time.monotonic()
@@ -82,6 +82,9 @@ def fine_tune(job: Job) -> None:
         "%d cuts, %.4f h, %d steps, %d encoder tensors from %s",
         *(length.heard.cuts, length.heard.hours, length.steps),
         *(start.recogniser.loaded_tensors, "nowhere" if job.from_scratch else job.donor),
+    )
+    learnable = alignment.count(
+        start.recogniser, job.train_cuts, length.heard.cuts, job.settings["speed_perturb"]
     )
     validate = None
     if job.dev_cuts:
@@ -118,6 +121,7 @@ def fine_tune(job: Job) -> None:
             "adaptation": job.adaptation,
             "steps_planned": length.steps,
             "cuts": length.heard.cuts,
+            **learnable.record(),
             "hours_budget": round(length.heard.hours, 6),
             "language_hours": {
                 lang: round(hours, 6) for lang, hours in length.heard.language_hours.items()

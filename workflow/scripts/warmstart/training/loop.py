@@ -12,6 +12,7 @@ paired comparison needs:
 - hours are counted from the cuts of each finished step and kept in the checkpoint (`recorder`).
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.run.memory import is_out_of_memory
 from warmstart.study import recipe, stages
-from warmstart.training import checkpoints, early_stop, memory
+from warmstart.training import alignment, checkpoints, early_stop, memory
 from warmstart.training.distributed import Ranks
 from warmstart.training.order import dataloader
 from warmstart.training.recorder import Recorder
@@ -90,6 +91,7 @@ def fit(
         *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),
         recogniser.sample_rate,
         watchdog.alive,
+        functools.partial(alignment.teaches, recogniser),
     )
     _, other = dataloader(recogniser, cuts_path, settings, seed)
     probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])

@@ -10,7 +10,7 @@ from typing import Any
 from warmstart.data import cut_lines, mixing, tokenizer
 from warmstart.models import DEFAULT_PRETRAINING, open_family
 from warmstart.run import files
-from warmstart.training import loop, record
+from warmstart.training import alignment, loop, record
 from warmstart.training.validation import Validation
 
 # Of the language with the least held-out audio: what is drawn of each, because a draw stops at the
@@ -45,7 +45,7 @@ def pretrain(job: Pretraining) -> None:
     """Do the job: the donor and its record are there at its end.
 
     Raises:
-        UserError: too little audio, or see `loop.fit`.
+        UserError: too little audio, or see `alignment.count` and `loop.fit`.
         SystemExit: see `loop.fit`.
     """
     started = time.monotonic()
@@ -62,6 +62,8 @@ def pretrain(job: Pretraining) -> None:
     recogniser = open_family(settings.get("family", DEFAULT_PRETRAINING)).build(
         None, settings, tokenizer=work / "tokenizer", seed=seed, steps=steps
     )
+    cuts = mixing.totals(chosen).cuts
+    learnable = alignment.count(recogniser, chosen, cuts, settings["speed_perturb"])
     total = sum(hours.values())
     logger.info(
         "%s, %.3f h in all, %d steps",
@@ -99,6 +101,8 @@ def pretrain(job: Pretraining) -> None:
         job.output.with_suffix(".json"),
         {
             "hours": {lang: round(value, 5) for lang, value in hours.items()},
+            "cuts": cuts,
+            **learnable.record(),
             "steps": steps,
             "seed": seed,
             "epochs": round(recorder.epochs, 3),

@@ -86,6 +86,7 @@ class Recorder(pl.Callback):
         ranks: Ranks,
         sample_rate: int,
         alive: Callable[[str], None] = lambda what: None,
+        learns_of: Callable[[Any], bool] = lambda batch: True,
     ):
         self._sampler, self._total_hours, self._steps, self._seed, self._settings = (
             sampler,
@@ -95,7 +96,7 @@ class Recorder(pl.Callback):
             settings,
         )
         self._validate, self._sample_rate = validate, sample_rate
-        self._alive = alive
+        self._alive, self._learns_of = alive, learns_of
         self._every = settings["log_every_steps"]
         self._validate_every = settings["validate_every_steps"]
         self._ranks = ranks
@@ -180,10 +181,11 @@ class Recorder(pl.Callback):
     ) -> None:
         """Random numbers of this step from (seed, step)."""
         seed_step(self._seed, trainer.global_step, self._ranks.rank)
-        self._learns = any(self._heard(trainer.global_step))
+        self._learns = any(self._heard(trainer.global_step)) and self._learns_of(batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Any) -> None:
-        """Nothing is learned from what stands in for a batch of which no cut can be read."""
+        """Nothing is learned from what stands in for a batch of which no cut can be read, or no
+        text can be aligned."""
         if not self._learns:
             loss.register_hook(torch.zeros_like)
 
@@ -200,7 +202,8 @@ class Recorder(pl.Callback):
         self._alive(f"step {step}")
         trained = self._sampler.recent[step - 1]
         heard = self._heard(step - 1)
-        learns, missing = any(heard), heard.count(False)
+        read, missing = any(heard), heard.count(False)
+        learns = self._learns
         loss = float(outputs["loss"]) if learns else 0.0
         if missing:
             logger.warning(
@@ -211,10 +214,10 @@ class Recorder(pl.Callback):
             )
         asked = Asked.of(trained)
         got = Asked.of(trained, heard) if missing else asked
-        audio_s = float(batch[1].sum()) / self._sample_rate if learns else 0.0
-        replay_s = audio_s * (got.replay_s / got.declared_s) if learns else 0.0
-        budget_s = audio_s * (got.budget_s / got.declared_s) if learns else 0.0
-        padded_s = batch[0].shape[0] * batch[0].shape[1] / self._sample_rate if learns else 0.0
+        audio_s = float(batch[1].sum()) / self._sample_rate if read else 0.0
+        replay_s = audio_s * (got.replay_s / got.declared_s) if read else 0.0
+        budget_s = audio_s * (got.budget_s / got.declared_s) if read else 0.0
+        padded_s = batch[0].shape[0] * batch[0].shape[1] / self._sample_rate if read else 0.0
         unread_replay_s = asked.replay_s - got.replay_s
         unread_s = asked.declared_s - got.declared_s - unread_replay_s
         bad, loss_sum, learning, audio_s, replay_s, budget_s, padded_s, *rest = self._ranks.sum(

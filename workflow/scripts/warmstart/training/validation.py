@@ -16,6 +16,7 @@ from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch
 from warmstart.run.errors import UserError
 from warmstart.run.memory import is_out_of_memory
+from warmstart.training import alignment
 from warmstart.training.distributed import Ranks
 from warmstart.training.unreadable import FEWEST_UNREADABLE, audio_file, described
 
@@ -60,9 +61,9 @@ class Validation:
             broken_off: asked before each batch; true = stop here.
 
         Returns:
-            `dev_loss` (mean over utterances), `dev_wer` (fraction, summed errors over summed
-            words), `dev_empty` (fraction of the utterances with words of which nothing was
-            recognised); nothing when broken off.
+            `dev_loss` (mean over the utterances that the loss can align; NaN where there is none),
+            `dev_wer` (fraction, summed errors over summed words), `dev_empty` (fraction of the
+            utterances with words of which nothing was recognised); nothing when broken off.
 
         Raises:
             UserError: too many held-out cuts cannot be read, or a batch does not fit the memory.
@@ -81,7 +82,9 @@ class Validation:
                     return {}
                 with _explaining(longest, len(texts)):
                     value, found = self._recogniser.evaluate(batch.to(model.device))
-                loss, count = loss + value * len(texts), count + len(texts)
+                aligned = alignment.aligned(self._recogniser, batch)
+                weight = len(texts) if aligned is None else aligned
+                loss, count = loss + value * weight, count + weight
                 hypotheses += found
                 references += texts
         model.train(was_training)
@@ -100,7 +103,7 @@ class Validation:
             loss, count, errors, words, empty, len(kept)
         )
         return {
-            "dev_loss": loss / max(count, 1),
+            "dev_loss": loss / count if count else math.nan,
             "dev_wer": errors / words if words else math.nan,
             "dev_empty": empty / spoken if spoken else math.nan,
         }

@@ -185,6 +185,11 @@ class Ctc(_FastConformer):
 
         return CtcModel(EncDecCTCModelBPE(cfg=OmegaConf.create(config)))
 
+    def _finish(self, made: "FastConformer") -> None:
+        from warmstart.models.ctc import MeanOfAlignable
+
+        made.model.loss = MeanOfAlignable(made.model.loss)
+
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
         """A CTC model, or the CTC head of a hybrid one."""
         from warmstart.models.fastconformer import load

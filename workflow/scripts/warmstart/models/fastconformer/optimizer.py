@@ -53,5 +53,7 @@ def spec_augment_config(settings: SpecAugment | None) -> dict[str, Any]:
         "spec_augment": {
             "_target_": "nemo.collections.asr.modules.SpectrogramAugmentation",
             **settings,
+            # NeMo takes a whole number as a number of frames: 1, all of the utterance, as one.
+            "time_width": float(settings["time_width"]),
         }
     }

@@ -172,6 +172,20 @@ class CtcModel(FastConformer):
     def _search(self) -> Search:
         return ctc_search.CtcSearch(self._head)
 
+    def ctc_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Of the encoder; NeMo's own arithmetic."""
+        from nemo.collections.asr.parts.submodules.subsampling import calc_length
+
+        front = self.model.encoder.pre_encode
+        return calc_length(
+            self.model.preprocessor.featurizer.get_seq_len(samples),
+            all_paddings=front._left_padding + front._right_padding,
+            kernel_size=front._kernel_size,
+            stride=front._stride,
+            ceil_mode=front._ceil_mode,
+            repeat_num=front._sampling_num,
+        )
+
     def evaluate(self, batch: Batch) -> tuple[float, list[str]]:
         """CTC loss, and NeMo's greedy search of the full forward."""
         model = self.model

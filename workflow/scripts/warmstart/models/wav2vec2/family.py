@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from warmstart.models.base import Donor, Family, Listener, Recogniser
 from warmstart.models.recipe import Recipe
@@ -10,6 +11,9 @@ from warmstart.models.wav2vec2 import checkpoint
 from warmstart.models.wav2vec2 import settings as encoder_settings
 from warmstart.models.wav2vec2.donor import SnapshotDonor
 from warmstart.run.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Wav2Vec2Ctc(Family):
@@ -92,9 +96,21 @@ class Wav2Vec2Ctc(Family):
         read = encoder_settings.again(note["config"], str(path))
         made = Wav2Vec2Recogniser(read, base64.b64decode(note["tokenizer"]))
         tensors = checkpoint.read_tensors(Path(path))
+        _require_blank(path, tensors, made.network.blank)
         try:
             made.network.load_state_dict(tensors)
         except RuntimeError as error:
             raise UserError(f"{path}: its weights do not fit its settings ({error})") from None
         made.lightning.eval().to(device)
         return made
+
+
+def _require_blank(path: str | Path, tensors: "dict[str, Tensor]", tokens: int) -> None:
+    """The head has a label for each token of the tokenizer, and one for the blank."""
+    labels = len(tensors["head.weight"]) if "head.weight" in tensors else None
+    if labels is not None and labels != tokens + 1:
+        raise UserError(
+            f"{path}: its head has {labels} labels; its tokenizer has {tokens} tokens, and CTC "
+            f"needs {tokens + 1}, the last of them for the blank: head and tokenizer are of "
+            "different models; train it again"
+        )

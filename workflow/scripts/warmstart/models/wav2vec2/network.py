@@ -1,7 +1,6 @@
 """An encoder and a CTC head, such that an utterance gets the same frames alone and in a batch of
 longer ones: see `architectures.base.Encoding`."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +8,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from warmstart.models import ctc
 from warmstart.models.batches import Batch
 from warmstart.models.recipe import Recipe, SpecAugment
 from warmstart.models.wav2vec2 import settings as encoder_settings
 from warmstart.models.wav2vec2.architectures.base import Encoding
 from warmstart.run.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 
 def take_weights(
@@ -124,16 +122,14 @@ class Network(pl.LightningModule):
         return self.encoding.states(self.encoder, audio, audio_len, masks)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """CTC loss, mean over the utterances that CTC can align.
-
-        An utterance needs a frame a token, and one more between equal neighbours; one that has
-        fewer would give infinity. It is left out, and warned of.
+        """CTC loss, mean over the utterances that CTC can align (`models.ctc`); 0, of which nothing
+        is learnt, where there is none.
 
         Returns:
             Loss, log-probabilities (B, F, V + 1), frames (B,).
         """
         scores, frames = self(batch.audio, batch.audio_len)
-        fits = frames >= self.needed(batch.tokens, batch.token_len)
+        fits = ctc.alignable(frames, batch.tokens, batch.token_len)
         each = nn.functional.ctc_loss(
             scores.transpose(0, 1),
             batch.tokens,
@@ -143,22 +139,8 @@ class Network(pl.LightningModule):
             reduction="none",
             zero_infinity=True,
         )
-        if not bool(fits.all()):
-            logger.warning(
-                "%d of %d utterances have fewer frames than CTC needs for their text, and are left "
-                "out of the batch",
-                int((~fits).sum()),
-                len(fits),
-            )
         fitting = fits.to(each.dtype)
         return (each * fitting).sum() / fitting.sum().clamp(min=1), scores, frames
-
-    @staticmethod
-    def needed(tokens: Tensor, token_len: Tensor) -> Tensor:
-        """(B,) frames that CTC needs (Graves et al. 2006): a token each, and a blank between equal
-        neighbours."""
-        inside = torch.arange(1, tokens.shape[1], device=tokens.device) < token_len[:, None]
-        return token_len + ((tokens[:, 1:] == tokens[:, :-1]) & inside).sum(1)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Lightning's."""

@@ -81,6 +81,10 @@ class Wav2Vec2Recogniser(Recogniser):
         """SentencePiece ids."""
         return self.pieces.encode(text)
 
+    def ctc_frames(self, samples: Tensor) -> Tensor:
+        """Of the encoder."""
+        return self.network.encoding.frames(samples)
+
     def evaluate(self, batch: Batch) -> tuple[float, list[str]]:
         """CTC loss and greedy texts."""
         loss, scores, frames = self.network.loss(batch)
