@@ -7,9 +7,10 @@ the family sees `base.Architecture` and `base.Encoding`.
 
 from warmstart.models.wav2vec2.architectures.base import Architecture
 from warmstart.models.wav2vec2.architectures.raw_audio import RawAudio
+from warmstart.models.wav2vec2.architectures.w2v_bert import W2vBert
 from warmstart.models.wav2vec2.architectures.whisper import Whisper
 
-_ALL: tuple[Architecture, ...] = (RawAudio(), Whisper())
+_ALL: tuple[Architecture, ...] = (RawAudio(), W2vBert(), Whisper())
 
 ARCHITECTURES: dict[str, Architecture] = {
     name: architecture for architecture in _ALL for name in architecture.names

@@ -1,0 +1,144 @@
+"""w2v-BERT 2.0, such that an utterance gets the same frames alone and in a batch of longer ones.
+
+Features are made of each utterance by itself, normalised over its own frames. In the encoder
+attention is masked, the convolutions look back only, and see zeros behind the end of an utterance;
+position embeddings are of the distance of two frames, whatever the batch is padded to.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warmstart.models.recipe import SpecAugment
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding
+from warmstart.models.wav2vec2.architectures.masks import under_time_masks
+
+# Of transformers 5.23, models/seamless_m4t/feature_extraction_seamless_m4t.py, which follows
+# Kaldi's fbank.
+_WINDOW, _HOP, _FFT = 400, 160, 512
+_LOWEST_HZ = 20.0
+_PREEMPHASIS = 0.97
+_LEAST_ENERGY = 1.192092955078125e-07
+_SCALE = 2.0**15  # samples as 16-bit integers
+_LEAST_VARIANCE = 1e-7
+
+
+class W2vBertEncoding(Encoding):
+    """A unit is an output frame: as many mel frames as are stacked."""
+
+    stride = 1
+
+    def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
+        from transformers.audio_utils import mel_filter_bank, window_function
+
+        super().__init__(config, dropouts)
+        # In float64, because transformers computes with it.
+        self._window = torch.from_numpy(window_function(_WINDOW, "povey", periodic=False)).double()
+        self._mel = torch.from_numpy(
+            mel_filter_bank(
+                num_frequency_bins=_FFT // 2 + 1,
+                num_mel_filters=config["num_mel_bins"],
+                min_frequency=_LOWEST_HZ,
+                max_frequency=SAMPLE_RATE // 2,
+                sampling_rate=SAMPLE_RATE,
+                norm=None,
+                mel_scale="kaldi",
+                triangularize_in_mel_space=True,
+            )
+        ).double()
+
+    def make(self, dropout: float | None) -> nn.Module:
+        """Of transformers."""
+        from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+        from warmstart.models.wav2vec2.architectures.w2v_bert import NO_POSITIONS
+
+        given = {
+            key: value
+            for key, value in self.config.items()
+            if key not in ("architecture", "num_mel_bins", "stride")
+        }
+        if given["position_embeddings_type"] == NO_POSITIONS:
+            given["position_embeddings_type"] = None
+        if dropout is not None:
+            given |= dict.fromkeys(self.dropouts, dropout)
+        # See RawAudioEncoding.make: no layer is left out, and there is a vector under masks.
+        return Wav2Vec2BertModel(Wav2Vec2BertConfig(**given, layerdrop=0.0, mask_time_prob=0.05))
+
+    def own_name(self, name: str) -> str | None:
+        """Without the prefix of a class with a head."""
+        return None if name.startswith(_HEADS) else name.removeprefix("wav2vec2_bert.")
+
+    def stand_ins(self, encoder: nn.Module) -> dict[str, Tensor]:
+        """The vector under masks is learned anew where a donor has none."""
+        vector: Any = encoder.masked_spec_embed
+        return {"masked_spec_embed": torch.zeros_like(vector.detach())}
+
+    def blocks(self, encoder: nn.Module) -> list[nn.Module]:
+        """No convolutions are in front of the layers: the first block is the projection of the
+        features."""
+        inside: Any = encoder
+        return [inside.feature_projection, *inside.encoder.layers]
+
+    def frames(self, samples: Tensor) -> Tensor:
+        """Whole stacks of mel frames; what is left over is in the statistics only."""
+        return self._mel_frames(samples) // self.config["stride"]
+
+    def _mel_frames(self, samples: Tensor) -> Tensor:
+        counted = torch.div(samples - _WINDOW, _HOP, rounding_mode="floor") + 1
+        return counted.clamp(min=0)
+
+    def inputs(self, audio: Tensor, audio_len: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, `stride` * mel bins), those of transformers' SeamlessM4TFeatureExtractor."""
+        each = [
+            self._features(row[:length])
+            for row, length in zip(audio, audio_len.tolist(), strict=True)
+        ]
+        return nn.utils.rnn.pad_sequence(each, batch_first=True), self.frames(audio_len)
+
+    @torch.no_grad()
+    def _features(self, samples: Tensor) -> Tensor:
+        """(N, `stride` * mel bins) of one utterance: log energies, each bin with mean 0 and
+        variance 1 over the utterance, neighbouring frames side by side."""
+        stride, bins = self.config["stride"], self.config["num_mel_bins"]
+        if len(samples) < _WINDOW + (stride - 1) * _HOP:
+            return samples.new_zeros(0, stride * bins)
+        frames = samples.double().unfold(0, _WINDOW, _HOP) * _SCALE
+        frames = frames - frames.mean(1, keepdim=True)
+        before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+        frames = (frames - _PREEMPHASIS * before) * self._window.to(frames.device)
+        power = torch.fft.rfft(frames, n=_FFT).abs().square()
+        energies = (power @ self._mel.to(power.device)).clamp(min=_LEAST_ENERGY).log()
+        # With ddof 1; one frame has no variance, and transformers has NaN there.
+        variance = (
+            energies.var(0, keepdim=True) if len(energies) > 1 else torch.zeros_like(energies)
+        )
+        normal = (energies - energies.mean(0)) * torch.rsqrt(variance + _LEAST_VARIANCE)
+        whole = len(normal) // stride
+        return normal[: whole * stride].reshape(whole, stride * bins).to(samples.dtype)
+
+    def states(
+        self,
+        encoder: nn.Module,
+        inputs: Tensor,
+        lengths: Tensor,
+        masks: SpecAugment | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks over time cover frames with the encoder's own vector, as in its pretraining; it
+        knows none over mel bins."""
+        if not inputs.shape[1]:
+            inputs = nn.functional.pad(inputs, (0, 0, 0, 1))
+        inside_it: Any = encoder
+        hidden, _ = inside_it.feature_projection(inputs)
+        if masks is not None:
+            under = under_time_masks(lengths, hidden.shape[1], masks)
+            vector = inside_it.masked_spec_embed.to(hidden.dtype)
+            hidden = torch.where(under[..., None], vector, hidden)
+        inside = torch.arange(hidden.shape[1], device=hidden.device) < lengths.clamp(min=1)[:, None]
+        return inside_it.encoder(hidden, attention_mask=inside)[0], lengths
+
+
+# Modules beside the encoder that published checkpoints have, and that start anew here.
+_HEADS = ("lm_head.", "quantizer.", "project_hid.", "project_q.", "classifier.", "projector.")
