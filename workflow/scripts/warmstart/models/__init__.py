@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
     ),
     "wav2vec2_ctc": Kind(
         target="warmstart.models.wav2vec2.family:Wav2Vec2Ctc",
-        about="wav2vec 2.0, XLS-R, HuBERT, w2v-BERT or the encoder of Whisper with a CTC head; offline",
+        about="wav2vec 2.0, HuBERT, w2v-BERT or the encoder of Whisper with a CTC head; offline",
         probes=True,
         donor="snapshot",
         snapshot_files=(
