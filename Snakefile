@@ -76,7 +76,7 @@ rule all:
         bundles.wanted(STUDY),
         rules.aggregate.output.tables,
         rules.plot.output,
-        [path for page in bundles.wanted(STUDY) for path in bundle_files(page)],
+        [path for page in bundles.wanted(STUDY) for path in bundles.files_of(STUDY, page)],
         # The targets are the main process's; a job's own would look for thousands of files.
         products.deleted(STUDY) if workflow.is_main_process else [],
 

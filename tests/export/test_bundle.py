@@ -14,10 +14,11 @@ from onnx import numpy_helper
 
 import build_bundle
 import describe_bundle
-from warmstart.export import bundle, matmul_nbits, sherpa
+from warmstart.export import bundle, forms, matmul_nbits, sherpa
 from warmstart.export.scheme import Scheme
 from warmstart.models import onnx_file, quantised_weights
 from warmstart.models.base import Hypothesis
+from warmstart.models.bundle_forms import DEFAULT_FORM
 from warmstart.models.fastconformer import chunks, load, onnx_export, sherpa_networks
 from warmstart.models.tier import Tier
 from warmstart.run import files, folders
@@ -141,7 +142,7 @@ def test_words_that_sherpa_adds_where_the_native_decode_has_none_are_counted(int
         def decode(self, waveforms):
             return [Hypothesis() for _ in waveforms]
 
-    found = sherpa.agreement(int4_bundle, Deaf(), clips)
+    found = forms.open_form(DEFAULT_FORM).agreement(int4_bundle, Deaf(), clips)
     recognizer = sherpa.open_recognizer(int4_bundle)
     said = sum(
         len("".join(sherpa.recognize(recognizer, clip, SAMPLE_RATE, 0.58)).split())

@@ -1,51 +1,59 @@
-"""Deployable bundles: streaming ONNX encoder, decoder, joiner and tokens that sherpa-onnx loads as
-they are.
+"""Deployable bundles: networks and tokens in the form that an arm's family declares, which
+sherpa-onnx loads as they are.
 
 in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test
       manifests
 out   results/bundles/{run}/{precision}/{tier}/
 
-Beyond 2 GB the encoder's weights lie in encoder.onnx.data, which is no output, because a smaller
-one has none.
+Beyond 2 GB the weights of a network lie in a .data file beside it, which is no output, because a
+smaller one has none.
 """
 
 BUNDLE = f"results/bundles/{RUN}/{{precision}}/{{tier}}"
 
 
-rule build_bundle:
-    input:
-        model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
-        example=example_cuts,
-    output:
-        files=[f"{BUNDLE}/{name}" for name in BUNDLE_FILES],
-    log:
-        f"logs/build_bundle/{RUN}/{{precision}}/{{tier}}.log",
-    benchmark:
-        f"results/benchmarks/build_bundle/{RUN}/{{precision}}/{{tier}}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=more(config["resources"]["decode_mem_mb"]),
-    params:
-        program=program("build_bundle"),
-        version=(VERSIONS["build_bundle"], VERSIONS["quantize"]),
-        family=FAMILY,
-        tier=lambda wildcards: TIERS[wildcards.tier],
-        settings=lambda wildcards: SCHEMES[wildcards.precision],
-        # With what is asked of the program beside it, in the place of the folder: an edited command
-        # would make every bundle again.
-        directory=lambda wildcards, output: [
-            str(Path(output.files[0]).parent),
-            *slices.bundle_options(STUDY, wildcards.training_set),
-        ],
-    message:
-        f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
-    shell:
-        f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
-        " --family {params.family:q} --tier {params.tier}"
-        " --precision {wildcards.precision} --settings {params.settings:q}"
-        " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
+# Forms of bundles differ in their files, and an output cannot depend on a wildcard: one rule a
+# form, from one template.
+for FORM, ARMS in bundles.arms_by_form(STUDY).items():
+
+    rule:
+        name:
+            bundles.rule_of(FORM)
+        input:
+            model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
+            example=example_cuts,
+        output:
+            files=[f"{BUNDLE}/{name}" for name in models.form_of(FORM).files],
+        log:
+            f"logs/build_bundle/{RUN}/{{precision}}/{{tier}}.log",
+        benchmark:
+            f"results/benchmarks/build_bundle/{RUN}/{{precision}}/{{tier}}.tsv"
+        wildcard_constraints:
+            arm="|".join(ARMS),
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=more(config["resources"]["decode_mem_mb"]),
+        params:
+            program=program("build_bundle"),
+            version=(VERSIONS["build_bundle"], VERSIONS["quantize"]),
+            family=FAMILY,
+            tier=lambda wildcards: TIERS[wildcards.tier],
+            settings=lambda wildcards: SCHEMES[wildcards.precision],
+            # With what is asked of the program beside it, in the place of the folder: an edited
+            # command would make every bundle again.
+            directory=lambda wildcards, output: [
+                str(Path(output.files[0]).parent),
+                *slices.bundle_options(STUDY, wildcards.training_set),
+            ],
+        message:
+            f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
+        shell:
+            f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
+            " --family {params.family:q} --tier {params.tier}"
+            " --precision {wildcards.precision} --settings {params.settings:q}"
+            " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
 
 
 # Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates

@@ -361,21 +361,6 @@ def bundle_hypotheses(wildcards):
     return bundles.hypotheses(STUDY, run_of(wildcards), wildcards.precision, wildcards.tier)
 
 
-BUNDLE_FILES = [
-    "encoder.onnx",
-    "decoder.onnx",
-    "joiner.onnx",
-    "tokens.txt",
-    "example.wav",
-    "bundle.json",
-]
-
-
-def bundle_files(page):
-    """What lies beside the README of a bundle."""
-    return [page.replace("README.md", name) for name in BUNDLE_FILES]
-
-
 def example_cuts(wildcards):
     """The test set that a bundle's example is from."""
     return paths.test_manifest(STUDY, STUDY.test_sets(wildcards.training_set)[0])

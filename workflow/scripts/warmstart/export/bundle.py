@@ -1,4 +1,4 @@
-"""A deployable recogniser: streaming encoder, predictor, joint and tokens in the form that
+"""A deployable recogniser: networks and tokens in the form that its family declares, which
 sherpa-onnx loads as it is.
 
 The family writes the networks. How often tokens then agree with native decoding is measured here
@@ -12,17 +12,19 @@ from typing import Any
 from warmstart.data.audio import load_audio
 from warmstart.data.utterances import read_test_set
 from warmstart.decoding import devices
-from warmstart.export import matmul_nbits
+from warmstart.export import forms, matmul_nbits
 from warmstart.export.scheme import Scheme
-from warmstart.export.sherpa import FILES, agreement, open_recognizer, recognize, tail_s
 from warmstart.models import (
     DEFAULT_FAMILY,
+    form_of,
+    kind_of,
     onnx_file,
     open_family,
     require_bundle,
-    require_precision,
+    require_bundle_tier,
 )
 from warmstart.models.base import EncoderFile, Recogniser
+from warmstart.models.bundle_forms import DEFAULT_FORM
 from warmstart.models.tier import Tier
 from warmstart.run import files, vouchers
 from warmstart.run.errors import UserError
@@ -39,7 +41,7 @@ _ABOUT: dict[str, set[str]] = {
     "versions": {"sherpa-onnx"},
     "example": {"id", "reference", "sherpa_onnx"},
     "agreement": {"utterances", "native_words", "variants", "rtfx"},
-    "files": set(FILES[:5]),
+    "files": set(),
     **{
         key: set()
         for key in ("precision", "model_sha256", "processor", "encoder_bytes", "feature_dim")
@@ -54,8 +56,11 @@ def _read_about(folder: Path) -> dict[str, Any]:
     about = files.read_json(path, "make the bundle again with build_bundle.py")
     found = about if isinstance(about, dict) else {}
     blocks = {key: value if isinstance(value, dict) else {} for key, value in found.items()}
+    listed = set(form_of(forms.form_of(found)).files) - {"bundle.json"}
     lacking = [
-        key for key, parts in _ABOUT.items() if key not in found or not parts <= blocks[key].keys()
+        key
+        for key, parts in {**_ABOUT, "files": listed}.items()
+        if key not in found or not parts <= blocks[key].keys()
     ]
     if lacking:
         raise UserError(
@@ -109,20 +114,17 @@ def build(
         Content of `bundle.json`.
 
     Raises:
-        UserError: offline tier or one without cache, a family without bundles, bad settings, model
-            or examples.
+        UserError: a tier that the form has not, or one without cache; a family without bundles;
+            bad settings, model or examples.
     """
     import importlib.metadata
     import tempfile
 
     import soundfile
 
-    if tier.offline:
-        raise UserError(
-            f"tier {tier.name} is offline; a bundle streams: choose a streaming tier (bundle.tier)"
-        )
-    require_bundle(family)
-    require_precision(family, tier)
+    require_bundle_tier(family, tier)
+    name = kind_of(family).bundle
+    form, opened = require_bundle(family), forms.open_form(name)
     scheme = Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
     utterances = read_test_set(examples)[:agreement_utterances]
     model_sha256 = vouchers.verified(model_path)
@@ -140,8 +142,9 @@ def build(
         native = Path(scratch) / "encoder.onnx"
         _write_native(model, tier, scheme, native)
         decoder = model.decoder(tier, EncoderFile(native))
-        spoken = recognize(open_recognizer(folder), example, sample_rate, tail_s(tier))
+        spoken = opened.said(opened.open(folder), example, sample_rate, tier)
         about = {
+            **({"form": name} if name != DEFAULT_FORM else {}),
             "keys": keys,
             "precision": precision,
             "tier": vars(tier),
@@ -149,16 +152,16 @@ def build(
             "model_sha256": model_sha256,
             "processor": devices.device_name("cpu"),
             "encoder_bytes": sum(
-                path.stat().st_size for path in folder.glob("encoder.onnx*")
+                path.stat().st_size for path in folder.glob(f"{form.networks[0]}*")
             ),  # with its .data
             **written,
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "example": {
                 "id": utterances[0].id,
                 "reference": utterances[0].text,
-                "sherpa_onnx": "".join(spoken).replace("\u2581", " ").strip(),
+                "sherpa_onnx": spoken,
             },
-            "agreement": agreement(folder, decoder, waveforms),
+            "agreement": opened.agreement(folder, decoder, waveforms),
             "files": {
                 name: {
                     "bytes": (folder / name).stat().st_size,

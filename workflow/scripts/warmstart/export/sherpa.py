@@ -1,21 +1,19 @@
-"""sherpa-onnx around a bundle: open it, feed it a waveform, compare its text with the native
-decode.
+"""sherpa-onnx around a streaming bundle: open it, feed it a waveform.
 
 sherpa-onnx makes its own features: frames half a hop late, edges reflected, another floor of the
 logarithm. 165 ms of zeros in front line up frames and chunks.
 """
 
-import time
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from warmstart.models.base import Decoder
-from warmstart.models.tier import Tier
+from warmstart.export.forms import Opened, open_form, require_loadable
+from warmstart.models.bundle_forms import DEFAULT_FORM
+from warmstart.models.tier import UNIT_MS, Seconds, Tier
 from warmstart.run.errors import UserError
-
-FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.wav", "README.md")
-
 
 # Zeros in front, in seconds. Its frames are centred half a hop late: 5 ms line them up. The first
 # window is two encoder frames longer than the first chunk, and the export cuts them off: 160 ms
@@ -23,50 +21,152 @@ FILES = ("encoder.onnx", "decoder.onnx", "joiner.onnx", "tokens.txt", "example.w
 FRONT_S = 0.005 + 0.16
 
 
-_FRONTS = {"as it is": 0.0, "5 ms of zeros in front": 0.005, "165 ms of zeros in front": FRONT_S}
+class _Streaming(Opened):
+    """What the streaming forms share: how they are fed, and what their README says of it."""
+
+    fronts = MappingProxyType(
+        {"as it is": 0.0, "5 ms of zeros in front": 0.005, "165 ms of zeros in front": FRONT_S}
+    )
+
+    def open(self, folder: str | Path, threads: int = 1) -> Any:
+        """Load a bundle in sherpa-onnx.
+
+        Raises:
+            UserError: a file is missing or cannot be loaded, or sherpa-onnx cannot be imported.
+        """
+        folder = Path(folder)
+        encoder, *_ = require_loadable(folder, self.form)
+        return self._open(import_sherpa(), folder, encoder.get_inputs()[0].shape[1], threads)
+
+    @abstractmethod
+    def _open(self, sherpa_onnx: Any, folder: Path, features: int, threads: int) -> Any:
+        """The recogniser of files that can be loaded.
+
+        Args:
+            features: of a frame.
+        """
+
+    @abstractmethod
+    def _opening(self, about: Mapping[str, Any]) -> list[str]:
+        """`_open` as lines of the README."""
+
+    def recognize(
+        self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier, front_s: Seconds
+    ) -> list[str]:
+        """See `recognize` of this module."""
+        return recognize(recognizer, samples, sample_rate, tail_s(tier), front_s)
+
+    def heard(self, about: Mapping[str, Any]) -> str:
+        """Its tier."""
+        tier = about["tier"]
+        return (
+            f"Latency tier {tier['name']}: chunks of {(tier['right'] + 1) * UNIT_MS} ms, "
+            f"{tier['left'] * UNIT_MS} ms of left context."
+        )
+
+    def code(self, about: Mapping[str, Any]) -> list[str]:
+        """A stream with the zeros in front and behind."""
+        return [
+            "import sherpa_onnx, soundfile",
+            *self._opening(about),
+            'samples, rate = soundfile.read("example.wav", dtype="float32")',
+            "stream = recognizer.create_stream()",
+            f"stream.accept_waveform(rate, [0.0] * round({FRONT_S} * rate))  # lines up its frames "
+            "and chunks with the native ones",
+            "stream.accept_waveform(rate, samples)",
+            f"stream.accept_waveform(rate, [0.0] * round({tail_s(Tier(**about['tier']))} * rate))  "
+            "# else the last words stay in its buffer",
+            "stream.input_finished()",
+            "while recognizer.is_ready(stream):",
+            "    recognizer.decode_stream(stream)",
+            "print(recognizer.get_result(stream))",
+        ]
+
+    def differences(self, about: Mapping[str, Any]) -> str:
+        """Features and windows."""
+        return (
+            "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With "
+            "the zeros above its frames and"
+            " chunks are those of the native decode, and what is left is the edge of the signal; "
+            "without them 160 ms are lost."
+        )
 
 
-def open_recognizer(folder: str | Path, threads: int = 1):
-    """Load a bundle in sherpa-onnx.
+class StreamingTransducer(_Streaming):
+    """Encoder, predictor and joint."""
+
+    def _open(self, sherpa_onnx: Any, folder: Path, features: int, threads: int) -> Any:
+        return sherpa_onnx.OnlineRecognizer.from_transducer(
+            tokens=str(folder / "tokens.txt"),
+            encoder=str(folder / "encoder.onnx"),
+            decoder=str(folder / "decoder.onnx"),
+            joiner=str(folder / "joiner.onnx"),
+            num_threads=threads,
+            feature_dim=features,
+            decoding_method="greedy_search",
+        )
+
+    def _opening(self, about: Mapping[str, Any]) -> list[str]:
+        return [
+            "recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(",
+            '    tokens="tokens.txt", encoder="encoder.onnx",',
+            '    decoder="decoder.onnx", joiner="joiner.onnx",',
+            f'    feature_dim={about["feature_dim"]}, decoding_method="greedy_search")',
+        ]
+
+    def remarks(self, about: Mapping[str, Any]) -> list[str]:
+        """On the end of an utterance."""
+        return [
+            "At the end of an utterance (endpoint detection) take a new stream, with the zeros in "
+            "front, and not"
+            " `recognizer.reset(stream)`: that empties the encoder's cache, the next window is "
+            "taken for the first of a stream,"
+            " and 16 frames are cut off its front, 7 of them not heard before (70 ms).",
+            "",
+        ]
+
+
+class StreamingCtc(_Streaming):
+    """Encoder and head in one network."""
+
+    def _open(self, sherpa_onnx: Any, folder: Path, features: int, threads: int) -> Any:
+        return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(
+            tokens=str(folder / "tokens.txt"),
+            model=str(folder / "model.onnx"),
+            num_threads=threads,
+            feature_dim=features,
+        )
+
+    def _opening(self, about: Mapping[str, Any]) -> list[str]:
+        return [
+            "recognizer = sherpa_onnx.OnlineRecognizer.from_nemo_ctc(",
+            '    tokens="tokens.txt", model="model.onnx",',
+            f"    feature_dim={about['feature_dim']})",
+        ]
+
+
+def import_sherpa() -> Any:
+    """The package.
 
     Raises:
-        UserError: a file is missing or cannot be loaded, or sherpa-onnx cannot be imported.
+        UserError: it cannot be imported.
     """
-    folder = Path(folder)
-    if missing := [name for name in FILES[:4] if not (folder / name).is_file()]:
-        raise UserError(
-            f"{folder}: the bundle lacks {', '.join(missing)}; make it again with build_bundle.py"
-        )
     try:
         import sherpa_onnx
     except ImportError as error:
         raise UserError(
             f"sherpa-onnx cannot be imported ({error}); install sherpa-onnx 2.0.1"
         ) from error
-    import onnxruntime
+    return sherpa_onnx
 
-    # sherpa-onnx ends the whole process on a graph that it cannot load.
-    for name in FILES[:3]:
-        try:
-            session = onnxruntime.InferenceSession(
-                str(folder / name), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises a dozen classes of its own
-            raise UserError(
-                f"{folder / name}: ONNX Runtime {onnxruntime.__version__} cannot load it "
-                f"({error}); make the bundle again"
-            ) from error
-        if name == "encoder.onnx":
-            features = session.get_inputs()[0].shape[1]
-    return sherpa_onnx.OnlineRecognizer.from_transducer(
-        tokens=str(folder / "tokens.txt"),
-        encoder=str(folder / "encoder.onnx"),
-        decoder=str(folder / "decoder.onnx"),
-        joiner=str(folder / "joiner.onnx"),
-        num_threads=threads,
-        feature_dim=features,
-        decoding_method="greedy_search",
-    )
+
+def open_recognizer(folder: str | Path, threads: int = 1, form: str = DEFAULT_FORM) -> Any:
+    """Load a bundle of a form, see `forms.Opened.open`.
+
+    Raises:
+        UserError: a file is missing or cannot be loaded, or sherpa-onnx cannot be imported.
+    """
+    return open_form(form).open(folder, threads)
 
 
 def tail_s(tier: Tier) -> float:
@@ -102,38 +202,3 @@ def recognize(
     while recognizer.is_ready(stream):
         recognizer.decode_stream(stream)
     return list(recognizer.tokens(stream))
-
-
-def agreement(folder: Path, decoder: Decoder, waveforms: Sequence) -> dict[str, Any]:
-    """How often sherpa-onnx gives the text of the native decode with the same weights, and how far
-    apart they are in words."""
-    import jiwer
-
-    sample_rate = decoder.sample_rate
-    recognizer = open_recognizer(folder)
-    native = [hypothesis.text.split() for hypothesis in decoder.decode(waveforms)]
-    result: dict[str, Any] = {"utterances": len(waveforms), "native_words": sum(map(len, native))}
-    result["variants"] = []
-    started = time.perf_counter()
-    for name, front_s in _FRONTS.items():
-        tokens = [
-            recognize(recognizer, samples, sample_rate, tail_s(decoder.tier), front_s)
-            for samples in waveforms
-        ]
-        # SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place.
-        result["sherpa_onnx_s"] = time.perf_counter() - started
-        texts = ["".join(row).replace("\u2581", " ").split() for row in tokens]
-        # A word where the native decode has none is an error too.
-        counts = jiwer.process_words(
-            [" ".join(words) for words in native], [" ".join(words) for words in texts]
-        )
-        errors = counts.substitutions + counts.deletions + counts.insertions
-        identical = sum(left == right for left, right in zip(native, texts, strict=True))
-        result["variants"].append(
-            {"variant": name, "identical": identical, "differing_words": errors}
-        )
-        started = time.perf_counter()
-    # Of the last variant, the one to be used: features, encoder, search, all of sherpa-onnx on one
-    # thread.
-    result["rtfx"] = round(sum(map(len, waveforms)) / sample_rate / result.pop("sherpa_onnx_s"), 2)
-    return result

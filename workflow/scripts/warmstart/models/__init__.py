@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from warmstart.models.bundle_forms import DEFAULT_FORM, FORMS, Form
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError, did_you_mean
@@ -34,7 +35,8 @@ class Kind:
         about: one line for people who choose.
         streams: whether it decodes chunk by chunk; without it only offline tiers can be had.
         exports: whether its encoder can be quantised and written as `encoder.onnx`.
-        bundles: whether it makes the networks that sherpa-onnx loads.
+        bundle: the form of its bundles, a key of `bundle_forms.FORMS` or `module:OBJECT`; '' = it
+            makes none.
         zero_shot: whether a published model can be decoded as it is.
         probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
@@ -56,7 +58,7 @@ class Kind:
     about: str
     streams: bool = False
     exports: bool = False
-    bundles: bool = False
+    bundle: str = ""
     zero_shot: bool = False
     probes: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
@@ -69,6 +71,11 @@ class Kind:
     ignores: frozenset[str] = frozenset()
     offers: frozenset[str] = frozenset()
 
+    @property
+    def bundles(self) -> bool:
+        """Whether it makes bundles."""
+        return bool(self.bundle)
+
 
 KINDS: dict[str, Kind] = {
     "fastconformer_rnnt": Kind(
@@ -76,7 +83,7 @@ KINDS: dict[str, Kind] = {
         about="cache-aware FastConformer with a transducer (LSTM predictor and joint)",
         streams=True,
         exports=True,
-        bundles=True,
+        bundle=DEFAULT_FORM,
         zero_shot=True,
         probes=True,
         donor_suffix=".nemo",
@@ -225,17 +232,50 @@ def require_precision(family: str, tier: Tier) -> None:
     open_family(family).check_export(tier)
 
 
-def require_bundle(family: str) -> None:
-    """Refuse a bundle of a family that makes none.
+def require_bundle(family: str) -> Form:
+    """The form of a family's bundles.
 
     Raises:
-        UserError: with the family and those that do.
+        UserError: it makes none; with the family and those that do.
     """
     if not kind_of(family).bundles:
         raise UserError(
             f"family {family} makes no bundle for sherpa-onnx; families that do: "
             f"{', '.join(_that('bundles'))}"
         )
+    return form_of(kind_of(family).bundle)
+
+
+def form_of(name: str) -> Form:
+    """What is declared of a form of bundles.
+
+    Args:
+        name: a key of `bundle_forms.FORMS`, or `module:OBJECT`.
+
+    Raises:
+        UserError: no such form, or no `Form` under that name.
+    """
+    return declared(name, FORMS, "bundle form", "a form of your own")
+
+
+def require_bundle_tier(family: str, tier: Tier) -> None:
+    """Refuse a tier at which a family's bundles cannot be made.
+
+    Raises:
+        UserError: with the tier and what can be had, or see `require_bundle` and
+            `require_precision`.
+    """
+    form = require_bundle(family)
+    if form.streams and tier.offline:
+        raise UserError(
+            f"tier {tier.name} is offline; a bundle streams: choose a streaming tier (bundle.tier)"
+        )
+    if not form.streams and not tier.offline:
+        raise UserError(
+            f"tier {tier.name} streams; a bundle of family {family} hears whole utterances: choose "
+            "an offline tier (bundle.tier)"
+        )
+    require_precision(family, tier)
 
 
 def require_probe(family: str) -> None:

@@ -386,7 +386,8 @@ class Recogniser(ABC):
         """Write the networks and tokens that sherpa-onnx loads; of kinds that bundle.
 
         Returns:
-            What the README of a bundle says of them: `feature_dim`.
+            What the README of a bundle says of them: `feature_dim`, and `architecture`, a noun
+            phrase that begins a sentence.
         """
         raise NotImplementedError
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Resampling
-from warmstart.export import worth
+from warmstart.export import forms, worth
 from warmstart.export.bundle import verify
-from warmstart.export.sherpa import FRONT_S, tail_s
-from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.run.errors import UserError
+
+_ARCHITECTURE = "Cache-aware FastConformer transducer"
+"""Of a bundle that does not say it: from before there were others."""
 
 _UNRECOGNISED = "recognition"
 """Key of a row of `measure` beside the columns: why the model recognises nothing there."""
@@ -254,11 +255,10 @@ def readme(
             What is null is said to be not stated.
         confidence: of the intervals in `measured`.
     """
-    keys, tier = about["keys"], about["tier"]
-    seconds = tail_s(Tier(**tier))
+    keys, form = about["keys"], forms.open_form(forms.form_of(about))
     met = about["agreement"]
     lines = [
-        f"# Streaming speech recogniser: {keys['training_set']}",
+        f"# {form.title}: {keys['training_set']}",
         "",
         *(
             [
@@ -269,55 +269,29 @@ def readme(
             if (why := unrecognised(about, measured))
             else []
         ),
-        f"Cache-aware FastConformer transducer, arm `{keys['arm']}`, fine-tuned on "
+        f"{about.get('architecture', _ARCHITECTURE)}, arm `{keys['arm']}`, fine-tuned on "
         f"{keys['hours']} h of `{keys['training_set']}`"
-        f" (seed {keys['seed']}). Latency tier {tier['name']}: chunks of "
-        f"{(tier['right'] + 1) * 80} ms,"
-        f" {tier['left'] * 80} ms of left context. Precision `{about['precision']}`: encoder "
+        f" (seed {keys['seed']}). {form.heard(about)} Precision `{about['precision']}`: encoder "
         f"{_computes(about['settings'])};"
         f" {about['encoder_bytes'] / 1e6:.1f} MB.",
         "",
         "## Use",
         "",
-        f"With sherpa-onnx {about['versions']['sherpa-onnx']}, without conversion:",
+        form.opened_with(about),
         "",
         "```python",
-        "import sherpa_onnx, soundfile",
-        "recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(",
-        '    tokens="tokens.txt", encoder="encoder.onnx",',
-        '    decoder="decoder.onnx", joiner="joiner.onnx",',
-        f'    feature_dim={about["feature_dim"]}, decoding_method="greedy_search")',
-        'samples, rate = soundfile.read("example.wav", dtype="float32")',
-        "stream = recognizer.create_stream()",
-        f"stream.accept_waveform(rate, [0.0] * round({FRONT_S} * rate))  # lines up its frames and "
-        "chunks with the native ones",
-        "stream.accept_waveform(rate, samples)",
-        f"stream.accept_waveform(rate, [0.0] * round({seconds} * rate))  # else the last words "
-        "stay in its buffer",
-        "stream.input_finished()",
-        "while recognizer.is_ready(stream):",
-        "    recognizer.decode_stream(stream)",
-        "print(recognizer.get_result(stream))",
+        *form.code(about),
         "```",
         "",
         f"`example.wav` ({about['example']['id']}), reference: {about['example']['reference']}",
         "",
         f"What this prints for it here: {about['example']['sherpa_onnx'] or '(nothing)'}",
         "",
-        "At the end of an utterance (endpoint detection) take a new stream, with the zeros in "
-        "front, and not"
-        " `recognizer.reset(stream)`: that empties the encoder's cache, the next window is taken "
-        "for the first of a stream,"
-        " and 16 frames are cut off its front, 7 of them not heard before (70 ms).",
-        "",
+        *form.remarks(about),
         "## Measured",
         "",
         *_measured(about, measured, confidence),
-        "sherpa-onnx makes its own features, so it does not hear exactly what was scored. With the "
-        "zeros above its frames and"
-        " chunks are those of the native decode, and what is left is the edge of the signal; "
-        "without them 160 ms are lost."
-        f" Against the native decode with the same weights, on {met['utterances']} utterances "
+        f"{form.differences(about)} Against the native decode with the same weights, on {met['utterances']} utterances "
         f"({met['native_words']} words):",
         "",
         "| zeros | identical utterances | differing words |",

@@ -1,5 +1,8 @@
 """Which models of a study become deployable bundles."""
 
+from warmstart import models
+from warmstart.models.bundle_forms import DEFAULT_FORM
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study import paths
 from warmstart.study.grid import FULL, Run, Study
@@ -46,9 +49,47 @@ def hypotheses(study: Study, run: Run, precision: str, tier: str) -> list[str]:
     ]
 
 
-def tiers(study: Study) -> list[str]:
-    """Tiers that a bundle can be made for: it streams, and its encoder is exported."""
-    return [tier.name for tier in study.tiers.values() if not tier.offline and tier.exportable]
+def arms_by_form(study: Study) -> dict[str, list[str]]:
+    """Form of bundles -> arms whose families make such ones; forms that no arm has are left out."""
+    found: dict[str, list[str]] = {}
+    for arm in study.arms.values():
+        if arm.kind.bundles:
+            found.setdefault(arm.kind.bundle, []).append(arm.name)
+    return found
+
+
+def rule_of(form: str) -> str:
+    """Name of the rule that builds bundles of a form; the first one's is that of before there were
+    others."""
+    if form == DEFAULT_FORM:
+        return "build_bundle"
+    return "build_bundle_" + "".join(sign if sign.isalnum() else "_" for sign in form)
+
+
+def files_of(study: Study, page: str) -> list[str]:
+    """What lies beside the README of a bundle of the study."""
+    arm = page.removeprefix("results/bundles/").split("/")[1]
+    form = models.require_bundle(study.arms[arm].family)
+    return [page.replace("README.md", name) for name in form.files]
+
+
+def tiers(study: Study, arm: str) -> list[str]:
+    """Tiers that a bundle of an arm can be made for.
+
+    Raises:
+        UserError: its family makes no bundle.
+    """
+    family = study.arms[arm].family
+    models.require_bundle(family)
+    return [tier.name for tier in study.tiers.values() if _can(family, tier)]
+
+
+def _can(family: str, tier: Tier) -> bool:
+    try:
+        models.require_bundle_tier(family, tier)
+    except UserError:
+        return False
+    return True
 
 
 def find(
@@ -64,7 +105,8 @@ def find(
     the configuration.
 
     Raises:
-        UserError: something is not named and has no default, or is not in the study.
+        UserError: something is not named and has no default, or is not in the study, or the family
+            of the arm makes no bundle.
     """
     defaults = study.config["bundle"] or {"precision": FULL}
     sets, arms = list(study.training_sets), list(study.arms)
@@ -75,7 +117,7 @@ def find(
         "INIT": (arm, arms),
         "HOURS": (hours, budgets),
         "PRECISION": (precision or defaults["precision"], list(study.config["precisions"])),
-        "TIER": (tier or defaults.get("tier"), tiers(study)),
+        "TIER": (tier or defaults.get("tier"), tiers(study, arm) if arm in arms else []),
         "SEED": (seed or seeds[0], seeds),
     }
     for name, (value, allowed) in named.items():

@@ -57,12 +57,12 @@ def check(study: Study) -> None:
         if not given:
             raise UserError("config: bundle lacks 'arm': whose models become bundles")
         require(f"bundle.{key}", bundle[key], study.arms)
-        require("bundle.tier", bundle["tier"], bundles.tiers(study))
         require("bundle.precision", bundle["precision"], study.config["precisions"])
         try:
-            models.require_bundle(study.arms[bundle[key]].family)
+            tiers = bundles.tiers(study, bundle[key])
         except UserError as error:
             raise UserError(f"bundle.{key} is {bundle[key]!r}: {error}") from None
+        require("bundle.tier", bundle["tier"], tiers)
 
 
 def check_donors(study: Study) -> None:

@@ -1,0 +1,55 @@
+"""Forms of a bundle: which files one has, whether it streams, and who opens it; declared.
+
+Standard library only, because a dry run asks it. A family names its form (`models.Kind.bundle`). A
+form of this package is one entry of `FORMS` and one class of `export`; one of somebody else's is
+named `module:OBJECT`, where OBJECT is a `Form` in a module on PYTHONPATH.
+"""
+
+from dataclasses import dataclass
+
+# What a bundle is whose `bundle.json` names no form.
+DEFAULT_FORM = "streaming_transducer"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a bundle of some form is, so that a dry run need not load it.
+
+    Attributes:
+        target: `module:Class` of its `export.forms.Opened`.
+        about: one line for people who choose.
+        networks: its ONNX files. The first holds the encoder, whose bytes the README gives.
+        streams: whether it hears chunk by chunk, at a streaming tier; else whole utterances, at an
+            offline one.
+    """
+
+    target: str
+    about: str
+    networks: tuple[str, ...]
+    streams: bool
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """What a recogniser is opened with: the networks, and `tokens.txt`."""
+        return (*self.networks, "tokens.txt")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that lies beside the README; `bundle.json` last."""
+        return (*self.loaded, "example.wav", "bundle.json")
+
+
+FORMS: dict[str, Form] = {
+    DEFAULT_FORM: Form(
+        target="warmstart.export.sherpa:StreamingTransducer",
+        about="streaming transducer of sherpa-onnx: encoder, predictor, joint",
+        networks=("encoder.onnx", "decoder.onnx", "joiner.onnx"),
+        streams=True,
+    ),
+    "streaming_ctc": Form(
+        target="warmstart.export.sherpa:StreamingCtc",
+        about="streaming CTC of sherpa-onnx: encoder and head in one network",
+        networks=("model.onnx",),
+        streams=True,
+    ),
+}
