@@ -19,7 +19,7 @@ from warmstart.export.scheme import Scheme
 from warmstart.models import onnx_file, quantised_weights
 from warmstart.models.base import Hypothesis
 from warmstart.models.bundle_forms import DEFAULT_FORM
-from warmstart.models.fastconformer import chunks, load, onnx_export, sherpa_networks
+from warmstart.models.fastconformer import load, onnx_export, sherpa_networks
 from warmstart.models.tier import Tier
 from warmstart.run import files, folders
 from warmstart.run.errors import UserError
@@ -207,34 +207,6 @@ def test_bundle_holds_the_packed_weights_that_were_scored(int4_bundle, toy_model
         ), name
 
 
-def windows_in_pytorch(model, tier=TIER):
-    """Encoder frames of the windows that sherpa-onnx cuts, by NeMo's own native steps: the bundle's
-    graph, rebuilt."""
-    import torch
-
-    chunks.set_tier(model.encoder, tier)
-    caches, heard = list(model.encoder.get_initial_cache_state(batch_size=1)), 0
-
-    def encode(window):
-        nonlocal caches, heard
-        # 16 frames more than the first native chunk has, and 9 of those before in front of every
-        # later one; behind a first chunk of one frame there is but one before.
-        features = torch.where(window > -15.942, torch.log(torch.exp(window) + 2**-24), window)
-        features = features[:, max(0, 16 - 8 * heard) :]
-        with torch.inference_mode():
-            encoded, _, *caches = model.encoder.cache_aware_stream_step(
-                features.transpose(1, 2),
-                torch.tensor([features.shape[1]]),
-                *caches,
-                keep_all_outputs=True,
-                drop_extra_pre_encoded=min(heard, 2),
-            )
-        heard += tier.right + 1
-        return encoded[0].T
-
-    return encode
-
-
 @pytest.mark.parametrize("tier", [TIER, SHORTEST], ids=lambda tier: tier.name)
 def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, tier):
     import onnxruntime
@@ -251,7 +223,7 @@ def test_graph_makes_native_chunks_of_sherpas_windows(toy_model_path, tmp_path, 
         torch.randn(1, 80, 9 + 12 * shift, generator=torch.Generator().manual_seed(1)) * 4 - 6
     )
     features[:, :, 30:40] = float(numpy.log(numpy.finfo(numpy.float32).eps))
-    encode = windows_in_pytorch(model, tier)
+    encode = sherpa_reference.windows_in_pytorch(model, tier)
     caches = [
         numpy.zeros((1, *shape), numpy.float32) for shape in onnx_export.cache_shapes(model.encoder)
     ]
@@ -329,7 +301,7 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(
     if precision == "fp32":
         folder = tmp_path / "fp32"
         folder.mkdir()
-        sherpa_networks.write(model, tier, folder, lambda graph: graph)
+        sherpa_networks.write_transducer(model, tier, folder, lambda graph: graph)
     else:
         quantised_weights.load(model.encoder, folder / "encoder.onnx")
     recognizer = sherpa.open_recognizer(folder)
@@ -347,7 +319,7 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(
         ).astype(numpy.float32)
         frames = sherpa_reference.features(padded, mel)
         tokens = sherpa_reference.tokens(
-            windows_in_pytorch(model, tier), model, frames, 9 + shift, shift
+            sherpa_reference.windows_in_pytorch(model, tier), model, frames, 9 + shift, shift
         )
         pieces = [piece.replace("\u2581", " ") for piece in model.tokenizer.ids_to_tokens(tokens)]
         found = sherpa.recognize(recognizer, samples, SAMPLE_RATE, tail_s)

@@ -32,6 +32,33 @@ def features(samples: numpy.ndarray, mel: numpy.ndarray) -> numpy.ndarray:
     )
 
 
+def windows(encode, frames: numpy.ndarray, window: int, shift: int):
+    """Encoder frames (T, D) of each window of feature frames, as sherpa-onnx takes them."""
+    import torch
+
+    start = 0
+    # A window is taken while more frames than it has are there.
+    while start + window < len(frames):
+        yield encode(torch.from_numpy(frames[start : start + window])[None])
+        start += shift
+
+
+def ctc_tokens(encode, head, frames: numpy.ndarray, window: int, shift: int) -> list[int]:
+    """Tokens of windows of feature frames with a CTC head: the best label of each frame, repeated
+    ones once, also over windows, blanks none."""
+    import torch
+
+    with torch.inference_mode():
+        labels = [
+            label
+            for encoded in windows(encode, frames, window, shift)
+            for label in head(encoder_output=encoded.T[None])[0].argmax(-1).tolist()
+        ]
+    blank = head.num_classes_with_blank - 1
+    before = [blank, *labels]
+    return [label for place, label in enumerate(labels) if label not in (before[place], blank)]
+
+
 def tokens(encode, model, frames: numpy.ndarray, window: int, shift: int) -> list[int]:
     """Tokens of windows of feature frames.
 
@@ -44,15 +71,11 @@ def tokens(encode, model, frames: numpy.ndarray, window: int, shift: int) -> lis
     blank = model.joint.num_classes_with_blank - 1
     found: list[int] = []
     states = None
-    start = 0
     with torch.inference_mode():
         output, states = model.decoder.predict(
             torch.tensor([[blank]]), None, add_sos=False, batch_size=1
         )
-        # A window is taken while more frames than it has are there.
-        while start + window < len(frames):
-            encoded = encode(torch.from_numpy(frames[start : start + window])[None])
-            start += shift
+        for encoded in windows(encode, frames, window, shift):
             for frame in encoded:
                 for _ in range(10):
                     token = int(model.joint.joint(frame[None, None], output)[0, 0, 0].argmax())
@@ -63,3 +86,33 @@ def tokens(encode, model, frames: numpy.ndarray, window: int, shift: int) -> lis
                         torch.tensor([[token]]), states, add_sos=False, batch_size=1
                     )
     return found
+
+
+def windows_in_pytorch(model, tier):
+    """Encoder frames of the windows that sherpa-onnx cuts, by NeMo's own native steps: the bundle's
+    graph, rebuilt."""
+    import torch
+
+    from warmstart.models.fastconformer import chunks
+
+    chunks.set_tier(model.encoder, tier)
+    caches, heard = list(model.encoder.get_initial_cache_state(batch_size=1)), 0
+
+    def encode(window):
+        nonlocal caches, heard
+        # 16 frames more than the first native chunk has, and 9 of those before in front of every
+        # later one; behind a first chunk of one frame there is but one before.
+        features = torch.where(window > -15.942, torch.log(torch.exp(window) + 2**-24), window)
+        features = features[:, max(0, 16 - 8 * heard) :]
+        with torch.inference_mode():
+            encoded, _, *caches = model.encoder.cache_aware_stream_step(
+                features.transpose(1, 2),
+                torch.tensor([features.shape[1]]),
+                *caches,
+                keep_all_outputs=True,
+                drop_extra_pre_encoded=min(heard, 2),
+            )
+        heard += tier.right + 1
+        return encoded[0].T
+
+    return encode

@@ -13,7 +13,6 @@ from made.decoding import edge_lengths, read, tier_text, write_manifest
 from made.small_speech import SETTINGS, donor, rows
 from made.toy_model import CONTEXTS, SAMPLE_RATE, SPEECH
 
-import build_bundle
 import decode
 import quantize
 import train
@@ -181,17 +180,6 @@ def test_its_quantised_encoder_gives_the_tokens_of_its_weights(
     heard = stream.search(clips)
     assert model.decoder(Tier("o", 70, 6, True), encoder).search(clips) == heard
     assert (heard == as_trained) == (settings["scheme"] == "fp32")
-
-
-def test_a_bundle_is_refused_with_the_families_that_make_one(path, tmp_path, speech_clips):
-    manifest = write_manifest(tmp_path / "m" / "test.jsonl.gz", {"u": speech_clips[0]})
-    command = ["--run", RUN, "--tier", tier_text(TIER), "--settings", json.dumps(INT4)]
-    command += ["--model", str(path), "--precision", "int4", "--example-cuts", str(manifest)]
-    with pytest.raises(
-        UserError, match=r"fastconformer_ctc makes no bundle .* that do: fastconformer_rnnt"
-    ):
-        build_bundle.main([*command, "--output-dir", str(tmp_path / "b"), "--family", FAMILY])
-    assert not (tmp_path / "b").exists()
 
 
 # ---- training

@@ -1,10 +1,13 @@
 """Arms, training sets, test sets and contrasts: what follows from them, and what is refused."""
 
 import copy
+import dataclasses
 
 import pytest
 from conftest import ROOT
 
+from warmstart import models
+from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 from warmstart.study import bundles, checks, config, paths, slices, stages
 from warmstart.study.grid import Run, Study, TestSet
@@ -367,10 +370,6 @@ FAULTS = {
         {"training_sets__it+fr": {"languages": {"it": 1, "fr": 1}, "budgets_hours": [3]}},
         ["training_sets.it+fr.budgets_hours has 3", "3 h of it", "0.36 h available"],
     ),
-    "bundle of a family that makes none": (
-        {"bundle__init": "ml_ctc"},
-        ["bundle.init is 'ml_ctc'", "fastconformer_ctc", "fastconformer_rnnt"],
-    ),
     "bundle of two spellings": ({"bundle__arm": "ml"}, ["bundle", "two spellings"]),
 }
 
@@ -423,3 +422,35 @@ def test_policies_of_the_feature_encoder_and_the_head_alone_are_arms_of_a_study(
     spelled["arms"]["ml"]["adaptation"] = waiting
     with pytest.raises(UserError, match=r"arms\.ml and arms\.other are equal"):
         make(spelled)
+
+
+def test_a_bundle_of_a_family_that_makes_none_is_refused(monkeypatch):
+    without = dataclasses.replace(models.KINDS["fastconformer_ctc"], bundle="")
+    monkeypatch.setitem(models.KINDS, "fastconformer_ctc", without)
+    with pytest.raises(
+        UserError,
+        match=r"bundle.init is 'ml_ctc': family fastconformer_ctc makes no .* fastconformer_rnnt",
+    ):
+        make(demo(bundle__init="ml_ctc"))
+    study = make(demo())
+    with pytest.raises(UserError, match="fastconformer_ctc makes no bundle"):
+        bundles.find(study, "it", "ml_ctc", "0.32")
+
+
+def test_bundles_have_the_files_of_their_arms_form():
+    study = make(demo(bundle__init="ml_ctc"))
+    assert bundles.arms_by_form(study)["streaming_ctc"] == ["ml_ctc"]
+    page = bundles.wanted(study)[0]
+    assert [path.rpartition("/")[2] for path in bundles.files_of(study, page)] == [
+        *("model.onnx", "tokens.txt", "example.wav", "bundle.json")
+    ]
+    assert bundles.rule_of("streaming_ctc") == "build_bundle_streaming_ctc"
+    assert bundles.rule_of("mine:FORM") == "build_bundle_mine_FORM"
+
+
+def test_a_form_that_hears_whole_utterances_takes_offline_tiers_alone(monkeypatch):
+    whole = dataclasses.replace(models.FORMS["streaming_ctc"], streams=False)
+    monkeypatch.setitem(models.FORMS, "streaming_ctc", whole)
+    assert bundles.tiers(make(demo()), "ml_ctc") == ["offline"]
+    with pytest.raises(UserError, match=r"tier 560ms streams; a bundle of family .* offline tier"):
+        models.require_bundle_tier("fastconformer_ctc", Tier("560ms", 70, 6))

@@ -144,6 +144,14 @@ class StreamingCtc(_Streaming):
             f"    feature_dim={about['feature_dim']})",
         ]
 
+    def remarks(self, about: Mapping[str, Any]) -> list[str]:
+        """On the end of an utterance."""
+        return [
+            "At the end of an utterance (endpoint detection) `recognizer.reset(stream)` keeps the "
+            "encoder's cache, so the stream goes on as if nothing had happened.",
+            "",
+        ]
+
 
 def import_sherpa() -> Any:
     """The package.

@@ -97,6 +97,7 @@ KINDS: dict[str, Kind] = {
         about="cache-aware FastConformer with a CTC head",
         streams=True,
         exports=True,
+        bundle="streaming_ctc",
         zero_shot=True,
         probes=True,
         donor_suffix=".nemo",

@@ -291,7 +291,8 @@ def readme(
         "## Measured",
         "",
         *_measured(about, measured, confidence),
-        f"{form.differences(about)} Against the native decode with the same weights, on {met['utterances']} utterances "
+        f"{form.differences(about)} Against the native decode with the same weights, on "
+        f"{met['utterances']} utterances "
         f"({met['native_words']} words):",
         "",
         "| zeros | identical utterances | differing words |",

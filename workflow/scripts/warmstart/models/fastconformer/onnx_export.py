@@ -10,7 +10,8 @@ weights:
 
 - native: drops the encoder frames that were given before only when something was; this equals
   NeMo's native chunks and the full forward. For `OnnxEncoder`.
-- windows: takes windows of one size, as sherpa-onnx cuts them, and makes native chunks of them.
+- windows: takes windows of one size, as sherpa-onnx cuts them, and makes native chunks of them. It
+  may have a CTC head behind it, and then gives (B, R + 1, V) log-probabilities.
   NeMo's own export drops repeated frames of every window, of the first one too, which loses 160 ms
   and encodes what lies before the audio: no chunk that the model was trained on. Here the surplus
   of the first window is cut off its front, so that 160 ms of anything before the audio give exactly
@@ -20,7 +21,7 @@ weights:
 import copy
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warmstart.models.fastconformer.chunks import ChunkShape, set_tier
 from warmstart.models.onnx_file import weight_products
@@ -105,7 +106,7 @@ class _Names:
 
 
 def _exportable(
-    encoder, tier: Tier, native: bool, log_guard: float
+    encoder, tier: Tier, native: bool, log_guard: float, head: Any
 ) -> tuple["torch.nn.Module", dict]:
     """A step as a module of `INPUTS`, and the matrices in it by name."""
     import torch
@@ -132,6 +133,7 @@ def _exportable(
             super().__init__()
             self.encoder = encoder
             self.convolutions = convolutions
+            self.head = head
             self.linears = torch.nn.ModuleList(
                 steps.linears.values()
             )  # what is no part of it becomes no initializer
@@ -153,8 +155,9 @@ def _exportable(
             attended = torch.stack(
                 [part for keys, values, _ in caches for part in (keys, values)], dim=1
             )
+            x = x.transpose(1, 2)
             return (
-                x.transpose(1, 2),
+                x if head is None else self.head(encoder_output=x),
                 lengths,
                 attended.view(-1, 2 * layers, heads * tier.left, size),
                 torch.stack([past for *_, past in caches], dim=1),
@@ -217,7 +220,9 @@ def require_exportable(tier: Tier) -> None:
         )
 
 
-def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> "onnx.ModelProto":
+def export(
+    encoder, tier: Tier, native: bool = True, log_guard: float = 0.0, head: Any = None
+) -> "onnx.ModelProto":
     """Export one streaming step of a PyTorch encoder (on the CPU) as a graph with float32 weights
     inside.
 
@@ -228,6 +233,8 @@ def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> 
         native: the form, see above.
         log_guard: what the features of the model add before the logarithm (0: nothing); for
             windows.
+        head: of NeMo (`ConvASRDecoder`), to be put behind the encoder; its weights are no products
+            with a matrix, so they stay float32 whatever is done to those.
 
     Raises:
         UserError: the tier was not trained, or see `require_exportable`.
@@ -241,7 +248,7 @@ def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> 
     shape = ChunkShape.of(encoder)
     window = shape.again + shape.later
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        step, linears = _exportable(encoder, tier, native, log_guard)
+        step, linears = _exportable(encoder, tier, native, log_guard, head)
         channel, convolution = cache_shapes(encoder)
         example = (
             torch.randn(2, encoder._feat_in, window),
@@ -251,7 +258,8 @@ def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> 
             torch.tensor([tier.left, tier.left]),
         )
         path = Path(folder) / "encoder.onnx"
-        dynamic = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
+        outputs = OUTPUTS if head is None else ["log_probs", *OUTPUTS[1:]]
+        dynamic = {name: {0: "batch"} for name in INPUTS + outputs}
         if native:
             dynamic["audio_signal"][2] = "time"
         with _Names(linears) as names:
@@ -260,7 +268,7 @@ def export(encoder, tier: Tier, native: bool = True, log_guard: float = 0.0) -> 
                 example,
                 str(path),
                 input_names=INPUTS,
-                output_names=OUTPUTS,
+                output_names=outputs,
                 opset_version=OPSET,
                 dynamic_axes=dynamic,
                 dynamo=False,

@@ -153,8 +153,8 @@ class TransducerModel(FastConformer):
         return float(value), [hypothesis.text for hypothesis in found]
 
     def write_networks(self, tier: Tier, folder: Path, quantise: Any) -> dict[str, Any]:
-        """See `sherpa_networks.write`."""
-        return sherpa_networks.write(self.model, tier, folder, quantise)
+        """See `sherpa_networks.write_transducer`."""
+        return sherpa_networks.write_transducer(self.model, tier, folder, quantise)
 
 
 class CtcModel(FastConformer):
@@ -200,3 +200,7 @@ class CtcModel(FastConformer):
         )
         found = model.decoding.ctc_decoder_predictions_tensor(log_probs, decoder_lengths=lengths)
         return float(value), [hypothesis.text for hypothesis in found]
+
+    def write_networks(self, tier: Tier, folder: Path, quantise: Any) -> dict[str, Any]:
+        """See `sherpa_networks.write_ctc`."""
+        return sherpa_networks.write_ctc(self.model, self._head, tier, folder, quantise)
