@@ -52,7 +52,7 @@ def test_old_and_new_keys_mean_one_block(settings, expected):
     ("settings", "says"),
     [
         ({"adaptation": "adaptor"}, r"'adaptor' is unknown \(did you mean 'adapter'\?"),
-        ({"adaptation": "lora"}, "'lora' is unknown; allowed: full, freeze, adapter, head_only"),
+        ({"adaptation": "dora"}, "'dora' is unknown.*; allowed: full, freeze, adapter, head_only"),
         ({"adaptation": {"dim": 64}}, "has no kind; give one of full, freeze, adapter, head_only"),
         ({"adaptation": {"kind": "adapter", "dimm": 1}}, "no option 'dimm' \\(did you mean 'dim'"),
         ({"adaptation": {"kind": "full", "dim": 64}}, "adaptation full has no option 'dim'.* none"),
@@ -116,9 +116,9 @@ def test_a_block_is_a_schema_fragment():
 
 def test_a_family_has_what_it_offers(monkeypatch):
     have = {
-        "fastconformer_rnnt": ["full", "freeze", "adapter", "head_only"],
-        "fastconformer_ctc": ["full", "freeze", "adapter", "head_only"],
-        "wav2vec2_ctc": ["full", "freeze", "head_only"],
+        "fastconformer_rnnt": ["full", "freeze", "adapter", "head_only", "lora"],
+        "fastconformer_ctc": ["full", "freeze", "adapter", "head_only", "lora"],
+        "wav2vec2_ctc": ["full", "freeze", "head_only", "lora"],
     }
     assert set(have) == set(models.KINDS)
     for family, kinds in have.items():

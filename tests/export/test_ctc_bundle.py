@@ -85,7 +85,7 @@ def test_sherpas_tokens_are_our_models_on_its_features_and_chunks(
         found = sherpa.recognize(opened, samples, SAMPLE_RATE, sherpa.tail_s(tier))
         assert found == in_pytorch(recogniser, tier, samples), path
         agreed += len(found)
-    assert agreed > 300
+    assert agreed > 150
 
 
 def test_the_bundle_says_what_it_is(int4_bundle):

@@ -186,6 +186,41 @@ KINDS: dict[str, Kind] = {
         about="The encoder stays as it was, and what is behind it learns.",
         keeps_encoder=True,
     ),
+    "lora": Kind(
+        target="warmstart.adaptation.lora:Lora",
+        about="Low-rank updates of linear layers of the encoder, and what is behind it, learn.",
+        options={
+            "rank": {
+                "description": "Rank of an update; at most the width of each layer that has one.",
+                "type": "integer",
+                "minimum": 1,
+                "default": 32,
+            },
+            "alpha": {
+                "description": "An update is multiplied by alpha / rank.",
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "default": 64,
+            },
+            "dropout": {
+                "description": "Of what an update hears, in training.",
+                "type": "number",
+                "minimum": 0,
+                "exclusiveMaximum": 1,
+                "default": 0.0,
+            },
+            "layers": {
+                "description": (
+                    "Which linear layers of the encoder, by their names; `*` stands for anything."
+                ),
+                "type": "string",
+                "minLength": 1,
+                "default": "*",
+            },
+        },
+        needs=frozenset({"linears"}),
+        keeps_encoder=True,
+    ),
 }
 
 

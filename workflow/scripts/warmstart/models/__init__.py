@@ -51,7 +51,8 @@ class Kind:
             compared are held to one architecture; '' = it is this family's alone.
         ignores: keys of `training.model` that its models do not have; an arm cannot ask for them.
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
-            frozen), `adapters` (its encoder takes new modules). See `adaptation.Kind.needs`.
+            frozen), `adapters` (its encoder takes new modules), `linears` (linear layers of its
+            encoder may be replaced by name). See `adaptation.Kind.needs`.
     """
 
     target: str
@@ -90,7 +91,7 @@ KINDS: dict[str, Kind] = {
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
-        offers=frozenset({"blocks", "adapters"}),
+        offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "fastconformer_ctc": Kind(
         target="warmstart.models.fastconformer.family:Ctc",
@@ -105,7 +106,7 @@ KINDS: dict[str, Kind] = {
         model_file="model.nemo",
         encoder="fastconformer",
         ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
-        offers=frozenset({"blocks", "adapters"}),
+        offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "wav2vec2_ctc": Kind(
         target="warmstart.models.wav2vec2.family:Wav2Vec2Ctc",
@@ -122,7 +123,7 @@ KINDS: dict[str, Kind] = {
         ignores=frozenset(
             {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"}
         ),
-        offers=frozenset({"blocks"}),
+        offers=frozenset({"blocks", "linears"}),
     ),
 }
 

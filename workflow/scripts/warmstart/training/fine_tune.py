@@ -109,7 +109,11 @@ def fine_tune(job: Job) -> None:
     )
     if not ranks.first:
         return
-    trained_parameters = record.trained_parameters(start.recogniser)
+    learnt = {
+        "trained_parameters": record.trained_parameters(start.recogniser),
+        "trained_share": record.trained_share(start.recogniser),
+        "trained_mb": record.trained_mb(start.recogniser),
+    }
     start.adaptation.finish(start.recogniser)
     loop.save(start.recogniser, job.output)
     recorder.starts.note(recorder.state["step"])
@@ -130,7 +134,7 @@ def fine_tune(job: Job) -> None:
             **recorder.totals,
             "encoder_tensors_loaded": start.recogniser.loaded_tensors,
             "encoder_tensors": start.encoder_tensors,
-            "trained_parameters": trained_parameters,
+            **learnt,
             "parameters": record.parameters(start.recogniser),
             "start_digests": start.digests,
             "input_digests": digests,

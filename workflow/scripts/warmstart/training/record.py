@@ -107,6 +107,26 @@ def trained_parameters(recogniser: Recogniser) -> int:
     )
 
 
+def trained_share(recogniser: Recogniser) -> float:
+    """Of all weights, those that learn."""
+    weights = sum(parameter.numel() for parameter in recogniser.lightning.parameters())
+    return round(trained_parameters(recogniser) / weights, 6)
+
+
+def trained_mb(recogniser: Recogniser) -> float:
+    """Megabytes (10^6 bytes) of the weights that learn: what a language adds, if the rest is kept
+    once."""
+    return round(
+        sum(
+            parameter.numel() * parameter.element_size()
+            for parameter in recogniser.lightning.parameters()
+            if parameter.requires_grad
+        )
+        / 1e6,
+        3,
+    )
+
+
 def of_process() -> dict[str, Any]:
     """What this process is, runs on, and used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

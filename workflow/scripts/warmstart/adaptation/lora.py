@@ -1,0 +1,95 @@
+"""Low-rank updates of the encoder's linear layers, merged into them before the model is written.
+
+By peft, into any family: layers are found by their names, and a merged model has the tensors that
+it had before, so it decodes, streams, quantises and ships as any other.
+"""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from warmstart.adaptation.base import Adaptation
+from warmstart.adaptation.still import StillStatistics
+from warmstart.models.base import Recogniser
+from warmstart.run.errors import UserError
+
+_NAME = "warmstart"  # under which peft keeps them
+
+
+class Lora(Adaptation):
+    """W x becomes W x + (alpha / rank) B A x, of which A and B learn.
+
+    Args:
+        rank: rows of A.
+        alpha: see above.
+        dropout: of x in front of A, in training.
+        layers: glob over the names of the linear layers of the encoder.
+
+    Source:
+        Hu et al., arXiv 2106.09685, section 4.1.
+    """
+
+    def __init__(self, rank: int, alpha: float, dropout: float, layers: str):
+        self._rank, self._alpha, self._dropout, self._layers = rank, alpha, dropout, layers
+        self._tuner: Any = None
+
+    def insert(self, recogniser: Recogniser, seed: int) -> None:
+        """A is drawn from `seed` alone and B is zero, so that nothing changes at first; of the
+        encoder nothing else learns.
+
+        Raises:
+            UserError: a glob that no linear layer has, or a rank above the width of one.
+        """
+        from peft import LoraConfig
+        from peft.tuners.lora import LoraModel
+
+        encoder = recogniser.parts()["encoder"]
+        chosen = self._chosen(encoder)
+        config = LoraConfig(
+            r=self._rank,
+            lora_alpha=self._alpha,  # type: ignore[arg-type]  # multiplied, never an index
+            lora_dropout=self._dropout,
+            # A pattern, because of names in a list peft takes endings too.
+            target_modules="|".join(map(re.escape, chosen)),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._tuner = LoraModel(encoder, config, _NAME)
+
+    def callbacks(self, recogniser: Recogniser) -> Sequence[pl.Callback]:
+        """A batch norm would move without any gradient."""
+        return [StillStatistics(recogniser.parts()["encoder"])]
+
+    def finish(self, recogniser: Recogniser) -> None:
+        """Add B A to W, and take A and B out."""
+        self._tuner.merge_and_unload()
+        self._tuner = None
+
+    def _chosen(self, encoder: torch.nn.Module) -> list[str]:
+        """Names of the layers."""
+        linears = {
+            name: module
+            for name, module in encoder.named_modules()
+            if isinstance(module, torch.nn.Linear)
+        }
+        chosen = fnmatch.filter(linears, self._layers)
+        if not chosen:
+            # `layers.0.linear` and `layers.1.linear` are one line.
+            there = dict.fromkeys(re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name) for name in linears)
+            raise UserError(
+                f"adaptation lora.layers is {self._layers!r}, which no linear layer of the encoder "
+                f"is called; these are there: {', '.join(there)}"
+            )
+        width, narrowest = min(
+            (min(linears[name].in_features, linears[name].out_features), name) for name in chosen
+        )
+        if self._rank > width:
+            raise UserError(
+                f"adaptation lora.rank is {self._rank}, above the width {width} of {narrowest}; "
+                f"take {width} at most, or leave that layer out of lora.layers"
+            )
+        return chosen
