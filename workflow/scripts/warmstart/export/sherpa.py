@@ -82,6 +82,17 @@ class _Streaming(Opened):
             "print(recognizer.get_result(stream))",
         ]
 
+    def remarks(self, about: Mapping[str, Any]) -> list[str]:
+        """On the end of an utterance."""
+        return [
+            "At the end of an utterance (endpoint detection) take a new stream, with the zeros in "
+            "front, and not"
+            " `recognizer.reset(stream)`: that empties the encoder's cache, the next window is "
+            "taken for the first of a stream,"
+            " and 16 frames are cut off its front, 7 of them not heard before (70 ms).",
+            "",
+        ]
+
     def differences(self, about: Mapping[str, Any]) -> str:
         """Features and windows."""
         return (
@@ -114,17 +125,6 @@ class StreamingTransducer(_Streaming):
             f'    feature_dim={about["feature_dim"]}, decoding_method="greedy_search")',
         ]
 
-    def remarks(self, about: Mapping[str, Any]) -> list[str]:
-        """On the end of an utterance."""
-        return [
-            "At the end of an utterance (endpoint detection) take a new stream, with the zeros in "
-            "front, and not"
-            " `recognizer.reset(stream)`: that empties the encoder's cache, the next window is "
-            "taken for the first of a stream,"
-            " and 16 frames are cut off its front, 7 of them not heard before (70 ms).",
-            "",
-        ]
-
 
 class StreamingCtc(_Streaming):
     """Encoder and head in one network."""
@@ -142,14 +142,6 @@ class StreamingCtc(_Streaming):
             "recognizer = sherpa_onnx.OnlineRecognizer.from_nemo_ctc(",
             '    tokens="tokens.txt", model="model.onnx",',
             f"    feature_dim={about['feature_dim']})",
-        ]
-
-    def remarks(self, about: Mapping[str, Any]) -> list[str]:
-        """On the end of an utterance."""
-        return [
-            "At the end of an utterance (endpoint detection) `recognizer.reset(stream)` keeps the "
-            "encoder's cache, so the stream goes on as if nothing had happened.",
-            "",
         ]
 
 
