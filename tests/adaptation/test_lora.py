@@ -37,6 +37,7 @@ def insert(recogniser, seed=1, **options):
     return made
 
 
+@pytest.mark.slow
 def test_a_glob_that_no_layer_has_is_refused_with_those_that_are_there():
     names = ("layers.0.att.linear_q", "layers.1.att.linear_q", "layers.1.ff.linear1", "out")
     with pytest.raises(
@@ -47,6 +48,7 @@ def test_a_glob_that_no_layer_has_is_refused_with_those_that_are_there():
         insert(layers(*names), layers="*query")
 
 
+@pytest.mark.slow
 def test_a_rank_above_the_width_is_refused_with_the_layer():
     with pytest.raises(UserError, match=r"lora.rank is 9, above the width 8 of out; take 8"):
         insert(layers("out"), rank=9)

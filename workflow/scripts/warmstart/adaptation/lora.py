@@ -44,11 +44,11 @@ class Lora(Adaptation):
         Raises:
             UserError: a glob that no linear layer has, or a rank above the width of one.
         """
+        encoder = recogniser.parts()["encoder"]
+        chosen = self._chosen(encoder)  # before peft is imported, which takes seconds
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
 
-        encoder = recogniser.parts()["encoder"]
-        chosen = self._chosen(encoder)
         config = LoraConfig(
             r=self._rank,
             lora_alpha=self._alpha,  # type: ignore[arg-type]  # multiplied, never an index
