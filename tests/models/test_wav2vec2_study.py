@@ -23,11 +23,16 @@ def config():
         name: {"name": name.upper(), "path": f"snapshots/{name}", "licence": "Apache-2.0"}
         for name in ("w2v_en", "xlsr")
     }
-    of_family = {"family": "wav2vec2_ctc", "tiers": ["offline"], "precisions": ["full"]}
+    of_family = {"family": "wav2vec2_ctc", "tiers": ["offline"]}
     made["arms"] = {name: {"init": name, **of_family} for name in made["inits"]}
     made["contrasts"] = {"warm_start": {"baseline": "w2v_en", "challenger": "xlsr"}}
     made["tiers"] = {"offline": made["tiers"]["offline"]}
-    made["precisions"], made["bundle"] = {"full": {}}, None
+    made["precisions"] = {
+        "full": {},
+        "onnx": {"scheme": "fp32"},
+        "int4": {"scheme": "k_quant", "bits": 4, "block_size": 16},
+    }
+    made["bundle"] = {"arm": "xlsr", "precision": "int4", "tier": "offline", "force": True}
     made["training"]["spec_augment"] = {
         "freq_masks": 0,
         "freq_width": 1,
@@ -81,6 +86,31 @@ def test_two_donors_are_packed_trained_decoded_and_compared(study):
     assert [row["test_set"] for row in rows] == ["same_voices"]
     assert (study.folder / "results/report.html").stat().st_size > 10_000
     assert "Nothing to be done" in study.snakemake("--cores", "2").stdout
+
+
+def test_its_models_are_quantised_and_bundled(study):
+    """By the same run: hypotheses of ONNX Runtime, their table, and a bundle."""
+    with open(study.folder / "results/tables/quantization.csv", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["lang"] == "it"]
+    assert {row["precision"] for row in rows} >= {"onnx", "int4"}
+    for precision, same in (("onnx", True), ("int4", False)):
+        found = [
+            study.folder / f"results/hypotheses/it/xlsr/0.02h/seed1/{name}/offline/same_voices.json"
+            for name in ("full", precision)
+        ]
+        full, quantised = map(files.read_json, found)
+        assert (full["engine"], quantised["engine"]) == ("pytorch", "onnxruntime")
+        assert quantised["batch_check"]["differing_utterances"] == 0
+        if same:
+            assert quantised["tokens"] == full["tokens"]
+    folder = study.folder / "results/bundles/it/xlsr/0.02h/seed1/int4/offline"
+    about = files.read_json(folder / "bundle.json")
+    assert (about["form"], about["loads_in"]) == ("offline_ctc", "sherpa")
+    (as_it_is,) = about["agreement"]["variants"]
+    assert as_it_is["identical"] == about["agreement"]["utterances"] > 0
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "from_omnilingual_asr_ctc" in text
+    assert "| int4 | it | same_voices |" in text
 
 
 def test_an_edited_snapshot_is_packed_and_trained_again(study):

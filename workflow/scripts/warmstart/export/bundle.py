@@ -176,8 +176,9 @@ def build(
 
 def _write_native(model: Recogniser, tier: Tier, scheme: Scheme, path: Path) -> None:
     """The native-step twin of the bundle's encoder, from the same quantiser and weights."""
-    native = matmul_nbits.quantize(model.export_encoder(tier).model, scheme)
+    graph = model.export_encoder(tier)
+    native = matmul_nbits.quantize(graph.model, scheme)
     onnx_file.set_metadata(
-        native, {"warmstart_form": "native", "warmstart_context": json.dumps(tier.context)}
+        native, {"warmstart_form": graph.form, "warmstart_context": json.dumps(tier.context)}
     )
     onnx_file.save(native, path)

@@ -13,8 +13,6 @@ from warmstart.models.tier import Tier
 from warmstart.run import files, numbers, vouchers
 from warmstart.run.errors import UserError
 
-_PARITY_CHUNKS = 4
-
 
 def build(
     model_path: str | Path,
@@ -24,7 +22,7 @@ def build(
     output: str | Path,
     family: str = DEFAULT_FAMILY,
 ) -> dict[str, Any]:
-    """Make the native-step encoder file of one model, tier and precision.
+    """Make the encoder file of one model, tier and precision.
 
     Returns:
         The report (`quantize.json`): sizes with both ratios, layers, parity, opset, seconds.
@@ -38,10 +36,9 @@ def build(
     require_precision(family, tier)
     model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
-    encoder = model.parts()["encoder"]
     started = time.perf_counter()
     graph = model.export_encoder(tier)
-    export_s, original = time.perf_counter() - started, graph.model
+    export_s, original, encoder = time.perf_counter() - started, graph.model, graph.module
     pytorch_bytes = sum(
         parameter.numel() * parameter.element_size() for parameter in encoder.parameters()
     )
@@ -60,7 +57,7 @@ def build(
     set_metadata(
         quantized,
         {
-            "warmstart_form": "native",
+            "warmstart_form": graph.form,
             "warmstart_context": json.dumps(tier.context),
             "warmstart_model_sha256": model_sha256,
             "warmstart_scheme": json.dumps(vars(scheme)),
@@ -68,6 +65,7 @@ def build(
     )
     written = save(quantized, output)
     errors = [layer["relative_error"] for layer in layers["quantised"]]
+    parity = model.export_parity(tier, Path(output))
     return {
         "precision": precision,
         **vars(scheme),
@@ -92,9 +90,9 @@ def build(
         "relative_error_median": numbers.percentile(errors, 0.5),
         "relative_error_max": max(errors, default=None),
         "parity": {
-            "max_abs": model.export_parity(tier, Path(output), _PARITY_CHUNKS),
+            "max_abs": parity.pop("max_abs"),
             "against": "PyTorch with the same weights, dequantised",
-            "chunks": _PARITY_CHUNKS,
+            **parity,
         },
         "layers": layers,
         "opset": {

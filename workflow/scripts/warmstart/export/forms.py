@@ -27,9 +27,12 @@ class Opened(ABC):
     Attributes:
         fronts: what is tried in the comparison with the native decode: name -> zeros in front, in
             seconds. The last one is what the README shows.
+        native: what the study decoded with, for the README.
     """
 
     fronts: Mapping[str, Seconds] = MappingProxyType({"as it is": 0.0})
+
+    native: str = "NeMo's features and chunks"
 
     def __init__(self, form: Form):
         self.form = form

@@ -35,6 +35,9 @@ class Kind:
         about: one line for people who choose.
         streams: whether it decodes chunk by chunk; without it only offline tiers can be had.
         exports: whether its encoder can be quantised and written as `encoder.onnx`.
+        exports_whole: whether that file takes whole utterances, so that ONNX Runtime decodes at
+            offline tiers too. Without it the file is a streaming step, whose weights PyTorch takes
+            at offline tiers.
         bundle: the form of its bundles, a key of `bundle_forms.FORMS` or `module:OBJECT`; '' = it
             makes none.
         zero_shot: whether a published model can be decoded as it is.
@@ -59,6 +62,7 @@ class Kind:
     about: str
     streams: bool = False
     exports: bool = False
+    exports_whole: bool = False
     bundle: str = ""
     zero_shot: bool = False
     probes: bool = False
@@ -111,6 +115,9 @@ KINDS: dict[str, Kind] = {
     "wav2vec2_ctc": Kind(
         target="warmstart.models.wav2vec2.family:Wav2Vec2Ctc",
         about="wav2vec 2.0, HuBERT, w2v-BERT or the encoder of Whisper with a CTC head; offline",
+        exports=True,
+        exports_whole=True,
+        bundle="offline_ctc",
         probes=True,
         donor="snapshot",
         snapshot_files=(
@@ -220,8 +227,11 @@ def require_tier(family: str, tier: Tier, settings: Recipe) -> None:
     open_family(family).check_tier(tier, settings)
 
 
-def require_precision(family: str, tier: Tier) -> None:
+def require_precision(family: str, tier: Tier, *, only_onnx: bool = False) -> None:
     """Refuse to quantise where a family cannot, or cannot for a tier.
+
+    Args:
+        only_onnx: the precision is one that PyTorch does not compute.
 
     Raises:
         UserError: with the family or the tier, and what can be had.
@@ -230,6 +240,11 @@ def require_precision(family: str, tier: Tier) -> None:
         raise UserError(
             f"family {family} exports no encoder to quantise; give its arms the precision `full` "
             f"only; families that do: {', '.join(_that('exports'))}"
+        )
+    if only_onnx and tier.offline and not kind_of(family).exports_whole:
+        raise UserError(
+            f"{tier.name} is offline, but this precision exists as streaming steps of ONNX Runtime "
+            f"only where the family is {family}; list streaming tiers"
         )
     open_family(family).check_export(tier)
 

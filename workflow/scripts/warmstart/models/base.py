@@ -247,6 +247,11 @@ class Donor(ABC):
             settings: block `training` of the arm; what it replaces in both does not count.
         """
 
+    def export_refusal(self) -> str | None:
+        """Why models that start from it cannot be exported, with a remedy; None if they can. Of
+        kinds that export."""
+        return None
+
     def remedy(self, differences: list[str]) -> str:
         """What a person does about such differences."""
         return "use inits of one architecture"
@@ -257,14 +262,19 @@ class Donor(ABC):
 
 @dataclass
 class EncoderGraph:
-    """One streaming step of an encoder as ONNX, float32 weights inside.
+    """What ONNX Runtime computes of a model at a tier, float32 weights inside.
 
     Attributes:
         model: the graph; a product with a matrix is named by its module, `layers.0.linear/MatMul`.
-        constants: parameter of the encoder that is no weight of the graph -> why.
+        module: whose weights it holds, and whose names the graph has: the encoder, with the head
+            where the graph ends in scores.
+        form: `native` = one streaming step of the encoder; `whole` = whole utterances to scores.
+        constants: parameter of `module` that is no weight of the graph -> why.
     """
 
     model: "onnx.ModelProto"
+    module: "torch.nn.Module"
+    form: str = "native"
     constants: dict[str, str] = field(default_factory=dict)
 
 
@@ -372,12 +382,21 @@ class Recogniser(ABC):
     # ---- export, of kinds that do
 
     def export_encoder(self, tier: Tier) -> EncoderGraph:
-        """A streaming step of the encoder (on the CPU) as a graph."""
+        """A streaming step of the encoder (on the CPU) as a graph; the whole model, of kinds with
+        `exports_whole`.
+
+        Raises:
+            UserError: of a model whose architecture cannot be exported, with what can.
+        """
         raise NotImplementedError
 
-    def export_parity(self, tier: Tier, path: Path, chunks: int = 4) -> float:
-        """Largest difference between an encoder file and PyTorch with its dequantised weights over
-        some chunks of noise. Changes the weights of the encoder to these."""
+    def export_parity(self, tier: Tier, path: Path) -> dict[str, Any]:
+        """An encoder file against PyTorch with its dequantised weights, over some noise. Changes
+        the weights of the model to these.
+
+        Returns:
+            `max_abs`, the largest difference, and over what it is.
+        """
         raise NotImplementedError
 
     def write_networks(

@@ -52,4 +52,10 @@ FORMS: dict[str, Form] = {
         networks=("model.onnx",),
         streams=True,
     ),
+    "offline_ctc": Form(
+        target="warmstart.export.offline:OfflineCtc",
+        about="CTC over the waveform of whole utterances: encoder and head in one network",
+        networks=("model.onnx",),
+        streams=False,
+    ),
 }

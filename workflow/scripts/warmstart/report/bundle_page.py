@@ -205,8 +205,8 @@ def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: flo
                 for row in rows
             ),
             "",
-            f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively (NeMo's "
-            "features and chunks) by the"
+            f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively "
+            f"({forms.open_form(forms.form_of(about)).native}) by the"
             " study; `full` is PyTorch with the weights as trained. Intervals "
             f"({100 * confidence:g} %) are of the test set's"
             " blocks: speakers, sentences or utterances; the randomness of training is not in "

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warmstart.models.fastconformer.chunks import ChunkShape, set_tier
-from warmstart.models.onnx_file import weight_products
+from warmstart.models.onnx_names import ProductNames
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 
@@ -57,52 +57,6 @@ OUTPUTS = [
 # kaldi-native-fbank floors energies at float32's epsilon, 2^-23, before its logarithm: -15.9424; a
 # little above it.
 _SHERPA_LOG_FLOOR = -15.942
-
-
-class _Names:
-    """Which matrices a trace multiplies with, in order: torch's exporter names nodes by calls, not
-    by modules."""
-
-    def __init__(self, linears: dict[str, "torch.nn.Linear"]):
-        self._linears = linears
-        self.called: list[str] = []
-
-    def __enter__(self) -> "_Names":
-        self._hooks = [
-            linear.register_forward_pre_hook(lambda *_, name=name: self.called.append(name))
-            for name, linear in self._linears.items()
-        ]
-        return self
-
-    def __exit__(self, *_) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def give(self, model: "onnx.ModelProto") -> None:
-        """Name every product with a matrix by its module.
-
-        Raises:
-            RuntimeError: the exporter has left out or moved one.
-        """
-        import numpy
-        from onnx import numpy_helper
-
-        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        products = [
-            node for node in weight_products(model) if len(tensors[node.input[1]].dims) == 2
-        ]
-        if len(products) != len(self.called):
-            raise RuntimeError(
-                f"{len(self.called)} matrices were multiplied with, {len(products)} are in the "
-                "graph"
-            )
-        for node, name in zip(products, self.called, strict=True):
-            weight = self._linears[name].weight.detach().cpu().numpy()
-            if not numpy.array_equal(numpy_helper.to_array(tensors[node.input[1]]), weight.T):
-                raise RuntimeError(
-                    f"node {node.name} of the graph does not hold the weight of {name}"
-                )
-            node.name = f"{name}/{node.op_type}"
 
 
 def _exportable(
@@ -262,7 +216,7 @@ def export(
         dynamic = {name: {0: "batch"} for name in INPUTS + outputs}
         if native:
             dynamic["audio_signal"][2] = "time"
-        with _Names(linears) as names:
+        with ProductNames(linears) as names:
             torch.onnx.export(
                 step,
                 example,

@@ -24,6 +24,8 @@ from warmstart.models.fastconformer.nemo_file import SameBytes
 from warmstart.models.fastconformer.onnx_encoder import OnnxEncoder
 from warmstart.models.tier import Tier
 
+_PARITY_CHUNKS = 4
+
 
 class FastConformer(Recogniser):
     """What both heads share.
@@ -99,16 +101,18 @@ class FastConformer(Recogniser):
         """See `onnx_export.export`; the projections of the positional table are constants."""
         return EncoderGraph(
             onnx_export.export(self.model.encoder, tier),
-            {
+            self.model.encoder,
+            constants={
                 name: "folded with the positional table into a constant of this tier"
                 for name, _ in self.model.encoder.named_parameters()
                 if "linear_pos" in name
             },
         )
 
-    def export_parity(self, tier: Tier, path: Path, chunks: int = 4) -> float:
+    def export_parity(self, tier: Tier, path: Path) -> dict[str, Any]:
         """See `onnx_parity.largest_difference`."""
-        return onnx_parity.largest_difference(self.model.encoder, tier, path, chunks)
+        difference = onnx_parity.largest_difference(self.model.encoder, tier, path, _PARITY_CHUNKS)
+        return {"max_abs": difference, "chunks": _PARITY_CHUNKS}
 
 
 class TransducerModel(FastConformer):

@@ -46,6 +46,10 @@ class SnapshotDonor(Donor):
         """Nothing that can be read is refused; tensors are counted when a model is built."""
         return None
 
+    def export_refusal(self) -> str | None:
+        """By its architecture."""
+        return encoder_settings.export_refusal(self.config)
+
     def differences(self, other: Donor, settings: Recipe) -> list[str]:
         """Every effective setting counts, because each changes what the same weights compute or
         learn; dropouts that the study gives to both do not."""

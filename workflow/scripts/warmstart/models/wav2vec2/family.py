@@ -30,6 +30,14 @@ class Wav2Vec2Ctc(Family):
         SnapshotDonor(folder)
         checkpoint.pack(folder, output)
 
+    def check_export(self, tier: Tier) -> None:
+        """A graph takes whole utterances."""
+        if not tier.offline:
+            raise UserError(
+                f"tier {tier.name} streams, and encoders of this family are exported for whole "
+                "utterances; take an offline tier"
+            )
+
     def build(
         self,
         donor: Donor | None,

@@ -13,10 +13,11 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from warmstart.models import candidates, optimizer
+from warmstart.models import candidates, optimizer, quantised_weights
 from warmstart.models.base import (
     Decoder,
     EncoderFile,
+    EncoderGraph,
     Hypothesis,
     Listener,
     NotFinite,
@@ -27,9 +28,18 @@ from warmstart.models.base import (
 from warmstart.models.batches import Batch
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
-from warmstart.models.wav2vec2 import checkpoint, network, settings
+from warmstart.models.wav2vec2 import (
+    bundle_networks,
+    checkpoint,
+    network,
+    onnx_export,
+    onnx_network,
+    settings,
+)
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
+from warmstart.models.wav2vec2.onnx_network import OnnxNetwork
 from warmstart.models.wav2vec2.windows import EDGE_S, WINDOW_S, windows
+from warmstart.run.errors import UserError
 
 
 class Wav2Vec2Recogniser(Recogniser):
@@ -114,8 +124,37 @@ class Wav2Vec2Recogniser(Recogniser):
         self, tier: Tier, encoder: EncoderFile | None = None, prompt: str | None = None
     ) -> "Wav2Vec2Decoder":
         """Of whole utterances; the context of the tier is no mask here, because attention is
-        over the whole."""
+        over the whole.
+
+        An encoder file is computed by ONNX Runtime on the CPU, and on a GPU by PyTorch with its
+        dequantised weights.
+        """
+        if encoder is None:
+            return Wav2Vec2Decoder(self, tier)
+        computed = OnnxNetwork(encoder.path, tier, encoder.model_sha256, encoder.threads)
+        if self.network.device.type == "cpu":
+            return Wav2Vec2Decoder(self, tier, computed=computed)
+        quantised_weights.load(self.network, encoder.path)
         return Wav2Vec2Decoder(self, tier)
+
+    def export_encoder(self, tier: Tier) -> EncoderGraph:
+        """Encoder and head, see `onnx_export.export`."""
+        if (why := settings.export_refusal(self.config)) is not None:
+            raise UserError(why)
+        return EncoderGraph(
+            onnx_export.export(self.network),
+            self.network,
+            "whole",
+            onnx_export.constants(self.network),
+        )
+
+    def export_parity(self, tier: Tier, path: Path) -> dict[str, Any]:
+        """See `onnx_network.parity`."""
+        return onnx_network.parity(self.network, tier, path)
+
+    def write_networks(self, tier: Tier, folder: Path, quantise: Any) -> dict[str, Any]:
+        """See `bundle_networks.write`."""
+        return bundle_networks.write(self.network, self.pieces, tier, folder, quantise)
 
 
 def greedy(scores: Tensor, blank: int) -> tuple[list[int], list[int]]:
@@ -141,6 +180,7 @@ class Wav2Vec2Decoder(Decoder):
         recogniser: the model.
         tier: an offline one.
         window_s, edge_s: see `WINDOW_S` and `EDGE_S`.
+        computed: what computes the network; None = PyTorch.
     """
 
     sample_rate = SAMPLE_RATE
@@ -151,12 +191,18 @@ class Wav2Vec2Decoder(Decoder):
         tier: Tier,
         window_s: float = WINDOW_S,
         edge_s: float = EDGE_S,
+        computed: OnnxNetwork | None = None,
     ):
         self.tier, self._recogniser = tier, recogniser
         self._candidates = 0
         self.frame_s = recogniser.frame_s
-        self._network = recogniser.network
+        self._network, self._computed = recogniser.network, computed
         self._window, self._edge = (round(seconds / self.frame_s) for seconds in (window_s, edge_s))
+
+    @property
+    def engine(self) -> str:
+        """What computes the network."""
+        return "pytorch" if self._computed is None else "onnxruntime"
 
     def decode(
         self,
@@ -256,7 +302,10 @@ class Wav2Vec2Decoder(Decoder):
         device = self._network.device
         lengths = torch.tensor([part.length for part in parts])
         inputs = torch.nn.utils.rnn.pad_sequence([part.inputs for part in parts], batch_first=True)
-        scores, frames = self._network(inputs.to(device), lengths.to(device), prepared=True)
+        if self._computed is not None:
+            scores, frames = self._computed(inputs, lengths)
+        else:
+            scores, frames = self._network(inputs.to(device), lengths.to(device), prepared=True)
         counts = frames.tolist()
         return [rows[:count].cpu() for rows, count in zip(scores, counts, strict=True)]
 

@@ -53,6 +53,18 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     return ARCHITECTURES[config["architecture"]]
 
 
+def export_refusal(config: Mapping[str, Any]) -> str | None:
+    """Why encoders of these settings cannot be ONNX graphs, or None."""
+    if architecture_of(config).exports:
+        return None
+    named = {name: each.names[name] for name, each in ARCHITECTURES.items()}
+    can = [named[name] for name, each in ARCHITECTURES.items() if each.exports]
+    return (
+        f"{named[config['architecture']]} cannot be exported as ONNX yet; give its arms the "
+        f"precision `full` only; encoders that can: {', '.join(can)}"
+    )
+
+
 def fresh(model: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a small encoder that is pretrained here.
 

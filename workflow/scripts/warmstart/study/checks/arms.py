@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 from warmstart import adaptation, models
 from warmstart.evidence.keys import FULL, GAP
@@ -70,8 +71,8 @@ def check_donors(study: Study) -> None:
     compares.
 
     Raises:
-        UserError: a donor cannot be read or started from, or two differ in what a contrast is not
-            about.
+        UserError: a donor cannot be read or started from, its models not be exported, or two differ
+            in what a contrast is not about.
     """
     here = inits.at_hand(study)
     seen: set[tuple[str, ...]] = set()
@@ -92,6 +93,18 @@ def check_donors(study: Study) -> None:
                     f"{error}; or give the contrast of their arms may_differ: [architecture]"
                 ) from None
         seen.add(names)
+    for arm in study.arms.values():
+        _check_export(study, arm, here.get(study.donor(arm.init)))
+
+
+def _check_export(study: Study, arm: Arm, donor: Path | None) -> None:
+    """Models of an arm that is quantised or bundled can be exported, by its donor."""
+    asked = list(dict.fromkeys(f"precision {name}" for name, _ in _quantised(study, arm)))
+    asked += ["bundle"] if bundles.arm_of(study) == arm.name else []
+    if donor is None or not asked or not arm.kind.exports:
+        return
+    if (why := models.open_family(arm.family).read_donor(donor).export_refusal()) is not None:
+        raise UserError(f"arms.{arm.name}, {', '.join(asked)}: {why}")
 
 
 def _definition(study: Study, arm: Arm) -> tuple:
@@ -162,12 +175,21 @@ def _check_decodes(study: Study, arm: Arm, settings: Recipe) -> None:
     for name in arm.tiers:
         with _said_of(study, arm):
             models.require_tier(arm.family, study.tiers[name], settings)
+    for name, tier in _quantised(study, arm):
+        with _said_of(study, arm, f"precisions.{name}.tiers: "):
+            models.require_precision(
+                arm.family, study.tiers[tier], only_onnx=slices.only_in_onnxruntime(study, name)
+            )
+
+
+def _quantised(study: Study, arm: Arm) -> list[tuple[str, str]]:
+    """Precision and tier of every exported encoder with which an arm is decoded."""
+    found = []
     for name in arm.precisions:
         listed = study.config["precisions"][name]["tiers"]
-        for tier in study.tiers if listed == "all" else listed:
-            if name != FULL and tier in arm.tiers:
-                with _said_of(study, arm, f"precisions.{name}.tiers: "):
-                    models.require_precision(arm.family, study.tiers[tier])
+        tiers = study.tiers if listed == "all" else listed
+        found += [(name, tier) for tier in tiers if name != FULL and tier in arm.tiers]
+    return found
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import re
 
 from warmstart.models.tier import UNIT_MS
 from warmstart.run.errors import UserError
-from warmstart.study import slices
 from warmstart.study.checks.allowed import require
 from warmstart.study.grid import FULL, Study
 
@@ -62,11 +61,3 @@ def _check_precisions(study: Study) -> None:
                 f"precisions.{name}.scheme is {precision.get('scheme')!r}: '{FULL}' is the model "
                 "as trained and has none, every other precision needs one (k_quant, rtn, fp32)"
             )
-        listed = study.tiers if precision["tiers"] == "all" else precision["tiers"]
-        for tier in (study.tiers[tier] for tier in listed):
-            here = f"precisions.{name}.tiers: {tier.name}"
-            if tier.offline and slices.only_in_onnxruntime(study, name):
-                raise UserError(
-                    f"{here} is offline, but this precision exists as streaming steps of ONNX "
-                    "Runtime only; list streaming tiers"
-                )

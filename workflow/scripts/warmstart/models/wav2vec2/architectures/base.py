@@ -3,6 +3,7 @@ dry run imports it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from warmstart.models.recipe import SpecAugment
@@ -22,11 +23,13 @@ class Architecture(ABC):
         names: `model_type` of transformers -> what people call it.
         dropouts: keys that `training.model.encoder_dropout` replaces.
         layerdrop: key of the share of layers that pretraining left out; nothing of it remains here.
+        exports: whether its encoders become ONNX graphs; see `Encoding.states`.
     """
 
     names: Mapping[str, str]
     dropouts: tuple[str, ...]
     layerdrop: str = "layerdrop"
+    exports: bool = False
 
     @abstractmethod
     def read(
@@ -74,10 +77,13 @@ class Encoding(ABC):
         dropouts: see `Architecture.dropouts`.
         stride: units from one output frame to the next.
         tail: units behind the end of an utterance that its last frames hear.
+        constants: of architectures that export, end of a parameter's name -> why a graph has no
+            weight of that name.
     """
 
     stride: int
     tail: int = 0
+    constants: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
         self.config, self.dropouts = config, dropouts
@@ -128,6 +134,10 @@ class Encoding(ABC):
         """States of the encoder, those of an utterance as if it were alone, whatever it is padded
         to.
 
+        Of architectures that export it is traced into a graph (`torch.jit.is_tracing`), which must
+        hold at any size: a graph gets (B, N, ...), N units of the longest utterance, be it too
+        short for one frame.
+
         Args:
             encoder: see `make`.
             inputs: (B, N, ...), as `inputs` gives them, or windows of them.
@@ -137,3 +147,14 @@ class Encoding(ABC):
         Returns:
             (B, F, D), and (B,) frames of each utterance.
         """
+
+    def waveform_form(self) -> str:
+        """How a bundle takes an utterance: `sherpa` = samples that sherpa-onnx has scaled,
+        `waveform` = samples as they are; '' = no bundle can be made, because `inputs` is nothing
+        that a graph computes."""
+        return ""
+
+    def of_sherpa(self, samples: "Tensor") -> "Tensor":
+        """`inputs` of one utterance that sherpa-onnx has scaled, (1, T) to (1, N, ...); of those
+        whose form is `sherpa`."""
+        raise NotImplementedError

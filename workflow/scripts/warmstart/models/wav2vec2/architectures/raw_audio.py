@@ -61,6 +61,7 @@ class RawAudio(Architecture):
 
     names = MappingProxyType({"wav2vec2": "wav2vec 2.0 or XLS-R", "hubert": "HuBERT or mHuBERT"})
     dropouts = tuple(_DROPOUTS)
+    exports = True
 
     def read(
         self, config: Mapping[str, Any], preprocessing: Mapping[str, Any], where: str

@@ -9,6 +9,7 @@ it does beyond the end of an utterance that is alone.
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures.base import Encoding
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
 
-# What Wav2Vec2FeatureExtractor adds to a variance.
-_LEAST_VARIANCE = 1e-7
+# What Wav2Vec2FeatureExtractor adds to a variance, and sherpa-onnx (k2-fsa/sherpa-onnx,
+# sherpa-onnx/csrc/offline-omnilingual-asr-ctc-model.cc).
+_LEAST_VARIANCE, _SHERPA_LEAST_VARIANCE = 1e-7, 1e-5
 
 
 class MaskedGroupNorm(nn.GroupNorm):
@@ -46,6 +48,14 @@ class MaskedGroupNorm(nn.GroupNorm):
 
 class RawAudioEncoding(Encoding):
     """wav2vec 2.0, XLS-R, HuBERT; a unit is a sample."""
+
+    constants = MappingProxyType(
+        {
+            ".original0": "weight norm of the positional convolution, folded into its weight",
+            ".original1": "weight norm of the positional convolution, folded into its weight",
+            "masked_spec_embed": "stands under masks, in training only",
+        }
+    )
 
     def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
         super().__init__(config, dropouts)
@@ -123,14 +133,18 @@ class RawAudioEncoding(Encoding):
     ) -> tuple[Tensor, Tensor]:
         """Masks over mel bins have no counterpart in raw audio; those over time cover frames with
         the encoder's own vector."""
-        short = fewest_samples(self.config) - inputs.shape[1]
-        if short > 0:
-            inputs = nn.functional.pad(inputs, (0, short))
+        fewest = fewest_samples(self.config)
+        if torch.jit.is_tracing():  # whether the example is too short is not asked of a graph
+            longest = lengths.max().clamp(min=fewest)
+            inputs = nn.functional.pad(inputs, (0, fewest))[:, :longest]
+        elif inputs.shape[1] < fewest:
+            inputs = nn.functional.pad(inputs, (0, fewest - inputs.shape[1]))
         frames = self.frames(lengths)
         inside_it: Any = encoder
         self._tell_norm(inside_it, lengths)
         features = inside_it.feature_extractor(inputs).transpose(1, 2)
-        features = features[:, : max(1, int(frames.max()))]
+        if not torch.jit.is_tracing():
+            features = features[:, : max(1, int(frames.max()))]
         hidden = inside_it.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         if masks is not None:
@@ -140,6 +154,22 @@ class RawAudioEncoding(Encoding):
         inside = torch.arange(hidden.shape[1], device=hidden.device) < frames.clamp(min=1)[:, None]
         # The encoder writes zeros behind the end into what it is given.
         return inside_it.encoder(hidden.clone(), attention_mask=inside)[0], frames
+
+    def waveform_form(self) -> str:
+        """sherpa-onnx scales an utterance to mean 0 and variance 1, whatever an encoder wants."""
+        return "sherpa" if self.config["do_normalize"] else "waveform"
+
+    def of_sherpa(self, samples: Tensor) -> Tensor:
+        """With mean 0 and variance 1, as `inputs`.
+
+        sherpa-onnx divides by sqrt(v + a), v the variance of the waveform and a = 1e-5; the encoder
+        was trained on samples divided by sqrt(v + b), b = 1e-7. What sherpa-onnx gives has the mean
+        square r = v / (v + a), so (v + b) / (v + a) = r + (1 - r) b / a. Quiet recordings need
+        this: at -60 dB the factor is 3.2.
+        """
+        ratio = _LEAST_VARIANCE / _SHERPA_LEAST_VARIANCE
+        mean_square = samples.square().mean(1, keepdim=True)
+        return samples * torch.rsqrt(mean_square + (1 - mean_square) * ratio)
 
     def _tell_norm(self, encoder: Any, lengths: Tensor) -> None:
         first = encoder.feature_extractor.conv_layers[0]
