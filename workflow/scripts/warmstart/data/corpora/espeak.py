@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from warmstart.data import espeak_ng
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
@@ -105,7 +106,7 @@ _VARIANTS = (
 )
 
 # espeak-ng/speak_lib.h
-_SYNCHRONOUS, _CHARS_UTF8, _POS_CHARACTER = 2, 1, 1
+_CHARS_UTF8, _POS_CHARACTER = 1, 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -378,14 +379,8 @@ def speak(text: str, voice: Voice, draw: random.Random) -> np.ndarray:
 
 @cache
 def _espeak() -> tuple[ctypes.CDLL, int, list[bytes]]:
-    """The library, its sample rate, and the list that its callback fills. One per process:
-    espeak-ng keeps global state."""
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-    if rate <= 0:
-        raise UserError("espeak-ng does not start; reinstall the package espeakng-loader")
+    """The library, its sample rate, and the list that its callback fills."""
+    library, rate = espeak_ng.library()
     collected: list[bytes] = []
 
     def receive(samples: Any, count: int, _events: Any) -> int:
