@@ -9,7 +9,7 @@ from made.pool_material import cut, write
 from made.small_disk import small_disk  # noqa: F401 (a fixture)
 
 import train_tokenizer
-from warmstart.data import tokenizer
+from warmstart.data import coverage, tokenizer
 from warmstart.run.errors import UserError
 
 WORDS = [
@@ -171,12 +171,12 @@ def test_a_sentence_beyond_sentencepieces_limit_is_read(tmp_path):
     long = " ".join([words] * 80)
     assert len(long.encode()) > 2 * 4192
     tokenizer.train([*TEXTS, long], tmp_path / "long", 48)
-    assert tokenizer.coverage(tmp_path / "long/tokenizer.model", [words])["unwritable"] == {}
+    assert coverage.coverage(tmp_path / "long/tokenizer.model", [words])["unwritable"] == {}
     # As if its words stood in short sentences: pieces never reach over a blank.
     tokenizer.train([*TEXTS, *([words] * 80)], tmp_path / "short", 48)
     made = [(tmp_path / name / "tokenizer.vocab").read_text() for name in ("long", "short")]
     assert made[0] == made[1]
     # Alone, and without a blank in it.
     tokenizer.train(["一二三四五六七八九十" * 500], tmp_path / "alone", 16)
-    found = tokenizer.coverage(tmp_path / "alone/tokenizer.model", ["十 一"])
+    found = coverage.coverage(tmp_path / "alone/tokenizer.model", ["十 一"])
     assert found["unwritable"] == {}

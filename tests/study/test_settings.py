@@ -167,8 +167,8 @@ def test_the_types_of_settings_have_the_keys_of_the_schema():
 
     definitions = config.schema()["$defs"]
     training = definitions["training"]["properties"]
-    # `noise` is a block beside the recipe, of which a training is told.
-    stated = set(recipe.Recipe.__annotations__) - {"noise"}
+    # Beside the recipe, and a training is told of them.
+    stated = set(recipe.Recipe.__annotations__) - {"noise", "tokens"}
     assert stated == set(training) - set(stages.RESOLVED)
     for made, key in [
         (recipe.Architecture, "model"),

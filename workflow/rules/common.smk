@@ -314,6 +314,21 @@ def tokenizer_pools(wildcards):
     return {lang: paths.pool(lang) for lang in heard}
 
 
+# (training set, tokens) -> arms, of the tokenizers that are made.
+TOKENIZERS = paths.tokenizers(STUDY)
+
+
+def unwritable_limit(wildcards):
+    """The share of a text that tokens may be unable to write, as an argument."""
+    limit = config["tokenizer"]["unwritable_share_max"]
+    return [] if limit is None else ["--unwritable-share-max", str(limit)]
+
+
+def tokenizer_of(wildcards):
+    """Folder of the tokenizer of a run."""
+    return paths.tokenizer(wildcards.training_set, STUDY.arms[wildcards.arm].tokens)
+
+
 def pretraining_cuts(wildcards):
     """lang -> CutSet for one init's pretraining."""
     recipe = config["inits"][wildcards.init]["pretrain"]

@@ -101,7 +101,7 @@ rule build_report:
             for lang in STUDY.pooled_languages
             for path in paths.manifests(STUDY, lang)
         ],
-        tokenizers=[f"results/tokenizers/{name}/coverage.json" for name in STUDY.training_sets],
+        tokenizers=[f"{paths.tokenizer(*key)}/coverage.json" for key in TOKENIZERS],
         scores=rules.aggregate.input.scores,
         tests=[path for lang in STUDY.scored_languages for path in tests_in(lang).values()],
         code=code("build_report", *analyses.modules()),

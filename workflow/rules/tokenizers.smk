@@ -1,38 +1,48 @@
-"""One SentencePiece BPE tokenizer a training set, the same for all arms and budgets.
+"""One SentencePiece tokenizer a training set and kind of tokens, the same for all arms and budgets.
 
 in    results/pools/{lang}.jsonl.gz, test manifests (coverage report only)
 out   results/tokenizers/{training_set}/{tokenizer.model,vocab.txt,coverage.json}
+      results/tokenizers/{training_set}.{char,ipa}/   the same, of arms with such tokens
 """
 
+for TOKENS in sorted({"bpe", *(tokens for _, tokens in TOKENIZERS)}):
+    FOLDER = paths.tokenizer("{training_set}", TOKENS)
 
-rule train_tokenizer:
-    input:
-        pools=lambda wildcards: list(tokenizer_pools(wildcards).values()),
-        tests=lambda wildcards: list(paths.tokenizer_tests(STUDY, wildcards.training_set).values()),
-    output:
-        model="results/tokenizers/{training_set}/tokenizer.model",
-        vocabulary="results/tokenizers/{training_set}/vocab.txt",
-        coverage="results/tokenizers/{training_set}/coverage.json",
-    log:
-        "logs/train_tokenizer/{training_set}.log",
-    benchmark:
-        "results/benchmarks/train_tokenizer/{training_set}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=more(8000),
-    params:
-        program=program("train_tokenizer"),
-        version=VERSIONS["train_tokenizer"],
-        pools=lambda wildcards: named(tokenizer_pools(wildcards)),
-        tests=lambda wildcards: named(paths.tokenizer_tests(STUDY, wildcards.training_set)),
-        settings=lambda wildcards: settings(
-            "tokenizer", slices.tokenizer(STUDY, wildcards.training_set)
-        ),
-        directory=lambda wildcards, output: str(Path(output.model).parent),
-    message:
-        "Tokenizer of {wildcards.training_set}"
-    shell:
-        "python {params.program:q} --pools {params.pools:q} --tests {params.tests:q}"
-        " --settings {params.settings:q} --output-dir {params.directory:q} --log {log:q}"
+    rule:
+        name:
+            "train_tokenizer" if TOKENS == "bpe" else f"train_tokenizer_{TOKENS}"
+        input:
+            pools=lambda wildcards: list(tokenizer_pools(wildcards).values()),
+            tests=lambda wildcards: list(
+                paths.tokenizer_tests(STUDY, wildcards.training_set).values()
+            ),
+        output:
+            model=f"{FOLDER}/tokenizer.model",
+            vocabulary=f"{FOLDER}/vocab.txt",
+            coverage=f"{FOLDER}/coverage.json",
+        log:
+            f"logs/train_tokenizer/{Path(FOLDER).name}.log",
+        benchmark:
+            f"results/benchmarks/train_tokenizer/{Path(FOLDER).name}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=more(8000),
+        params:
+            program=program("train_tokenizer"),
+            version=VERSIONS["train_tokenizer"],
+            pools=lambda wildcards: named(tokenizer_pools(wildcards)),
+            tests=lambda wildcards: named(paths.tokenizer_tests(STUDY, wildcards.training_set)),
+            settings=lambda wildcards, tokens=TOKENS: settings(
+                "tokenizer", slices.tokenizer(STUDY, wildcards.training_set, tokens)
+            ),
+            # A limit makes no other tokenizer.
+            limit=unwatched(unwritable_limit),
+            directory=lambda wildcards, output: str(Path(output.model).parent),
+        message:
+            "Tokenizer of {wildcards.training_set}"
+        shell:
+            "python {params.program:q} --pools {params.pools:q} --tests {params.tests:q}"
+            " --settings {params.settings:q} {params.limit}"
+            " --output-dir {params.directory:q} --log {log:q}"

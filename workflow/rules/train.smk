@@ -1,11 +1,15 @@
 """Fine-tuning: two runs of a contrast differ in what their arms differ in, and in nothing else.
 
-in    a budget or a mixture, results/tokenizers/{training_set}/, an init
+in    a budget or a mixture, results/tokenizers/{training_set}/ (or of its arm's other tokens), an init
 out   results/runs/{run}/   the model, train.csv, run.json, settings.yaml
 """
 
 VALIDATION = {name: named(paths.validation_manifests(STUDY, name)) for name in STUDY.training_sets}
-TEXTS = {name: settings("texts", slices.texts(STUDY, name)) for name in STUDY.training_sets}
+TEXTS = {
+    (name, tokens): settings("texts", slices.texts(STUDY, name, tokens))
+    for name in STUDY.training_sets
+    for tokens in {arm.tokens for arm in STUDY.arms.values()}
+}
 RECIPES = {arm: settings("train", slices.training(STUDY, arm)) for arm in STUDY.arms}
 PACES = {arm: settings("train", slices.pace(STUDY, arm)) for arm in STUDY.arms}
 
@@ -43,8 +47,8 @@ for FILE, ARMS in MODEL_FILES.items():
             validation=lambda wildcards: list(
                 paths.validation_manifests(STUDY, wildcards.training_set).values()
             ),
-            tokenizer="results/tokenizers/{training_set}/tokenizer.model",
-            vocabulary="results/tokenizers/{training_set}/vocab.txt",
+            tokenizer=lambda wildcards: f"{tokenizer_of(wildcards)}/tokenizer.model",
+            vocabulary=lambda wildcards: f"{tokenizer_of(wildcards)}/vocab.txt",
             init=lambda wildcards: paths.donor(STUDY, wildcards.arm),
             reference=reference,
         output:
@@ -77,7 +81,7 @@ for FILE, ARMS in MODEL_FILES.items():
             settings=lambda wildcards: RECIPES[wildcards.arm],
             pace=unwatched(lambda wildcards: PACES[wildcards.arm]),
             validation=lambda wildcards: VALIDATION[wildcards.training_set],
-            text=lambda wildcards: TEXTS[wildcards.training_set],
+            text=lambda wildcards: TEXTS[wildcards.training_set, STUDY.arms[wildcards.arm].tokens],
             tokenizer=lambda wildcards, input: str(Path(input.tokenizer).parent),
             # Snakemake removes the declared outputs of a failed job; checkpoints are not declared,
             # so a killed run resumes from them.

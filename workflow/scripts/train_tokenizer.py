@@ -1,5 +1,7 @@
-"""Train the SentencePiece BPE of a training set on whole pools and report which test characters it
+"""Make the tokenizer of a training set from whole pools and report which characters or phones it
 cannot write.
+
+Its tokens are pieces of words (SentencePiece BPE), characters, or phones of espeak-ng.
 
 Pools, not budgets: every budget of a training set must share one tokenizer, or the hours axis would
 move the vocabulary too. Of several languages, each has its share of the text; so has what is
@@ -14,7 +16,8 @@ Reads pools and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt
 
 from pathlib import Path
 
-from warmstart.data import mixing, tokenizer
+from warmstart.data import coverage, mixing, tokenizer, unwritable
+from warmstart.data.targets import BPE, Targets
 from warmstart.run import cli
 from warmstart.run.errors import UserError
 from warmstart.run.files import write_json
@@ -46,16 +49,25 @@ def main(argv: list[str] | None = None) -> None:
         type=stages.argument("tokenizer"),
         required=True,
         help=(
-            "vocab_size, character_coverage, text (language -> block `text`); of several languages "
+            "tokens (bpe, char or ipa; bpe unless given), vocab_size and character_coverage of "
+            "bpe, text (language -> block `text`, for ipa with espeak_voice); of several languages "
             "also languages (language -> weight, 1 where it is not given); with replay also "
             "replay (lang, fraction)"
         ),
+    )
+    parser.add_argument(
+        "--unwritable-share-max",
+        type=float,
+        metavar="SHARE",
+        help="of the characters of a text; more is refused",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
     settings, pools = arguments.settings, dict(arguments.pools)
+    tokens, targets = settings["tokens"], Targets(settings["tokens"], settings["text"])
+    every = dict(pools)
     replay = None
     if replayed := settings.get("replay"):
         lang = replayed["lang"]
@@ -64,20 +76,35 @@ def main(argv: list[str] | None = None) -> None:
         replay = mixing.Replay(lang, pools.pop(lang), replayed["fraction"])
     if not pools:
         raise UserError("--pools has only what is replayed; add the pool of what is trained on")
-    weights = settings.get("languages") or {}
-    parts = [mixing.Part(lang, pool, weights.get(lang, 1)) for lang, pool in pools.items()]
-    tokenizer.train(
-        mixing.texts(parts, replay),
-        arguments.output_dir,
-        settings["vocab_size"],
-        settings["character_coverage"],
-    )
-    report = tokenizer.coverage_report(
+    if tokens == BPE:
+        if "vocab_size" not in settings:
+            raise UserError("--settings lacks vocab_size: how many pieces a BPE has")
+        weights = settings.get("languages") or {}
+        parts = [mixing.Part(lang, pool, weights.get(lang, 1)) for lang, pool in pools.items()]
+        tokenizer.train(
+            mixing.texts(parts, replay),
+            arguments.output_dir,
+            settings["vocab_size"],
+            settings["character_coverage"],
+        )
+    else:
+        units = (
+            unit
+            for lang, pool in every.items()
+            for text in tokenizer.supervision_texts(pool)
+            for unit in targets.units(targets.of(text, lang))
+        )
+        tokenizer.train_units(units, arguments.output_dir)
+    report = coverage.report(
         arguments.output_dir / "tokenizer.model",
         pools,
         dict(arguments.tests),
         settings["text"],
+        targets,
     )
+    if phonemiser := targets.about():
+        report["phonemiser"] = phonemiser
+    unwritable.require(report, arguments.unwritable_share_max, f"{arguments.output_dir} ({tokens})")
     write_json(arguments.output_dir / "coverage.json", report)
     logger.info(
         "%.2f pieces per word on %d sentences",

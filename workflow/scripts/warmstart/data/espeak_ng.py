@@ -29,5 +29,15 @@ def library() -> tuple[ctypes.CDLL, int]:
     rate = loaded.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
     if rate <= 0:
         raise UserError("espeak-ng does not start; reinstall the package espeakng-loader")
-    loaded.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    loaded.espeak_TextToPhonemes.restype = loaded.espeak_Info.restype = ctypes.c_char_p
     return loaded, rate
+
+
+def version() -> str:
+    """Of espeak-ng itself, e.g. `1.52.0`.
+
+    Raises:
+        UserError: espeak-ng does not start.
+    """
+    with LOCK:
+        return library()[0].espeak_Info(None).decode()

@@ -1,23 +1,19 @@
-"""SentencePiece BPE of a training set, and what it cannot write."""
+"""SentencePiece tokenizers of a training set: pieces of words, characters, phones."""
 
 import errno
-import logging
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 
-from warmstart.data import cut_lines, mixing
-from warmstart.data.text import normalize
+from warmstart.data import cut_lines
+from warmstart.data.targets import MOST_UNITS
 from warmstart.run import files
 from warmstart.run.errors import Damaged, UserError
-
-logger = logging.getLogger(__name__)
 
 # SentencePiece's own default, and NeMo's (process_asr_text_tokenizer.py); plenty for a BPE of a few
 # thousand pieces.
@@ -25,6 +21,12 @@ _MAX_SENTENCES = 1_000_000
 # SentencePiece leaves out what is longer (max_sentence_length). Not raised, because the number
 # stands in tokenizer.model, whose bytes would be others for every text.
 _LONGEST_BYTES = 4192
+
+# Of a tokenizer of units: `<unk>`, and the mark of a word's begin.
+_OTHER_PIECES = 2
+# Far below `_LONGEST_BYTES`: units are short.
+_UNITS_A_LINE = 200
+_EMPTY = "sentences_.empty()"  # SentencePiece's word for no text
 
 
 def supervision_texts(manifest: str | Path) -> Iterator[str]:
@@ -57,7 +59,74 @@ def train(
     Raises:
         UserError: no text, or a vocabulary smaller than the alphabet.
     """
-    directory = Path(directory)
+    _train(
+        texts,
+        Path(directory),
+        lambda said: (
+            f"no tokenizer of {vocab_size} pieces can be made from this text: {_cause(said, key)}"
+        ),
+        model_type="bpe",
+        vocab_size=vocab_size,
+        character_coverage=character_coverage,
+    )
+
+
+def train_units(units: Iterable[str], directory: str | Path) -> None:
+    """Write a tokenizer with a piece for each character or phone, in the files of `train`.
+
+    SentencePiece's kind `char`: a piece of its own marks the begin of a word. What has several
+    characters (`ɑ̃`) is a symbol of the user's, which is never cut. Text is taken as it is, because
+    SentencePiece's NFKC would make `h` of the phone `ʰ`. The vocabulary follows from the set of the
+    units alone, not from how common they are.
+
+    Args:
+        units: as often as they occur, without blanks.
+        directory: exists afterwards; earlier files of the same names are replaced.
+
+    Raises:
+        UserError: no unit, or more than `MOST_UNITS`.
+    """
+    known: set[str] = set()
+    for unit in units:
+        known.add(unit)
+        if len(known) > MOST_UNITS:
+            raise UserError(
+                f"the text has more than {MOST_UNITS} different characters, and tokens: char makes "
+                "a token of each; take tokens: bpe with tokenizer.character_coverage below 1, or "
+                "take letters out of the languages' text.alphabet"
+            )
+    if not known:
+        raise UserError(f"no tokenizer can be made from this text: {_cause(_EMPTY, '')}")
+    symbols = sorted(unit for unit in known if len(unit) > 1)
+    _train(
+        _lines(sorted(known)),
+        Path(directory),
+        lambda said: f"no tokenizer can be made of {len(known)} characters or phones: {said}",
+        model_type="char",
+        # As many as there are: it is lowered.
+        vocab_size=len(known) + _OTHER_PIECES,
+        character_coverage=1.0,
+        user_defined_symbols=symbols,
+        normalization_rule_name="identity",
+    )
+
+
+def _lines(units: list[str]) -> Iterator[str]:
+    """Units in lines that SentencePiece reads. Apart, because a letter and a mark that stand alone
+    would be another unit."""
+    for first in range(0, len(units), _UNITS_A_LINE):
+        yield " ".join(units[first : first + _UNITS_A_LINE])
+
+
+def _train(
+    texts: Iterable[str], directory: Path, refusal: Callable[[str], str], **options: Any
+) -> None:
+    """Let SentencePiece train.
+
+    Args:
+        refusal: SentencePiece's words -> a message.
+        options: of SentencePieceTrainer.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     failed: list[Exception] = []
     # Part of the model's bytes.
@@ -67,9 +136,6 @@ def train(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_sentences(texts, failed),
             model_prefix=str(prefix),
-            model_type="bpe",
-            vocab_size=vocab_size,
-            character_coverage=character_coverage,
             hard_vocab_limit=False,
             bos_id=-1,
             eos_id=-1,
@@ -79,6 +145,7 @@ def train(
             input_sentence_size=_MAX_SENTENCES,
             shuffle_input_sentence=False,
             minloglevel=2,
+            **options,
         )
         if failed:
             raise failed[0]
@@ -87,10 +154,7 @@ def train(
     except RuntimeError as error:
         if failed:  # SentencePiece has another word for it
             raise failed[0] from None
-        raise UserError(
-            f"no tokenizer of {vocab_size} pieces can be made from this text: "
-            f"{_cause(str(error), key)}"
-        ) from error
+        raise UserError(refusal(str(error))) from error
     finally:
         model.unlink(missing_ok=True)
         vocabulary.unlink(missing_ok=True)
@@ -156,7 +220,7 @@ def _cause(said: str, key: str) -> str:
             f"word's begin; raise {key} to {needed[1]} or more, or take letters out of the "
             "languages' text.alphabet"
         )
-    if "sentences_.empty()" in said:
+    if _EMPTY in said:
         return (
             "it is empty; look into results/pools/LANG.qc.json for what was dropped, and correct "
             "filters or text.alphabet"
@@ -190,82 +254,3 @@ def _short_words(text: str) -> Iterator[str]:
     longest = _LONGEST_BYTES // 4 - 1  # characters of at most four bytes
     for word in text.split(" "):
         yield from (word[start : start + longest] for start in range(0, len(word), longest))
-
-
-def coverage(model: str | Path, texts: Iterable[str]) -> dict[str, Any]:
-    """How a tokenizer writes some text.
-
-    Returns:
-        `sentences`, `words`, `pieces`, `pieces_per_word`, and `unwritable`: character -> how often
-            it occurs where the
-        tokenizer can only write as `<unk>`.
-    """
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
-    unwritable: Counter[str] = Counter()
-    sentences = words = pieces = 0
-    for text in texts:
-        sentences += 1
-        words += len(text.split())
-        encoded = processor.encode(text, out_type=str)
-        pieces += len(encoded)
-        if processor.unk_id() in processor.encode(text):
-            known = {
-                character
-                for character in set(text)
-                if processor.unk_id() not in processor.encode(character)
-            }
-            unwritable.update(
-                character
-                for character in text
-                if character not in known and not character.isspace()
-            )
-    return {
-        "sentences": sentences,
-        "words": words,
-        "pieces": pieces,
-        "pieces_per_word": pieces / words if words else None,
-        "unwritable": dict(unwritable.most_common()),
-    }
-
-
-def coverage_report(
-    model: str | Path,
-    pools: Mapping[str, Path],
-    tests: Mapping[str, Path],
-    text_settings: Mapping[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """Coverage of the training text and of each test set's normalised text; warns where a test set
-    cannot be written.
-
-    Args:
-        pools: language -> pool, of the languages that are trained on.
-        tests: name -> manifest; each cut is normalised by the rules of its own language, of the
-            first in `pools` where it names none.
-        text_settings: language -> block `text`.
-
-    Raises:
-        UserError: a test set in a language without rules.
-    """
-    heard = (text for pool in pools.values() for text in supervision_texts(pool))
-    report = {"train": coverage(model, heard), "tests": {}}
-    for name, manifest in tests.items():
-        found = coverage(model, _normalised(manifest, text_settings, next(iter(pools))))
-        report["tests"][name] = found
-        if found["unwritable"]:
-            logger.warning(
-                "%s has characters that no hypothesis can contain: %s", name, found["unwritable"]
-            )
-    return report
-
-
-def _normalised(
-    manifest: Path, text_settings: Mapping[str, dict[str, Any]], default: str
-) -> Iterator[str]:
-    for cut in cut_lines.read(manifest):
-        lang = mixing.language(cut) or default
-        if lang not in text_settings:
-            raise UserError(
-                f"{manifest}: cut {cut['id']} is of {lang}, and `text` has the rules of "
-                f"{', '.join(text_settings)}; add those of {lang}"
-            )
-        yield normalize(cut_lines.supervision(cut)["text"], text_settings[lang])

@@ -24,6 +24,7 @@ class Arm:
         training: what of the recipe the arm has its own, as the configuration nests it.
         licence: of its donor; None: nobody has stated one.
         seen: test sets that its donor was trained on; None: nobody knows what it heard.
+        tokens: what its models write: `bpe`, `char`, `ipa`.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Arm:
     training: Mapping[str, Any] = field(default_factory=dict)
     licence: str | None = None
     seen: tuple[str, ...] | None = ()
+    tokens: str = "bpe"
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -152,6 +154,7 @@ class Display:
                 each.get("training") or {},
                 each.get("licence"),
                 None if each.get("seen") == "unknown" else tuple(each.get("seen") or ()),
+                each.get("tokens") or "bpe",
             )
             for name, each in block["arms"].items()
         }
@@ -366,20 +369,20 @@ class Display:
     # ---- contrasts
 
     def about(self, contrast: Contrast) -> list[str]:
-        """What the two arms are declared to differ in: `init`, `family`, `adaptation`, keys of the
-        recipe, `architecture`."""
+        """What the two arms are declared to differ in: `init`, `family`, `tokens`, `adaptation`,
+        keys of the recipe, `architecture`."""
         one, other = (self.arms.get(name) for name in (contrast.baseline, contrast.challenger))
         if one is None or other is None:
             return ["init"]
         found = [
             name
-            for name in ("init", "family", "adaptation")
+            for name in ("init", "family", "tokens", "adaptation")
             if getattr(one, name) != getattr(other, name)
         ]
         left, right = one.recipe, other.recipe
         keys = dict.fromkeys([*left, *right])
         found += [key for key in keys if left.get(key) != right.get(key)]
-        return [*found, *contrast.may_differ]
+        return list(dict.fromkeys([*found, *contrast.may_differ]))
 
     def noun(self, contrast: Contrast) -> str:
         """What the two sides of a contrast are called: starts where the init alone differs."""

@@ -86,6 +86,7 @@ class Recipe(TypedDict):
     spec_augment: SpecAugment | None
     speed_perturb: list[float]
     noise: NotRequired[dict[str, Any]]  # manifest, snr_db, probability
+    tokens: NotRequired[Literal["bpe", "char", "ipa"]]  # bpe where it is not said
     early_stop: EarlyStop | None
     average_last: int
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`

@@ -119,9 +119,9 @@ def _follows(fact: str, about: Sequence[str]) -> bool:
     if fact == "start of encoder":
         return bool({"init", "family", "adaptation", "architecture"} & set(about))
     if fact.startswith("start of "):
-        return bool({"family", "architecture"} & set(about))
+        return bool({"family", "architecture", "tokens"} & set(about))
     if fact == "tokenizer":
-        return "family" in about
+        return bool({"family", "tokens"} & set(about))
     return any(fact in _FOLLOW.get(key.split(".")[0], ()) for key in about)
 
 
@@ -175,6 +175,7 @@ def allowed(display: Display, contrast: Contrast) -> str:
     names = {
         "init": "the init",
         "family": "the family of the model",
+        "tokens": "the tokens that it writes",
         "adaptation": "the adaptation",
         "architecture": "the architecture of the encoder",
     }
@@ -188,7 +189,8 @@ def confounded(display: Display, contrast: Contrast) -> str | None:
     """A sentence where a gap cannot be put down to one thing, because the arms are declared to
     differ in several."""
     about = display.about(contrast)
-    named = [key for key in about if key in ("init", "family", "adaptation", "architecture")]
+    parts = ("init", "family", "tokens", "adaptation", "architecture")
+    named = [key for key in about if key in parts]
     recipe_keys = [key for key in about if key not in named]
     if len(named) + bool(recipe_keys) < 2:
         return None

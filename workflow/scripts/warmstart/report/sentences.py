@@ -21,14 +21,15 @@ def differences(display: Display, contrast: Contrast) -> str:
     sides = [display.arms.get(name) for name in (contrast.baseline, contrast.challenger)]
     parts = []
     for key in display.about(contrast):
-        if key in contrast.may_differ:
+        if key == "architecture":
             parts.append(key)
             continue
         values = []
         for arm in sides:
             if arm is None:
                 continue
-            value = getattr(arm, key) if key in ("init", "family", "adaptation") else None
+            own = ("init", "family", "tokens", "adaptation")
+            value = getattr(arm, key) if key in own else None
             value = arm.recipe.get(key, "as the study has it") if value is None else value
             values.append(_written(value))
         parts.append(f"{key} ({' against '.join(values)})" if values else key)

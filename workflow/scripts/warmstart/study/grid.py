@@ -16,6 +16,7 @@ from typing import Any
 from warmstart import adaptation, models
 from warmstart.data import numbers
 from warmstart.data.download import local_source
+from warmstart.data.targets import BPE
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
@@ -23,6 +24,7 @@ from warmstart.run.errors import UserError, did_you_mean
 from warmstart.study.hours import format_hours
 
 ZERO_SHOT = "0"  # hours of an init that is decoded as published, with its own decoder
+OWN_TOKENS = "own"  # of models that bring their tokenizer
 
 _RUN = re.compile(
     r"(?P<training_set>[a-z][a-z0-9_+]*)/(?P<arm>[a-z][a-z0-9_]*)"
@@ -76,6 +78,7 @@ class Arm:
     name: str
     init: str
     family: str
+    asked_tokens: str  # bpe, char or ipa, where the family's tokenizer is trained
     adaptation: Mapping[str, Any]  # `kind` and its options
     training: Mapping[str, Any]  # what of the study's recipe is otherwise
     tiers: tuple[str, ...]
@@ -88,6 +91,12 @@ class Arm:
     def kind(self) -> models.Kind:
         """What models of this arm's family can do."""
         return models.kind_of(self.family)
+
+    @property
+    def tokens(self) -> str:
+        """What its models write: `bpe`, `char`, `ipa`, or `own` of a family whose models bring
+        their tokenizer."""
+        return OWN_TOKENS if self.kind.tokenizer == "own" else self.asked_tokens
 
     @property
     def encoder(self) -> str:
@@ -224,6 +233,10 @@ class Study:
         lang = text["numbers"]
         return {"decimal": numbers.language(lang).decimal if lang else ",", **text}
 
+    def voice(self, lang: str) -> str:
+        """The voice of espeak-ng whose pronunciation a language's phones are."""
+        return self.language(lang).get("espeak_voice") or lang
+
     # ---- inits
 
     @property
@@ -330,6 +343,15 @@ class Study:
             and training_set in (init["zero_shot"]["prompts"] or self.languages)
         ]
 
+    def tokens_of(self, run: Run) -> str:
+        """What the model of a run writes: of an init as published what it was pretrained to write
+        here, else `own`."""
+        arm = self.arms[run.arm]
+        if run.hours != ZERO_SHOT:
+            return arm.tokens
+        recipe = self.config["inits"][arm.init].get("pretrain")
+        return recipe.get("tokens", BPE) if recipe else OWN_TOKENS
+
     def decoded_runs(self, training_set: str) -> list[Run]:
         """Runs that are decoded for a training set, those of 0 hours first."""
         return [*self.zero_shot_runs(training_set), *self.runs(training_set)]
@@ -426,6 +448,7 @@ def _arms(config: dict[str, Any]) -> dict[str, Arm]:
             name=name,
             init=block["init"],
             family=block.get("family") or models.DEFAULT_FAMILY,
+            asked_tokens=block.get("tokens") or config["tokenizer"]["tokens"],
             adaptation=_adaptation(config, name, block.get("adaptation")),
             training=training,
             tiers=tuple(config["tiers"] if tiers == "all" else tiers),

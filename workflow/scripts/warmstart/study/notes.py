@@ -1,13 +1,20 @@
 """What a user should know of a study before it runs, though nothing in it is a fault."""
 
+from warmstart.data import unwritable
 from warmstart.evidence.settings import headline_test_set
 from warmstart.study import slices
+from warmstart.study.coverage_reports import coverage_reports
 from warmstart.study.grid import Study
 
 
 def notes(study: Study) -> list[str]:
     """Lines for the dry run."""
-    return [*read_elsewhere(study), *left_aside(study), *without_spaces(study)]
+    return [
+        *read_elsewhere(study),
+        *left_aside(study),
+        *without_spaces(study),
+        *not_writable(study),
+    ]
 
 
 def read_elsewhere(study: Study) -> list[str]:
@@ -24,6 +31,16 @@ def read_elsewhere(study: Study) -> list[str]:
         f"guideline take {chosen!r}, the first there, and means over languages leave "
         f"{'them' if len(langs) > 1 else 'it'} out"
         for chosen, langs in groups.items()
+    ]
+
+
+def not_writable(study: Study) -> list[str]:
+    """A line for each text with characters or phones that no hypothesis of some arms can contain,
+    once their tokenizer is made."""
+    return [
+        f"{of}: {said}"
+        for of, report in coverage_reports(study)
+        for said in unwritable.sentences(report)
     ]
 
 

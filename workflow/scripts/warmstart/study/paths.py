@@ -5,9 +5,10 @@ Paths are relative to the folder of the study; those of a run share the levels o
 
 from pathlib import Path
 
+from warmstart.data.targets import BPE
 from warmstart.evidence.candidate_columns import SUFFIX
 from warmstart.study import slices
-from warmstart.study.grid import FULL, ZERO_SHOT, Run, Study, TestSet
+from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Run, Study, TestSet
 
 # ---- data
 
@@ -122,6 +123,26 @@ def training_cuts(study: Study, training_set: str, hours: str) -> str:
     if one.mixed:
         return f"results/mixtures/{training_set}/{hours}h.jsonl.gz"
     return budget(*next(iter(one.parts(hours).items())))
+
+
+def tokenizer(training_set: str, tokens: str) -> str:
+    """Folder of a tokenizer; that of `bpe` has the name of the training set alone.
+
+    `own` has it too: such runs wait for it and do not read it.
+    """
+    return f"results/tokenizers/{training_set}{'' if tokens in (BPE, OWN_TOKENS) else f'.{tokens}'}"
+
+
+def tokenizers(study: Study) -> dict[tuple[str, str], list[str]]:
+    """(training set, tokens) -> the arms that learn to write so, of every tokenizer that is
+    made."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for run in study.runs():
+        tokens = study.arms[run.arm].tokens
+        arms = found.setdefault((run.training_set, BPE if tokens == OWN_TOKENS else tokens), [])
+        if tokens != OWN_TOKENS and run.arm not in arms:
+            arms.append(run.arm)
+    return found
 
 
 def tokenizer_pools(study: Study, training_set: str) -> list[str]:

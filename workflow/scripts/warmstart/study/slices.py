@@ -1,18 +1,19 @@
 """What each stage needs of the configuration, and nothing else: a changed slice makes its stage
 stale, so a key that a stage does not use must not be in its slice."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from warmstart import models
 from warmstart.data.corpora import Corpus, open_corpus
+from warmstart.data.targets import BPE, IPA
 from warmstart.data.text import counts_characters
 from warmstart.data.wheels import described
 from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
-from warmstart.study.grid import FULL, Study
+from warmstart.study.grid import FULL, OWN_TOKENS, Study
 
 # ---- data
 
@@ -86,13 +87,13 @@ def licences(study: Study, lang: str) -> dict[str, str | None]:
 # ---- models
 
 
-def tokenizer(study: Study, training_set: str) -> dict[str, Any]:
+def tokenizer(study: Study, training_set: str, tokens: str = BPE) -> dict[str, Any]:
     """What `train_tokenizer.py` needs; what is replayed must be writable too."""
     one = study.training_set(training_set)
-    settings = {
-        "text": {lang: study.text(lang) for lang in one.heard()},
-        **study.config["tokenizer"],
-    }
+    chosen = study.config["tokenizer"]
+    settings = {"text": _texts(study, one.heard(), tokens), "tokens": tokens}
+    if tokens == BPE:
+        settings |= {key: chosen[key] for key in ("vocab_size", "character_coverage")}
     if len(one.languages) > 1:
         settings["languages"] = dict(one.languages)
     if one.replay:
@@ -112,6 +113,8 @@ def recipe_of(study: Study, arm: str) -> Recipe:
 def training(study: Study, arm: str) -> dict[str, Any]:
     """What `train.py` needs of the recipe, without its pace."""
     settings = recipe.of_model(recipe_of(study, arm))
+    if (tokens := study.arms[arm].tokens) not in (BPE, OWN_TOKENS):
+        settings = {**settings, "tokens": tokens}
     if (study.config["noise"] or {}).get("training") is None:
         return settings
     how = {key: study.config["noise"]["training"][key] for key in ("snr_db", "probability")}
@@ -123,15 +126,25 @@ def pace(study: Study, arm: str) -> dict[str, Any]:
     return recipe.pace(recipe_of(study, arm))
 
 
-def texts(study: Study, training_set: str) -> dict[str, Any]:
-    """Language -> its normaliser, of a training set."""
-    return {lang: study.text(lang) for lang in study.training_set(training_set).languages}
+def texts(study: Study, training_set: str, tokens: str = BPE) -> dict[str, Any]:
+    """Language -> its normaliser, of a training set. Where phones are learnt, with the voice that
+    reads them, and of what is replayed too."""
+    one = study.training_set(training_set)
+    return _texts(study, one.heard() if tokens == IPA else one.languages, tokens)
+
+
+def _texts(study: Study, langs: Iterable[str], tokens: str) -> dict[str, Any]:
+    found = {lang: study.text(lang) for lang in langs}
+    if tokens == IPA:
+        for lang, text in found.items():
+            text["espeak_voice"] = study.voice(lang)
+    return found
 
 
 def pretraining(study: Study, init: str) -> dict[str, Any]:
     """Recipe of one init's pretraining, with the architecture that all inits share."""
     chosen = study.config["inits"][init]["pretrain"]
-    text = {lang: study.text(lang) for lang in chosen["languages"]}
+    text = _texts(study, chosen["languages"], chosen.get("tokens", BPE))
     made = {**chosen, "model": study.config["training"]["model"], "text": text}
     family = study.donor_kind(init).pretrains
     return made if family == models.DEFAULT_PRETRAINING else {**made, "family": family}
@@ -322,6 +335,8 @@ def display(study: Study) -> dict[str, Any]:
                 "family": arm.family,
                 "adaptation": dict(arm.adaptation),
                 "training": dict(arm.training),
+                # As it was where nobody chose, or every figure were stale.
+                **({} if arm.tokens in (BPE, OWN_TOKENS) else {"tokens": arm.tokens}),
                 "licence": inits[arm.init].get("licence"),
                 "seen": inits[arm.init]["seen"],
             }

@@ -94,6 +94,7 @@ def fine_tune(job: Job) -> None:
             held_out,
             job.settings["batch_duration_s"],
             job.settings["max_unreadable_fraction"],
+            job.targets,
         )
     recorder = loop.fit(
         start.recogniser,
@@ -106,6 +107,7 @@ def fine_tune(job: Job) -> None:
         validate=validate,
         identity=identity(job, digests),
         callbacks=start.adaptation.callbacks(start.recogniser),
+        targets=job.targets,
     )
     if not ranks.first:
         return
@@ -145,6 +147,7 @@ def fine_tune(job: Job) -> None:
             "init_source": source_of(job.donor),
             "devices": ranks.devices,
             "num_nodes": ranks.nodes,
+            **({"phonemiser": about} if (about := job.targets.about()) else {}),
             **record.of_process(),
         },
     )
@@ -245,6 +248,8 @@ def identity(job: Job, digests: dict[str, Any]) -> dict[str, Any]:
     inputs: dict[str, Any] = {**digests, "dev_cuts": None}
     if recipe.stops_early(job.settings):
         inputs |= {"dev_cuts": digests["dev_cuts"], "dev_text": job.text}
+    if phonemiser := job.targets.about():
+        inputs |= {"phonemiser": phonemiser}
     return {"version": job.version, "family": job.family, **vars(job.run), "inputs": inputs}
 
 

@@ -2,10 +2,12 @@
 mistake is found before ten seconds of imports."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from warmstart import adaptation
+from warmstart.data.targets import BPE, Targets
 from warmstart.data.text import TextSettings
 from warmstart.models import DEFAULT_FAMILY
 from warmstart.models.recipe import Recipe
@@ -30,7 +32,8 @@ class Job:
         from_scratch: random weights in the donor's architecture.
         compared_with: name and donor of another init that must be of one kind with this one.
         dev_cuts: language -> held-out cuts with raw text.
-        text: language -> its normaliser.
+        text: language -> its normaliser; with phones for tokens also the voice that reads them, and
+            of what is replayed too.
         version: of the stage; checkpoints of another one are not continued.
     """
 
@@ -53,6 +56,11 @@ class Job:
         block = adaptation.of_settings(self.settings)
         adaptation.check(block["kind"], self.family)
         object.__setattr__(self, "adaptation", block)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """What is learnt of a text."""
+        return Targets(self.settings.get("tokens", BPE), self.text)
 
     @property
     def seed(self) -> int:
@@ -92,6 +100,11 @@ class Job:
                 raise UserError(
                     f"{path}: no such file; run the rule that makes it, or correct the path"
                 )
+        if self.targets.phonemes and not self.text:
+            raise UserError(
+                "tokens are ipa, and --text names no language whose phones are learnt; give "
+                '{LANG: {"alphabet": ..., "espeak_voice": VOICE}}'
+            )
         if not self.dev_cuts and recipe.stops_early(self.settings):
             raise UserError(
                 "training.early_stop needs --dev-cuts: without a validation no run ends early"

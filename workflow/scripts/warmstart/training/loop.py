@@ -21,6 +21,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from warmstart.data.targets import PLAIN, Targets
 from warmstart.models.base import Recogniser
 from warmstart.models.recipe import Recipe
 from warmstart.run import files
@@ -49,6 +50,7 @@ def fit(
     validate: Validation | None = None,
     identity: dict[str, Any] | None = None,
     callbacks: Sequence[pl.Callback] = (),
+    targets: Targets = PLAIN,
 ) -> Recorder:
     """Train a model until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if
     there is one.
@@ -64,6 +66,7 @@ def fit(
         identity: what else than the settings decides the weights; checkpoints of anything else are
             not continued.
         callbacks: of the adaptation; they are called after the recorder and before early stopping.
+        targets: what is learnt of the cuts' texts.
 
     Returns:
         The recorder with the totals of the run.
@@ -85,7 +88,7 @@ def fit(
         "steps": steps,
     }
     checkpoints.claim(directory, identity, tidy=ranks.first)
-    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks)
+    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks, targets)
     watchdog = Watchdog(run_dir, settings["stall_minutes"], ranks.rank)
     recorder = Recorder(
         *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),
@@ -93,7 +96,7 @@ def fit(
         watchdog.alive,
         functools.partial(alignment.teaches, recogniser),
     )
-    _, other = dataloader(recogniser, cuts_path, settings, seed)
+    _, other = dataloader(recogniser, cuts_path, settings, seed, targets=targets)
     probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])
     averaged = settings["average_last"]
     saver = checkpoints.Saver(

@@ -16,6 +16,7 @@ from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 
 from warmstart.data import mixing
+from warmstart.data.targets import PLAIN, Targets
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch, SpeechDataset
 from warmstart.models.recipe import Recipe
@@ -63,10 +64,17 @@ class EndlessSampler(torch.utils.data.Sampler):
         inner: Lhotse's sampler over all cuts, as for one process.
         augmentation: what is done to the cuts.
         ranks: which process this is, of how many; None = the only one.
+        targets: what is learnt of the cuts' texts.
     """
 
-    def __init__(self, inner: Any, augmentation: Augmentation, ranks: Ranks | None = None):
-        self._inner, self._augmentation = inner, augmentation
+    def __init__(
+        self,
+        inner: Any,
+        augmentation: Augmentation,
+        ranks: Ranks | None = None,
+        targets: Targets = PLAIN,
+    ):
+        self._inner, self._augmentation, self._targets = inner, augmentation, targets
         self._rank, self._world = (ranks.rank, ranks.world) if ranks else (0, 1)
         augmentation.prepare(inner)
         self.start = (0, 0)  # epoch, batches of it to skip
@@ -77,7 +85,7 @@ class EndlessSampler(torch.utils.data.Sampler):
         step, dealt = self.first_step, 0
         for position, batch in self._from(*self.start):
             if dealt == self._rank:
-                own, batch = batch, self._augmentation.with_noise(batch)
+                own, batch = batch, self._given(batch)
                 self.recent[step] = {
                     "ids": [cut.id for cut in own],
                     "durations_s": [cut.duration for cut in own],
@@ -103,7 +111,13 @@ class EndlessSampler(torch.utils.data.Sampler):
         in itself."""
         self._inner.set_epoch(0)
         self._augmentation.epoch = 0
-        yield from map(self._augmentation.with_noise, islice(iter(self._inner), count))
+        yield from map(self._given, islice(iter(self._inner), count))
+
+    def _given(self, batch: Any) -> Any:
+        """A batch as the model gets it. Not before: what a resumed run skips costs nothing."""
+        if self._targets.phonemes:
+            batch = CutSet.from_cuts(map(self._targets.of_cut, batch))
+        return self._augmentation.with_noise(batch)
 
     def _from(self, epoch: int, skip: int) -> Iterator[tuple[dict[str, Any], Any]]:
         """(position: epoch, number of the batch in it from 1, seconds of the budget in it so far;
@@ -221,11 +235,13 @@ def dataloader(
     settings: Recipe,
     seed: int,
     ranks: Ranks | None = None,
+    targets: Targets = PLAIN,
 ) -> tuple[Loader, EndlessSampler]:
     """The batches of a run for its model, endless and resumable."""
     rate = recogniser.sample_rate
     augmentation = Augmentation(seed, rate, settings["speed_perturb"], settings.get("noise"))
-    sampler = EndlessSampler(batch_sampler(cuts_path, settings, seed, rate), augmentation, ranks)
+    inner = batch_sampler(cuts_path, settings, seed, rate)
+    sampler = EndlessSampler(inner, augmentation, ranks, targets)
     loader = Loader(
         _Telling(recogniser.dataset()),
         sampler=sampler,

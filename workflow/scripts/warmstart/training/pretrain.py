@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.data import cut_lines, mixing, tokenizer
+from warmstart.data.targets import BPE, Targets
 from warmstart.models import DEFAULT_PRETRAINING, open_family
 from warmstart.run import files
 from warmstart.training import alignment, loop, record
@@ -27,9 +28,9 @@ class Pretraining:
     Attributes:
         cuts: language -> manifest.
         dev_cuts: the same of held-out cuts; none = no word error rate.
-        settings: hours, steps, seed, vocab_size, batch_duration_s, optimizer, schedule, model
-            (`training.model`), text (language -> its block `text`), and the family whose encoder
-            is pretrained, if it is not `DEFAULT_PRETRAINING`.
+        settings: hours, steps, seed, tokens, vocab_size, batch_duration_s, optimizer, schedule,
+            model (`training.model`), text (language -> its block `text`), and the family whose
+            encoder is pretrained, if it is not `DEFAULT_PRETRAINING`.
         work_dir: tokenizer and checkpoints until it is done.
         output: the donor; its record is written beside it, as `.json`.
     """
@@ -53,12 +54,8 @@ def pretrain(job: Pretraining) -> None:
     steps, seed = settings["steps"], settings["seed"]
     chosen, text = work / "cuts.jsonl.gz", settings.get("text") or {}
     hours = mixing.equal_hours(job.cuts, settings["hours"], seed, text, chosen)
-    tokenizer.train(
-        tokenizer.supervision_texts(chosen),
-        work / "tokenizer",
-        settings["vocab_size"],
-        key="inits.NAME.pretrain.vocab_size",
-    )
+    targets = Targets(settings.get("tokens", BPE), text)
+    _make_tokenizer(chosen, targets, work / "tokenizer", settings["vocab_size"])
     recogniser = open_family(settings.get("family", DEFAULT_PRETRAINING)).build(
         None, settings, tokenizer=work / "tokenizer", seed=seed, steps=steps
     )
@@ -79,6 +76,7 @@ def pretrain(job: Pretraining) -> None:
             [(dev, None)],
             settings["batch_duration_s"],
             settings["max_unreadable_fraction"],
+            targets,
         )
     digests = {
         "cuts": files.digest(chosen),
@@ -93,7 +91,8 @@ def pretrain(job: Pretraining) -> None:
         run_dir=work,
         total_hours=total,
         validate=validate,
-        identity={"inputs": digests},
+        identity={"inputs": digests | targets.about()},
+        targets=targets,
     )
     loop.write(recogniser.save_donor, job.output)
     process = record.of_process()
@@ -109,6 +108,7 @@ def pretrain(job: Pretraining) -> None:
             "final": recorder.final,
             "parameters_encoder": record.parameters(recogniser)["encoder"],
             "settings": settings,
+            **({"phonemiser": about} if (about := targets.about()) else {}),
             "cuts_sha256": digests["cuts"],
             "sha256": files.digest(job.output),
             **{name: process[name] for name in ("git_commit", "versions", "hardware", "cpu_s")},
@@ -122,6 +122,19 @@ def pretrain(job: Pretraining) -> None:
         job.output.stat().st_size / 1e6,
         time.monotonic() - started,
     )
+
+
+def _make_tokenizer(chosen: Path, targets: Targets, folder: Path, vocab_size: int) -> None:
+    """Of the text that is pretrained on."""
+    if targets.tokens == BPE:
+        texts = tokenizer.supervision_texts(chosen)
+        tokenizer.train(texts, folder, vocab_size, key="inits.NAME.pretrain.vocab_size")
+        return
+    written = (
+        targets.of(cut_lines.supervision(cut)["text"], mixing.language(cut))
+        for cut in cut_lines.read(chosen)
+    )
+    tokenizer.train_units((unit for text in written for unit in targets.units(text)), folder)
 
 
 def _held_out(job: Pretraining, output: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from warmstart.data import cut_lines
+from warmstart.data.targets import PLAIN, Targets
 from warmstart.data.text import TextSettings, normalize
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch
@@ -32,6 +33,7 @@ class Validation:
             where the texts are normalised already.
         batch_duration_s: audio in a batch.
         max_unreadable_fraction: of the held-out cuts.
+        targets: what the model writes of the texts; of phones the rates are of phones' words.
 
     Attributes:
         unreadable: held-out cuts of which the audio cannot be read, of all processes.
@@ -43,10 +45,11 @@ class Validation:
         held_out: Sequence[tuple[Path, TextSettings | None]],
         batch_duration_s: float,
         max_unreadable_fraction: float = 1.0,
+        targets: Targets = PLAIN,
     ):
         self._recogniser, self._held_out = recogniser, held_out
         self._batch_duration_s = batch_duration_s
-        self._limit = max_unreadable_fraction
+        self._limit, self._targets = max_unreadable_fraction, targets
         self._batches: list[tuple[list[str], Batch, Any]] | None = None
         self.unreadable = 0
 
@@ -122,6 +125,7 @@ class Validation:
                 for cut in cuts:
                     if text is not None:
                         cut.supervisions[0].text = normalize(cut.supervisions[0].text, text)
+                    cut = self._targets.of_cut(cut)
                     chosen.append(cut.resample(self._recogniser.sample_rate))
                 if len(chosen) == before:
                     raise UserError(f"{path}: no cuts to validate on")

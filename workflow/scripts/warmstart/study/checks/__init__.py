@@ -53,6 +53,7 @@ def check_files(study: Study) -> None:
     languages.check_files(study)
     inits.check_files(study)
     noise.check_files(study)
+    tokenizers.check_files(study)
     understanding.check_files(study)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from warmstart import adaptation, models
+from warmstart.data.targets import IPA
 from warmstart.evidence.keys import FULL, GAP
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.study import bundles, recipe, slices, stages
 from warmstart.study.checks import inits
 from warmstart.study.checks.allowed import require
-from warmstart.study.grid import Arm, Contrast, Study
+from warmstart.study.grid import OWN_TOKENS, Arm, Contrast, Study
 from warmstart.study.hours import format_hours
 
 # Keys of `training.model` for a pretraining here: an encoder comes with its init.
@@ -64,6 +65,11 @@ def check(study: Study) -> None:
         except UserError as error:
             raise UserError(f"bundle.{key} is {bundle[key]!r}: {error}") from None
         require("bundle.tier", bundle["tier"], tiers)
+        if study.arms[bundle[key]].tokens == IPA:
+            raise UserError(
+                f"bundle.{key} is {bundle[key]!r}, whose tokens are ipa: a bundle writes words, "
+                "and its README has their error rates; name an arm with tokens bpe or char"
+            )
 
 
 def check_donors(study: Study) -> None:
@@ -118,6 +124,11 @@ def _check_arm(study: Study, arm: Arm) -> None:
     with _said_of(study, arm):
         family = models.open_family(arm.family)
         adaptation.check(arm.adaptation["kind"], arm.family)
+    if arm.kind.tokenizer == "own" and study.config["arms"].get(arm.name, {}).get("tokens"):
+        raise UserError(
+            f"{here}.tokens is {arm.asked_tokens!r}, and models of family {arm.family} bring their "
+            "own tokenizer: remove it"
+        )
     for tier in arm.tiers:
         require(f"{here}.tiers", tier, study.tiers)
     for precision in arm.precisions:
@@ -207,6 +218,7 @@ def _check_contrast(study: Study, contrast: Contrast) -> None:
     here = f"contrasts.{contrast.name}" if written else "statistics"
     for key, name in (("baseline", contrast.baseline), ("challenger", contrast.challenger)):
         require(f"{here}.{key}", name, study.arms)
+    _check_tokens(study, contrast, here)
     if contrast.baseline == contrast.challenger:
         raise UserError(
             f"{here}.baseline and challenger are both {contrast.baseline!r}; name two of: "
@@ -247,3 +259,29 @@ def _check_contrast(study: Study, contrast: Contrast) -> None:
                 f"arms.{name}.tiers is {list(study.arms[name].tiers)}: add it, or take another "
                 "reference tier"
             )
+
+
+def _check_tokens(study: Study, contrast: Contrast, here: str) -> None:
+    """Two arms write alike, or a contrast is about what they write."""
+    one, other = (study.arms[name] for name in contrast.arms)
+    if one.tokens == other.tokens or OWN_TOKENS in (one.tokens, other.tokens):
+        return
+    said = (
+        f"{here} compares {one.name!r}, whose tokens are {one.tokens}, with {other.name!r}, whose "
+        f"tokens are {other.tokens}"
+    )
+    if IPA in (one.tokens, other.tokens):
+        raise UserError(
+            f"{said}: words of phones are other words than written ones, so their rates say "
+            "nothing of each other; give both arms the same tokens"
+        )
+    sides = [_definition(study, arm) for arm in (one, other)]
+    recipes = [{**recipe, "tokens": ""} for _, _, recipe in sides]
+    alike = sides[0][:2] == sides[1][:2] and recipes[0] == recipes[1]
+    if not alike and "tokens" not in contrast.may_differ:
+        remedy = (
+            "give the contrast may_differ: [tokens], or both arms the same tokens"
+            if study.config["contrasts"]
+            else "give both arms the same tokens"
+        )
+        raise UserError(f"{said}, and they differ in something else too: {remedy}")

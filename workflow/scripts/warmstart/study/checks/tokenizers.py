@@ -1,44 +1,78 @@
-"""Tokenizers that cannot be made, as far as the alphabets tell."""
+"""Tokenizers that cannot be made, as far as the alphabets tell, and made ones that cannot write
+what they should."""
 
 import unicodedata
 from collections.abc import Iterable
 
+from warmstart.data import phones, unwritable
+from warmstart.data.targets import BPE, CHAR, IPA, MOST_UNITS
 from warmstart.run.errors import UserError
-from warmstart.study.grid import Study
+from warmstart.study import paths
+from warmstart.study.coverage_reports import coverage_reports
+from warmstart.study.grid import OWN_TOKENS, Study
 
 # Beside a piece for each letter: `<unk>`, and the mark of a word's begin.
 _OTHER_PIECES = 2
 
 
 def check(study: Study) -> None:
-    """Every tokenizer has a piece for each letter that its languages may write.
+    """Every tokenizer has a piece for each letter that its languages may write, or a voice for each
+    language whose phones it has.
 
     SentencePiece refuses fewer (trainer_interface.cc), after all downloads. Where it leaves rare
     letters out (`character_coverage` below 1), the alphabet does not tell.
 
     Raises:
-        UserError: with the number of letters, the key, its value and the least that would do; or
-            more candidates of a token are asked for than any trained tokenizer has tokens.
+        UserError: with the number of letters, the key, its value and the least that would do; a
+            language without a voice; a BPE without a size; or more candidates of a token are asked
+            for than any trained tokenizer has tokens.
     """
-    _require_candidates(study)
-    if study.config["tokenizer"]["character_coverage"] == 1:
-        size = study.config["tokenizer"]["vocab_size"]
-        for one in study.training_sets.values():
-            _require(study, "tokenizer.vocab_size", size, one.heard(), f"training set {one.name}")
+    chosen = study.config["tokenizer"]
+    made = paths.tokenizers(study)
+    if "vocab_size" not in chosen and any(tokens == BPE for _, tokens in made):
+        raise UserError(
+            "config: tokenizer lacks 'vocab_size', how many pieces a BPE has; give it, or take "
+            "tokenizer.tokens: char or ipa"
+        )
+    _require_candidates(study, {tokens for _, tokens in made})
+    for name, tokens in made:
+        langs, of = study.training_set(name).heard(), f"training set {name}"
+        if tokens == BPE and chosen["character_coverage"] == 1:
+            _require(study, "tokenizer.vocab_size", chosen["vocab_size"], langs, of)
+        _require_units(study, tokens, langs, of)
     for name, init in study.config["inits"].items():
         if recipe := init.get("pretrain"):
-            key = f"inits.{name}.pretrain.vocab_size"
-            _require(study, key, recipe["vocab_size"], recipe["languages"], f"init {name}")
+            tokens, langs, of = recipe.get("tokens", BPE), recipe["languages"], f"init {name}"
+            if tokens == BPE:
+                key = f"inits.{name}.pretrain.vocab_size"
+                _require(study, key, recipe["vocab_size"], langs, of)
+            _require_units(study, tokens, langs, of)
 
 
-def _require_candidates(study: Study) -> None:
-    """Where every arm's tokenizer is trained, the largest K is known; where a model brings its own,
-    decoding says how many there are."""
-    asked = study.config["decoding"]["log_candidates"]
-    size = study.config["tokenizer"]["vocab_size"]
-    trained = all(arm.kind.tokenizer == "trained" for arm in study.arms.values())
+def check_files(study: Study) -> None:
+    """Tokenizers that are made write what `tokenizer.unwritable_share_max` asks: a limit that was
+    lowered since then stops the study too.
+
+    Raises:
+        UserError: see `data.unwritable.require`.
+    """
+    most = study.config["tokenizer"]["unwritable_share_max"]
+    for of, report in coverage_reports(study) if most is not None else ():
+        unwritable.require(report, most, of)
+
+
+def _require_candidates(study: Study, made: set[str]) -> None:
+    """Where every tokenizer is a BPE of this study, the largest K is known; where a model brings
+    its own, or writes characters or phones, decoding says how many there are."""
+    own = any(arm.tokens == OWN_TOKENS for arm in study.arms.values())
     as_they_are = any(study.zero_shot_runs(name) for name in study.decoded_sets)
-    if asked > size and trained and not as_they_are:
+    if made != {BPE} or own or as_they_are:
+        return
+    asked, size = (
+        study.config["decoding"]["log_candidates"],
+        study.config["tokenizer"]["vocab_size"],
+    )
+    if asked > size:
         raise UserError(
             f"decoding.log_candidates is {asked}, and tokenizers have tokenizer.vocab_size = "
             f"{size} tokens: lower it to {size} or less"
@@ -54,6 +88,25 @@ def letters(study: Study, langs: Iterable[str]) -> set[str]:
         found |= {letter for letter in composed if unicodedata.category(letter)[0] in "LMN"}
         found |= set(text["keep"]) | ({"-"} if text["hyphen"] == "keep" else set())
     return found
+
+
+def _require_units(study: Study, tokens: str, langs: Iterable[str], of: str) -> None:
+    """Of what is no BPE: letters are not too many, and phones have a voice."""
+    langs = list(langs)
+    if tokens == CHAR and (needed := len(letters(study, langs))) > MOST_UNITS:
+        raise UserError(
+            f"{of}: tokens are char, a token for each letter, and its alphabets have {needed} "
+            f"letters, more than {MOST_UNITS}: take tokens bpe with tokenizer.character_coverage "
+            "below 1, or take letters out of text.alphabet"
+        )
+    for lang in langs if tokens == IPA else ():
+        try:
+            phones.Phonemiser(study.voice(lang))
+        except UserError as error:
+            section = "languages" if lang in study.languages else "support_languages"
+            raise UserError(f"{section}.{lang} ({of}, tokens ipa): {error}") from None
+        except ImportError:  # a machine that plans, and does not have the environment
+            return
 
 
 def _require(study: Study, key: str, size: int, langs: Iterable[str], of: str) -> None:
