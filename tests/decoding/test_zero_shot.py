@@ -178,4 +178,6 @@ def test_dry_run_lists_zero_hours_once_and_refuses_a_ctc_init(checkout, tmp_path
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     refused = checkout.snakemake("--dry-run", config=str(path), check=False)
     assert refused.returncode
-    assert "inits.en.zero_shot: this init was pretrained here with CTC" in refused.stdout
+    assert (
+        "inits.en.zero_shot: this init was pretrained here with CTC, and no arm" in refused.stdout
+    )

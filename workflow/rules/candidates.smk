@@ -32,7 +32,7 @@ rule count_candidates:
     params:
         program=lambda wildcards, input: input.code[0],
         tests=lambda wildcards: named(tests_in(wildcards.lang)),
-        settings=lambda wildcards: settings("score", slices.scoring(STUDY, wildcards.lang)),
+        settings=lambda wildcards: settings("score", slices.counting(STUDY, wildcards.lang)),
     message:
         "Count candidates in {wildcards.lang}"
     shell:

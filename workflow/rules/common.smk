@@ -318,7 +318,7 @@ def tokenizer_pools(wildcards):
 TOKENIZERS = paths.tokenizers(STUDY)
 
 
-def unwritable_limit(wildcards):
+def unwritable_limit():
     """The share of a text that tokens may be unable to write, as an argument."""
     limit = config["tokenizer"]["unwritable_share_max"]
     return [] if limit is None else ["--unwritable-share-max", str(limit)]

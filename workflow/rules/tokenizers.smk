@@ -37,12 +37,14 @@ for TOKENS in sorted({"bpe", *(tokens for _, tokens in TOKENIZERS)}):
             settings=lambda wildcards, tokens=TOKENS: settings(
                 "tokenizer", slices.tokenizer(STUDY, wildcards.training_set, tokens)
             ),
-            # A limit makes no other tokenizer.
-            limit=unwatched(unwritable_limit),
-            directory=lambda wildcards, output: str(Path(output.model).parent),
+            # The limit rides on what no job runs again for: it makes no other tokenizer, and
+            # another command would be other code.
+            directory=lambda wildcards, output: [
+                str(Path(output.model).parent),
+                *unwritable_limit(),
+            ],
         message:
             "Tokenizer of {wildcards.training_set}"
         shell:
             "python {params.program:q} --pools {params.pools:q} --tests {params.tests:q}"
-            " --settings {params.settings:q} {params.limit}"
-            " --output-dir {params.directory:q} --log {log:q}"
+            " --settings {params.settings:q} --output-dir {params.directory:q} --log {log:q}"

@@ -29,7 +29,10 @@ def main(argv: list[str] | None = None) -> None:
         "--tests", type=cli.named_path, nargs="+", required=True, metavar="TEST_SET=MANIFEST"
     )
     parser.add_argument(
-        "--settings", type=stages.argument("score"), required=True, help='{"text": {...}}'
+        "--settings",
+        type=stages.argument("score"),
+        required=True,
+        help='{"text": {...}, "phones": {...}}',
     )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -37,7 +40,12 @@ def main(argv: list[str] | None = None) -> None:
 
     from warmstart.evidence import candidates
 
-    counter = candidates.Counter(arguments.lang, arguments.settings["text"], dict(arguments.tests))
+    counter = candidates.Counter(
+        arguments.lang,
+        arguments.settings["text"],
+        dict(arguments.tests),
+        arguments.settings.get("phones"),
+    )
     ticker = MinuteTicker()
 
     def counted() -> Iterator[candidates.Counted]:

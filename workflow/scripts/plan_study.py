@@ -16,7 +16,7 @@ from pathlib import Path
 
 from warmstart.run import cli
 from warmstart.run.errors import UserError
-from warmstart.study import checks, overlays, owner, planning, power_plan
+from warmstart.study import checks, notes, overlays, owner, planning, power_plan
 from warmstart.study.grid import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,9 @@ def main(argv: list[str] | None = None) -> None:
             outputs = pending_outputs(arguments.config, empty)
     print(planning.per_stage(planner, outputs, max(1, arguments.cores)))
     print(power_plan.text(planner), end="")
+    if planner.foreign is None:
+        for line in notes.not_writable(study, arguments.results):
+            print(line)
 
 
 if __name__ == "__main__":

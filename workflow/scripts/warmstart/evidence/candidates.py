@@ -21,6 +21,7 @@ import pyarrow.parquet
 from rapidfuzz.distance import Levenshtein
 
 from warmstart.data import text
+from warmstart.data.targets import IPA, PLAIN, Targets
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.evidence import candidate_columns
 from warmstart.evidence.keys import KEYS
@@ -75,13 +76,23 @@ class Counter:
         lang: of the test sets.
         settings: block `text` of the language.
         tests: test set -> manifest.
+        spoken: whose models write phones, and of which voice: `voice`, `arms`, and `zero_shot`,
+            arms whose init does as it is published; None = nobody's.
     """
 
-    def __init__(self, lang: str, settings: text.TextSettings, tests: Mapping[str, Path]):
-        self._lang, self._text = lang, settings
+    def __init__(
+        self,
+        lang: str,
+        settings: text.TextSettings,
+        tests: Mapping[str, Path],
+        spoken: Mapping[str, Any] | None = None,
+    ):
+        self._lang, self._text, self._spoken = lang, settings, spoken
+        voice = {lang: {"espeak_voice": spoken["voice"]}} if spoken else {}
+        self._targets = Targets(IPA, voice) if spoken else PLAIN
         self._references = {name: read_test_set(path) for name, path in tests.items()}
         self._groups = {name: groups_of(found) for name, found in self._references.items()}
-        self._right: dict[tuple[str, bool, str], list[list[int]]] = {}
+        self._right: dict[tuple[Any, ...], list[list[int]]] = {}
 
     def count(self, hypotheses: Path) -> Counted:
         """The candidates beside a hypothesis file.
@@ -118,7 +129,7 @@ class Counter:
         name = header["test_set"]
         references, group = self._references[name], self._groups[name]
         total = int(group.max()) + 1
-        right = self._right_tokens(name, bool(header.get("zero_shot")), about["sentencepiece"])
+        right = self._right_tokens(name, header, about["sentencepiece"])
         tally = _Tally(len(pieces), count, group, total)
         place = {utterance.id: number for number, utterance in enumerate(references)}
         for number in range(file.num_row_groups):
@@ -146,13 +157,19 @@ class Counter:
             knows_right=right is not None,
         )
 
-    def _right_tokens(self, name: str, raw: bool, tokenizer: str) -> list[list[int]] | None:
-        """Tokens of every reference, as a model was trained to write them: normalised, or of a
-        published model, which writes case and punctuation, as published."""
+    def _right_tokens(
+        self, name: str, header: Mapping[str, Any], tokenizer: str
+    ) -> list[list[int]] | None:
+        """Tokens of every reference, as a model was trained to write them: normalised, as phones,
+        or of a published model, which writes case and punctuation, as published."""
+        zero_shot = bool(header.get("zero_shot"))
+        writers = (self._spoken or {}).get("zero_shot" if zero_shot else "arms", ())
+        phonemes = header["arm"] in writers
+        raw = zero_shot and not phonemes
         content = zlib.decompress(base64.b64decode(tokenizer))
         if not content:
             return None
-        key = name, raw, hashlib.sha256(content).hexdigest()
+        key = name, raw, phonemes, hashlib.sha256(content).hexdigest()
         if key not in self._right:
             import sentencepiece
 
@@ -160,6 +177,8 @@ class Counter:
             texts = [one.text for one in self._references[name]]
             if not raw:
                 texts = [text.normalize(one, self._text) for one in texts]
+            if phonemes:
+                texts = [self._targets.of(one, self._lang) for one in texts]
             self._right[key] = splitter.encode(texts)
         return self._right[key]
 

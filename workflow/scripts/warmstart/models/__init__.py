@@ -49,6 +49,7 @@ class Kind:
         donor_suffix: what the name of a donor ends with in resources/inits/.
         pretrains: name of the family whose CTC models donors are pretrained as here
             (`inits.*.pretrain`); '' = none are.
+        pretrained_whole: whether such a donor is a model of this family, head and all.
         model_file: name of the file that a trained model is.
         encoder: name of the encoder that several families share. Arms of such families that are
             compared are held to one architecture; '' = it is this family's alone.
@@ -71,6 +72,7 @@ class Kind:
     snapshot_files: tuple[str, ...] = ()
     donor_suffix: str = ""
     pretrains: str = ""
+    pretrained_whole: bool = False
     model_file: str = "model.pt"
     encoder: str = ""
     ignores: frozenset[str] = frozenset()
@@ -104,6 +106,7 @@ KINDS: dict[str, Kind] = {
         exports=True,
         bundle="streaming_ctc",
         zero_shot=True,
+        pretrained_whole=True,
         probes=True,
         donor_suffix=".nemo",
         pretrains="fastconformer_ctc",

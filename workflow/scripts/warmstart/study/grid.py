@@ -332,16 +332,24 @@ class Study:
         """
         if training_set not in self.config["languages"]:
             return []
-        first: dict[str, str] = {}
-        for arm in self.arms.values():
-            first.setdefault(arm.init, arm.name)
         return [
-            Run(training_set, first[name], ZERO_SHOT, self.config["seeds"][0])
+            Run(training_set, arm, ZERO_SHOT, self.config["seeds"][0])
             for name, init in self.config["inits"].items()
             if init["zero_shot"] is not None
-            and name in first
+            and (arm := self.zero_shot_arm(name)) is not None
             and training_set in (init["zero_shot"]["prompts"] or self.languages)
         ]
+
+    def zero_shot_arm(self, init: str) -> str | None:
+        """The arm as which an init is decoded as it is: the first that starts from it; of an init
+        that was pretrained here the first whose family its head is of, and rather one that writes
+        the same tokens. None where there is none."""
+        arms = [arm for arm in self.arms.values() if arm.init == init]
+        if recipe := self.config["inits"][init].get("pretrain"):
+            tokens = recipe.get("tokens", BPE)
+            arms = [arm for arm in arms if arm.kind.pretrained_whole]
+            arms.sort(key=lambda arm: arm.tokens != tokens)
+        return arms[0].name if arms else None
 
     def tokens_of(self, run: Run) -> str:
         """What the model of a run writes: of an init as published what it was pretrained to write

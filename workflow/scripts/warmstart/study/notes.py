@@ -1,5 +1,7 @@
 """What a user should know of a study before it runs, though nothing in it is a fault."""
 
+from pathlib import Path
+
 from warmstart.data import unwritable
 from warmstart.evidence.settings import headline_test_set
 from warmstart.study import slices
@@ -34,12 +36,16 @@ def read_elsewhere(study: Study) -> list[str]:
     ]
 
 
-def not_writable(study: Study) -> list[str]:
+def not_writable(study: Study, results: Path = Path("results")) -> list[str]:
     """A line for each text with characters or phones that no hypothesis of some arms can contain,
-    once their tokenizer is made."""
+    once their tokenizer is made.
+
+    Args:
+        results: folder of the study's results.
+    """
     return [
         f"{of}: {said}"
-        for of, report in coverage_reports(study)
+        for of, report in coverage_reports(study, results)
         for said in unwritable.sentences(report)
     ]
 

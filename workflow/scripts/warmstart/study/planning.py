@@ -510,7 +510,9 @@ _ORDER = {
     )
 }
 # Stages that are a rule for each training set, or kind of file or bundle: `decode_de` is `decode`.
-_SEVERAL = ("decode", "train", "download_init", "pretrain_init", "build_bundle")
+_SEVERAL = (
+    *("decode", "train_tokenizer", "train", "download_init", "pretrain_init", "build_bundle"),
+)
 _ENDING = re.compile(r"(\.qc)?\.json$|\.jsonl\.gz$|\.[a-z]+$")
 
 

@@ -13,7 +13,7 @@ from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
 from warmstart.study.config import merged, schema
-from warmstart.study.grid import FULL, OWN_TOKENS, Study
+from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Study
 
 # ---- data
 
@@ -234,6 +234,19 @@ def zero_shot_prompt(study: Study, lang: str, init: str) -> str | None:
 def scoring(study: Study, lang: str) -> dict[str, Any]:
     """What `score.py` counts with."""
     return {"text": study.text(lang), **study.config["scoring"]}
+
+
+def counting(study: Study, lang: str) -> dict[str, Any]:
+    """What `count_candidates.py` counts with: whose references are phones too."""
+    found: dict[str, set[str]] = {"arms": set(), "zero_shot": set()}
+    for name in study.decoded_sets:
+        for run in study.decoded_runs(name):
+            if study.tokens_of(run) == IPA:
+                found["zero_shot" if run.hours == ZERO_SHOT else "arms"].add(run.arm)
+    if not any(found.values()):
+        return scoring(study, lang)
+    spoken = {key: sorted(arms) for key, arms in found.items()}
+    return {**scoring(study, lang), "phones": {"voice": study.voice(lang), **spoken}}
 
 
 def test_sets(study: Study) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from warmstart import models
 from warmstart.data.corpora.base import beside
 from warmstart.run import files
 from warmstart.run.errors import UserError
@@ -189,11 +190,17 @@ def _check_pretraining(study: Study, here: str, recipe: dict[str, Any]) -> None:
 def _check_zero_shot(study: Study, name: str, init: dict[str, Any]) -> None:
     if init["zero_shot"] is None:
         return
-    if "scratch" in init or "pretrain" in init:
-        kind = "has random weights" if "scratch" in init else "was pretrained here with CTC"
+    if "scratch" in init:
         raise UserError(
-            f"inits.{name}.zero_shot: this init {kind} and has no decoder of its own; only a "
-            "published transducer can be decoded without fine-tuning: take the key out"
+            f"inits.{name}.zero_shot: this init has random weights and no decoder of its own: take "
+            "the key out"
+        )
+    if "pretrain" in init and study.zero_shot_arm(name) is None:
+        families = ", ".join(key for key, kind in models.KINDS.items() if kind.pretrained_whole)
+        raise UserError(
+            f"inits.{name}.zero_shot: this init was pretrained here with CTC, and no arm that "
+            f"starts from it has the family of its head ({families}): add such an arm, or take the "
+            "key out"
         )
     for lang in init["zero_shot"]["prompts"] or {}:
         require(f"inits.{name}.zero_shot.prompts", lang, study.languages)
