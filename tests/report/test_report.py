@@ -544,7 +544,8 @@ def test_drops_by_reason_and_unwritable_characters_are_shown(study, tmp_path):
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", text)]
     assert ["German", "mls", "training", "pool", "foreign alphabet", "7", "0.125"] in rows
     assert ["German", "fleurs", "dev", "manifest", "truncated", "2", "0.004"] in rows
-    assert ["German", "fleurs", "å", "latin small letter a with ring above", "4"] in rows
+    named = "latin small letter a with ring above"
+    assert ["German", "all", "fleurs", "å", named, "4"] in rows
     assert (
         "compares sentence with the test sets and removed fleurs: 3 cuts by sentence_in_test, "
         "mls: nothing" in text
@@ -696,3 +697,27 @@ def test_it_prints_on_paper_without_cutting_anything_off(study, browser):
     )
     browser.call("Emulation.setEmulatedMedia", media="")
     assert cut == []
+
+
+def test_what_each_arm_cannot_write_is_listed_with_its_share_of_the_text():
+    nasal = {"characters": 200, "unwritable": {"ɔ\u0303": 4}}
+    found = {"train": {"characters": 9, "unwritable": {}}, "tests": {"fleurs": nasal}}
+    raw = {"tests": {"de/fleurs": {"characters": 50, "unwritable": {"ß": 1}}}}
+    writers = {
+        "results/tokenizers/de.ipa/coverage.json": {"training_set": "de", "arms": ["en", "ml"]},
+        "results/unwritable/ml.json": {"init": "ml", "arms": ["ml"]},
+    }
+    reports = dict(zip(writers, (found, raw), strict=True))
+    coverage = [quality.coverage_of(path, made, writers) for path, made in reports.items()]
+    display = Display.of(DISPLAY)
+    names = [display.arm(name) for name in ("en", "ml")]
+    assert rows_of(quality.unwritable_sheet(Quality(coverage=coverage), display)) == [
+        [
+            *("German", ", ".join(names), "fleurs", "ɔ\u0303"),
+            *("latin small letter open o + combining tilde", "4", "2.000"),
+        ],
+        [
+            *("nothing: as it is", names[1], "fleurs, German", "ß"),
+            *("latin small letter sharp s", "1", "2.000"),
+        ],
+    ]

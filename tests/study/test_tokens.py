@@ -93,9 +93,7 @@ def test_an_init_as_published_writes_what_its_head_was_pretrained_for():
     """Its head is of CTC, so a CTC arm decodes it, and rather the one that writes the same."""
     made = changed()
     made["inits"]["ml"] |= {"zero_shot": {}}
-    with pytest.raises(
-        UserError, match=r"inits\.ml\.zero_shot: .* \(fastconformer_ctc\): add"
-    ):
+    with pytest.raises(UserError, match=r"inits\.ml\.zero_shot: .* \(fastconformer_ctc\): add"):
         make(made)
     ctc = {"init": "ml", "family": "fastconformer_ctc"}
     made["arms"] = ARMS | {"ctc": ctc, "ctc_ipa": {**ctc, "tokens": "ipa"}}

@@ -324,6 +324,21 @@ def unwritable_limit():
     return [] if limit is None else ["--unwritable-share-max", str(limit)]
 
 
+def page_settings():
+    """What the page is told of the study."""
+    return {**slices.page(STUDY), "writers": paths.writers(STUDY)}
+
+
+def zero_shot_arm(wildcards):
+    """The arm as which an init is decoded as it is."""
+    return STUDY.arms[STUDY.zero_shot_arm(wildcards.init)]
+
+
+def written_by_init(wildcards):
+    """--tokens of an init whose own head writes phones."""
+    return ["--tokens", "ipa"] if STUDY.own_tokens(wildcards.init) == "ipa" else []
+
+
 def tokenizer_of(wildcards):
     """Folder of the tokenizer of a run."""
     return paths.tokenizer(wildcards.training_set, STUDY.arms[wildcards.arm].tokens)

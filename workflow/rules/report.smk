@@ -102,6 +102,7 @@ rule build_report:
             for path in paths.manifests(STUDY, lang)
         ],
         tokenizers=[f"{paths.tokenizer(*key)}/coverage.json" for key in TOKENIZERS],
+        unwritable=[paths.unwritable(init) for init in STUDY.zero_shot_inits()],
         scores=rules.aggregate.input.scores,
         tests=[path for lang in STUDY.scored_languages for path in tests_in(lang).values()],
         code=code("build_report", *analyses.modules()),
@@ -121,7 +122,7 @@ rule build_report:
         mem_mb=more(2000),
     params:
         program=lambda wildcards, input: input.code[0],
-        settings=lambda wildcards: ordered("report", slices.page(STUDY)),
+        settings=lambda wildcards: ordered("report", page_settings()),
         tables=lambda wildcards, input: str(Path(input.tables[0]).parent),
         figures=lambda wildcards, input: str(Path(input.figures[0]).parent),
         tests=lambda wildcards: named(
@@ -136,5 +137,5 @@ rule build_report:
     shell:
         "python {params.program:q} --tables {params.tables} --figures {params.figures}"
         " --runs @{input.listed:q} --qc {input.pools:q} --manifests {input.manifests:q}"
-        " --coverage {input.tokenizers:q} --scores {input.scores:q} --tests {params.tests:q}"
+        " --coverage {input.tokenizers:q} {input.unwritable:q} --scores {input.scores:q} --tests {params.tests:q}"
         " --settings {params.settings:q} --output {output.report:q} --log {log:q}"

@@ -3,6 +3,7 @@
 in    results/pools/{lang}.jsonl.gz, test manifests (coverage report only)
 out   results/tokenizers/{training_set}/{tokenizer.model,vocab.txt,coverage.json}
       results/tokenizers/{training_set}.{char,ipa}/   the same, of arms with such tokens
+      results/unwritable/{init}.json   what an init that is decoded as it is cannot write
 """
 
 for TOKENS in sorted({"bpe", *(tokens for _, tokens in TOKENIZERS)}):
@@ -48,3 +49,37 @@ for TOKENS in sorted({"bpe", *(tokens for _, tokens in TOKENIZERS)}):
         shell:
             "python {params.program:q} --pools {params.pools:q} --tests {params.tests:q}"
             " --settings {params.settings:q} --output-dir {params.directory:q} --log {log:q}"
+
+
+rule list_unwritable:
+    input:
+        init=lambda wildcards: paths.init(STUDY, wildcards.init),
+        tests=lambda wildcards: list(paths.unwritable_tests(STUDY, wildcards.init).values()),
+        code=code("list_unwritable"),
+    output:
+        found="results/unwritable/{init}.json",
+    log:
+        "logs/list_unwritable/{init}.log",
+    benchmark:
+        "results/benchmarks/list_unwritable/{init}.tsv"
+    # Before trainings, which do not wait for it.
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=more(config["resources"]["decode_mem_mb"]),
+    params:
+        program=lambda wildcards, input: input.code[0],
+        family=lambda wildcards: zero_shot_arm(wildcards).family,
+        tier=lambda wildcards: TIERS[zero_shot_arm(wildcards).tiers[0]],
+        tests=lambda wildcards: named(paths.unwritable_tests(STUDY, wildcards.init)),
+        settings=lambda wildcards: settings("texts", slices.written(STUDY, wildcards.init)),
+        tokens=lambda wildcards: written_by_init(wildcards),
+        limit=unwatched(lambda wildcards: unwritable_limit()),
+    message:
+        "What init {wildcards.init} cannot write"
+    shell:
+        "python {params.program:q} --family {params.family:q} --init {input.init:q}"
+        " --tier {params.tier} --tests {params.tests:q} --settings {params.settings:q}"
+        " {params.tokens} {params.limit} --output {output.found:q} --log {log:q}"

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         type=Path,
         nargs="*",
         default=[],
-        help="coverage.json of each tokenizer, in a folder named as its training set",
+        help="coverage.json of each tokenizer, and the files of results/unwritable/",
     )
     parser.add_argument(
         "--scores", type=Path, nargs="*", default=[], help="score files, for examples of errors"
@@ -63,8 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     import jinja2
     from markupsafe import Markup
 
-    from warmstart.report import examples, page
-    from warmstart.report.quality import Quality
+    from warmstart.report import examples, page, quality
 
     tables = read_tables(arguments.tables, analyses.tables())
     display = Display.of(arguments.settings).measured(tables)
@@ -80,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         }
         room = int(chosen["audio_mb"] * 1e6)
         picked = examples.with_recordings(picked, manifests, display, room)
+    writers = arguments.settings.get("writers") or {}
     material = page.Material(
         tables=tables,
         registered=registration.read(arguments.tables),
@@ -88,10 +88,13 @@ def main(argv: list[str] | None = None) -> None:
             (read_json(path) for path in arguments.runs),
             key=lambda run: (run["training_set"], run["arm"], float(run["hours"]), run["seed"]),
         ),
-        quality=Quality(
+        quality=quality.Quality(
             pools={path.name.removesuffix(".qc.json"): read_json(path) for path in arguments.qc},
             manifests=[read_json(path) for path in arguments.manifests],
-            coverage={path.parent.name: read_json(path) for path in arguments.coverage},
+            coverage=[
+                quality.coverage_of(str(path), read_json(path), writers)
+                for path in arguments.coverage
+            ],
         ),
         figures=arguments.figures,
         examples=picked,

@@ -12,8 +12,10 @@ _SHOWN = 12  # characters in a message
 
 
 def parts(made: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(what it is of, coverage) of a report: the training text, then each test set."""
-    yield "the training text", made["train"]
+    """(what it is of, coverage) of a report: the training text, then each test set. That of an init
+    as published has no training text."""
+    if "train" in made:
+        yield "the training text", made["train"]
     for name, found in made["tests"].items():
         yield f"test set {name}", found
 

@@ -350,21 +350,18 @@ def _dropped(known: Quality, display: Display) -> list[Block]:
 def _unwritable(known: Quality, display: Display) -> list[Block]:
     missing = quality.unwritable_sheet(known, display)
     if not missing.rows:
-        said = "Every character of the references has a piece in its tokenizer."
+        said = "Every character of the texts has a token."
         return [Text(said, "note")] if known.coverage else []
     return [
         Heading("Characters that no hypothesis can contain"),
         Text(
-            "Characters of the normalised references that the tokenizer has no piece for: each "
-            f"is an error at every budget, for every {_sides(display)}.",
+            "Characters of the normalised texts, and phones of arms that write phones, that an "
+            "arm has no token for: each in a test set is an error at every budget, and each in a "
+            "training text is learnt as <unk>.",
             "note",
         ),
         Table(missing),
     ]
-
-
-def _sides(display: Display) -> str:
-    return "start" if _about_init(display) else "arm"
 
 
 def _audit(material: Material) -> Section:

@@ -19,12 +19,40 @@ class Quality:
     Attributes:
         pools: language -> contents of the pool's .qc.json.
         manifests: contents of the manifests' .qc.json.
-        coverage: training set -> contents of the tokenizer's coverage.json.
+        coverage: what tokens cannot write.
     """
 
     pools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     manifests: Sequence[Mapping[str, Any]] = ()
-    coverage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    coverage: Sequence["Coverage"] = ()
+
+
+class Coverage(NamedTuple):
+    """What one kind of tokens was found to be unable to write.
+
+    Attributes:
+        report: contents of a tokenizer's coverage.json, or of an init's file in
+            results/unwritable/.
+        training_set: whose tokenizer it is; None: tokens of an init as it is.
+        arms: that write so; of an init as it is the one as which it is decoded.
+    """
+
+    report: Mapping[str, Any]
+    training_set: str | None
+    arms: Sequence[str] = ()
+
+
+def coverage_of(path: str, report: Mapping[str, Any], writers: Mapping[str, Any]) -> Coverage:
+    """A report with whose it is.
+
+    Args:
+        path: of its file.
+        writers: path -> `training_set` or `init`, and `arms`; without them the folder has the name
+            of the training set.
+    """
+    if whose := writers.get(path):
+        return Coverage(report, whose.get("training_set"), whose["arms"])
+    return Coverage(report, path.rsplit("/", 2)[-2])
 
 
 class _Corpus(NamedTuple):
@@ -45,10 +73,11 @@ class _Drop(NamedTuple):
 
 
 class _Character(NamedTuple):
-    training_set: str
-    test_set: str
+    of: Coverage
+    text: str  # a test set, with its language for an init as it is; "" is the training text
     character: str
     times: int
+    share: float | None
 
 
 def _corpora(quality: Quality) -> list[_Corpus]:
@@ -112,25 +141,54 @@ def drops_sheet(quality: Quality, display: Display) -> Sheet:
 
 
 def unwritable_sheet(quality: Quality, display: Display) -> Sheet:
-    """Characters of the references that a tokenizer has no piece for."""
+    """Characters and phones of the texts that an arm has no token for."""
     rows = [
-        _Character(training_set, test_set, character, times)
-        for training_set, coverage in quality.coverage.items()
-        for test_set, found in coverage["tests"].items()
+        _Character(of, text, character, times, _share(found, times))
+        for of in quality.coverage
+        for text, found in _texts(of.report)
         for character, times in found["unwritable"].items()
     ]
 
     def name(row: _Character) -> str:
-        return unicodedata.name(row.character, f"U+{ord(row.character):04X}").lower()
+        # A phone may have several characters.
+        names = [unicodedata.name(one, f"U+{ord(one):04X}").lower() for one in row.character]
+        return " + ".join(names)
+
+    def trained_on(row: _Character) -> str:
+        known = row.of.training_set
+        return display.training_set(known) if known is not None else "nothing: as it is"
+
+    def text(row: _Character) -> str:
+        lang, slash, test_set = row.text.rpartition("/")
+        named = display.test_set(test_set) if row.text else "training text"
+        return f"{named}, {display.language(lang)}" if slash else named
 
     fields = [
-        column("Trained on", lambda row: text_cell(display.training_set(row.training_set))),
-        column("Test set", lambda row: text_cell(display.test_set(row.test_set))),
-        column("Character", lambda row: text_cell(row.character)),
+        column("Trained on", lambda row: text_cell(trained_on(row))),
+        column(
+            "Arms",
+            lambda row: text_cell(", ".join(map(display.arm, row.of.arms)) or "all", wide=True),
+        ),
+        column("Text", lambda row: text_cell(text(row))),
+        column("Character or phone", lambda row: text_cell(row.character)),
         column("Name", lambda row: text_cell(name(row), wide=True)),
-        column("Times in the references", lambda row: number_cell(row.times, 0)),
+        column("Times in the text", lambda row: number_cell(row.times, 0)),
+        column("% of the text", lambda row: number_cell(100 * row.share, 3))
+        if all(row.share is not None for row in rows)
+        else None,
     ]
-    return sheet("unwritable", fields, rows)
+    return sheet("unwritable", [one for one in fields if one is not None], rows)
+
+
+def _texts(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, coverage) of the training text and of each test set."""
+    trained = [("", report["train"])] if "train" in report else []
+    return [*trained, *report["tests"].items()]
+
+
+def _share(found: Mapping[str, Any], times: int) -> float | None:
+    """Of the text; None in a report that does not count it."""
+    return times / max(1, found["characters"]) if "characters" in found else None
 
 
 def guard_text(quality: Quality, display: Display) -> str:

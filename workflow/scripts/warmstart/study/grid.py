@@ -340,6 +340,21 @@ class Study:
             and training_set in (init["zero_shot"]["prompts"] or self.languages)
         ]
 
+    def zero_shot_inits(self) -> list[str]:
+        """Inits that are decoded as they are."""
+        runs = [run for name in self.decoded_sets for run in self.zero_shot_runs(name)]
+        return list(dict.fromkeys(self.arms[run.arm].init for run in runs))
+
+    def zero_shot_tests(self, init: str) -> list[TestSet]:
+        """Test sets that an init is decoded on as it is."""
+        found = [
+            test
+            for name in self.decoded_sets
+            if any(self.arms[run.arm].init == init for run in self.zero_shot_runs(name))
+            for test in self.test_sets(name)
+        ]
+        return list(dict.fromkeys(found))
+
     def zero_shot_arm(self, init: str) -> str | None:
         """The arm as which an init is decoded as it is: the first that starts from it; of an init
         that was pretrained here the first whose family its head is of, and rather one that writes
@@ -355,9 +370,11 @@ class Study:
         """What the model of a run writes: of an init as published what it was pretrained to write
         here, else `own`."""
         arm = self.arms[run.arm]
-        if run.hours != ZERO_SHOT:
-            return arm.tokens
-        recipe = self.config["inits"][arm.init].get("pretrain")
+        return arm.tokens if run.hours != ZERO_SHOT else self.own_tokens(arm.init)
+
+    def own_tokens(self, init: str) -> str:
+        """What an init writes as it is; `own` of one that is published."""
+        recipe = self.config["inits"][init].get("pretrain")
         return recipe.get("tokens", BPE) if recipe else OWN_TOKENS
 
     def decoded_runs(self, training_set: str) -> list[Run]:

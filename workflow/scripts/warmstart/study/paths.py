@@ -4,6 +4,7 @@ Paths are relative to the folder of the study; those of a run share the levels o
 """
 
 from pathlib import Path
+from typing import Any
 
 from warmstart.data.targets import BPE
 from warmstart.evidence.candidate_columns import SUFFIX
@@ -161,6 +162,36 @@ def tokenizer_tests(study: Study, training_set: str) -> dict[str, str]:
         for test in study.test_sets(training_set):
             if test.lang == one.replay.lang:
                 found[test.slug(one)] = test_manifest(study, test)
+    return found
+
+
+def unwritable(init: str) -> str:
+    """What the tokens of an init that is decoded as it is cannot write."""
+    return f"results/unwritable/{init}.json"
+
+
+def unwritable_tests(study: Study, init: str) -> dict[str, str]:
+    """`lang/test set` -> CutSet, of what an init is decoded on as it is."""
+    return {
+        f"{test.lang}/{test.name}": test_manifest(study, test)
+        for test in study.zero_shot_tests(init)
+    }
+
+
+def writers(study: Study) -> dict[str, dict[str, Any]]:
+    """File that says what tokens cannot write -> whose tokens they are: `tokens`, `arms`, and
+    `training_set`, or `init` of one that is decoded as it is."""
+    found: dict[str, dict[str, Any]] = {
+        f"{tokenizer(training_set, tokens)}/coverage.json": {
+            "training_set": training_set,
+            "tokens": tokens,
+            "arms": arms,
+        }
+        for (training_set, tokens), arms in tokenizers(study).items()
+    }
+    for init in study.zero_shot_inits():
+        arms = [study.zero_shot_arm(init)]
+        found[unwritable(init)] = {"init": init, "tokens": study.own_tokens(init), "arms": arms}
     return found
 
 

@@ -150,6 +150,12 @@ def pretraining(study: Study, init: str) -> dict[str, Any]:
     return made if family == models.DEFAULT_PRETRAINING else {**made, "family": family}
 
 
+def written(study: Study, init: str) -> dict[str, Any]:
+    """Language -> its normaliser, of the test sets that an init is decoded on as it is."""
+    langs = [test.lang for test in study.zero_shot_tests(init)]
+    return _texts(study, dict.fromkeys(langs), study.own_tokens(init))
+
+
 def init_source(study: Study, init: str) -> dict[str, Any]:
     """Where `download_init.py` finds an init on the hub.
 
