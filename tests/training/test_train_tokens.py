@@ -128,6 +128,26 @@ def test_a_model_learns_and_writes_its_tokens(speech, tokenizers, inits, tmp_pat
     assert kept[0].candidates.tokens.shape[1] == 4
 
 
+def test_each_cut_is_read_in_its_own_language_and_a_replayed_one_in_its():
+    from lhotse import MonoCut, SupervisionSegment
+
+    def cut(lang, text, custom=None):
+        said = SupervisionSegment("s", "r", 0, 1, text=text, language=lang)
+        return MonoCut("c", 0, 1, 0, supervisions=[said], custom=custom)
+
+    spoken = Targets(IPA, {"it": {}, "fr": {}})
+    cuts = [
+        cut("it", "uno"),
+        cut("fr", "deux"),
+        cut("it", "deux", {"replay": "fr"}),
+        cut(None, "uno"),
+    ]
+    read = [spoken.of_cut(one).supervisions[0].text for one in cuts]
+    assert read == ["uno", "dø", "dø", "uno"]
+    assert cuts[0].supervisions[0].text == "uno"
+    assert PLAIN.of_cut(cuts[1]) is cuts[1]
+
+
 def test_killed_at_any_step_a_run_on_phones_goes_on_to_the_same_bytes(
     speech, tokenizers, inits, tmp_path
 ):
