@@ -34,6 +34,6 @@ def test_of_a_head_of_phones_phones_are_counted(tmp_path):
 
 
 def test_more_than_the_limit_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(UserError, match=r"^ml: test set it/human has 1 characters \(25 %\)"):
+    with pytest.raises(UserError, match=r"^ml: test set it/human has 1 character \(25 %\)"):
         report(tmp_path, ["u", "n", "o"], "è", most=0.2)
     assert not (tmp_path / "ml.json").exists()

@@ -1,6 +1,6 @@
 """Fine-tuning: two runs of a contrast differ in what their arms differ in, and in nothing else.
 
-in    a budget or a mixture, results/tokenizers/{training_set}/ (or of its arm's other tokens), an init
+in    a budget or a mixture, the tokenizer of its tokens (results/tokenizers/), an init
 out   results/runs/{run}/   the model, train.csv, run.json, settings.yaml
 """
 

@@ -60,7 +60,7 @@ def require(made: Mapping[str, Any], most: float | None, of: str) -> None:
 
 def _counted(found: Mapping[str, Any]) -> str:
     times, missing = sum(found["unwritable"].values()), share(found)
-    what = "phones" if "empty" in found else "characters"
+    what = ("phone" if "empty" in found else "character") + ("s" if times != 1 else "")
     return f"{times} {what}" + (f" ({100 * missing:.2g} %)" if missing is not None else "")
 
 
