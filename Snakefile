@@ -45,6 +45,7 @@ include: "workflow/rules/decode.smk"
 include: "workflow/rules/lists.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/candidates.smk"
+include: "workflow/rules/phones.smk"
 include: "workflow/rules/understand.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/bundle.smk"
@@ -117,7 +118,8 @@ rule all_hypotheses:
 
 rule all_scores:
     input:
-        [f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
+        paths.scores(STUDY),
+        paths.phone_scores(STUDY),
 
 
 rule report:

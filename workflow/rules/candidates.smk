@@ -15,7 +15,7 @@ rule count_candidates:
         headers=lambda wildcards: [
             paths.header(path) for path in paths.hypotheses(STUDY, wildcards.lang)
         ],
-        listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
+        listed=lambda wildcards: listed(f"candidates_{wildcards.lang}"),
         tests=lambda wildcards: list(tests_in(wildcards.lang).values()),
         code=code("count_candidates"),
     output:

@@ -9,7 +9,15 @@ HYPOTHESES = paths.hypotheses(STUDY)
 RUN_PATHS = [f"results/runs/{run.path}" for run in STUDY.runs()]
 LISTS = {
     **{
-        f"hypotheses_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang)
+        f"hypotheses_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang, phones=False)
+        for lang in STUDY.scored_languages
+    },
+    **{
+        f"candidates_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang)
+        for lang in STUDY.scored_languages
+    },
+    **{
+        f"phones_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang, phones=True)
         for lang in STUDY.scored_languages
     },
     "headers": lambda: [paths.header(path) for path in HYPOTHESES],

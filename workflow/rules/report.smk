@@ -10,7 +10,7 @@ Which tables and figures there are, the analyses say (`warmstart/evidence/analys
 from warmstart.evidence import analyses
 
 # File of a figure -> what its analysis calls it; those of a contrast are drawn once for each.
-FIGURES = analyses.figures(STUDY.contrasts)
+FIGURES = analyses.figures(STUDY.word_contrasts)
 
 
 UNDERSTOOD = [paths.understood(lang) for lang in understanding.languages(STUDY)]
@@ -18,7 +18,9 @@ UNDERSTOOD = [paths.understood(lang) for lang in understanding.languages(STUDY)]
 
 rule aggregate:
     input:
-        scores=[f"results/scores/{lang}.parquet" for lang in STUDY.scored_languages],
+        scores=paths.scores(STUDY),
+        phone_scores=paths.phone_scores(STUDY),
+        phones=paths.inventories(STUDY),
         headers=[paths.header(path) for path in HYPOTHESES],
         quantized=paths.quantize_reports(STUDY),
         candidates=paths.counted_candidates(STUDY),
@@ -52,6 +54,7 @@ rule aggregate:
         " --quantize @{input.lists[1]:q} --train-logs @{input.lists[2]:q}"
         " --candidates {input.candidates:q}"
         " --understood {input.understood:q}"
+        " --phone-scores {input.phone_scores:q} --phones {input.phones:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

@@ -8,9 +8,9 @@ out   results/scores/{lang}.parquet   of all runs that are tested in the languag
 
 rule score:
     input:
-        hypotheses=lambda wildcards: paths.hypotheses(STUDY, wildcards.lang),
+        hypotheses=lambda wildcards: paths.hypotheses(STUDY, wildcards.lang, phones=False),
         headers=lambda wildcards: [
-            paths.header(path) for path in paths.hypotheses(STUDY, wildcards.lang)
+            paths.header(path) for path in paths.hypotheses(STUDY, wildcards.lang, phones=False)
         ],
         listed=lambda wildcards: listed(f"hypotheses_{wildcards.lang}"),
         tests=lambda wildcards: list(tests_in(wildcards.lang).values()),

@@ -15,13 +15,15 @@ tables were asked for, kept.
         --output-dir results/tables
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from warmstart.evidence import analyses, collected, registration
+from warmstart.evidence import analyses, collected, phone_rates, registration
 from warmstart.evidence.settings import Settings
 from warmstart.evidence.tables import write_table
 from warmstart.run import cli
 from warmstart.run.commit import git_commit
+from warmstart.run.files import read_json
 from warmstart.study import stages
 
 
@@ -65,14 +67,29 @@ def main(argv: list[str] | None = None) -> None:
         help="what understand.py made of each language, with its JSON beside it",
     )
     parser.add_argument(
+        "--phone-scores",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what score_phones.py counted in each language, where models write phones",
+    )
+    parser.add_argument(
+        "--phones",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what list_phones.py counted in each language",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
         help="the block statistics: of the configuration; also contrasts, targets (training set -> "
         "languages it is for), exports (precisions that are the unquantised export), test_sets "
         "(language -> its test sets, the first stands in for the headline), tiers (by latency), "
-        "unspaced (languages without spaces) and shared_sentences (test set -> languages whose "
-        "blocks of one name are one sentence, as in FLEURS)",
+        "unspaced (languages without spaces), shared_sentences (test set -> languages whose "
+        "blocks of one name are one sentence, as in FLEURS), phone_contrasts (of arms that write "
+        "phones) and heard (arm -> languages that its init was pretrained on, or null)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -86,6 +103,11 @@ def main(argv: list[str] | None = None) -> None:
         arguments.train_logs,
         arguments.candidates,
         arguments.understood,
+    )
+    evidence = replace(
+        evidence,
+        phones=phone_rates.read(arguments.phone_scores, settings, arguments.train_logs),
+        inventories={about["lang"]: about for about in map(read_json, arguments.phones)},
     )
     for analysis in analyses.load_all():
         if analysis.columns:

@@ -2,7 +2,7 @@
 written beside them."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,23 @@ def recognition_status(systems: Iterable[tuple[Scored, Cell]]) -> str:
 
 
 @dataclass(frozen=True)
+class PhoneRates:
+    """Test sets of models that write phones. In each `Scored` the word is a phone, so that `wer` is
+    a rate of phones (`phone_rates`).
+
+    Attributes:
+        per: phone error rates.
+        pfer: the same by features, of the same test sets and cells.
+        mapped: phone error rates of models of 0 hours, after their phones went to the nearest of
+            the language's.
+    """
+
+    per: Sequence[Scored] = ()
+    pfer: Sequence[Scored] = ()
+    mapped: Sequence[Scored] = ()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a study has measured.
 
@@ -137,6 +154,8 @@ class Evidence:
         understood: what was understood of hypotheses; None where nothing was asked.
         voices: errors by speaker, gender and accent, a test set each, in the order of `scored`.
         leaderboard: test set and cell -> its errors by the leaderboard's rules.
+        phones: rates of models that write phones, which are in none of the above.
+        inventories: language -> what `list_phones.py` counted of it.
     """
 
     counts: pd.DataFrame
@@ -150,6 +169,8 @@ class Evidence:
     leaderboard: dict[leaderboard_rates.Place, leaderboard_rates.Summed] = field(
         default_factory=dict
     )
+    phones: PhoneRates = field(default_factory=PhoneRates)
+    inventories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which
@@ -320,18 +341,22 @@ def _read(path: Path, reader: speakers.Reader | None) -> tuple[pd.DataFrame, set
         if table.normaliser_version.isna().any():
             raise UserError(f"{path}: rows without a normaliser version; score the language again")
         versions |= set(map(int, table.normaliser_version.unique()))
-        parts.append(_summed(table, path))
+        parts.append(summed(table, path))
         if reader is not None:
             reader.add(table)
     counts = pd.concat(parts, ignore_index=True)
     keys = [*_KEYS, *(name for name in _OPTIONAL if name in counts)]
     if counts.duplicated(keys).any():
-        counts = _summed(file.read(columns=wanted).to_pandas(), path)
+        counts = summed(file.read(columns=wanted).to_pandas(), path)
     return counts.sort_values(keys, ignore_index=True), versions
 
 
-def _summed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Rows of a score file, summed inside blocks, and inside what a speaker read in a block."""
+def summed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Rows of a score file, summed inside blocks, and inside what a speaker read in a block.
+
+    Raises:
+        UserError: a count or a block is missing.
+    """
     _whole(table, str(path))
     spoken = table.ref_words > 0
     table = table.assign(

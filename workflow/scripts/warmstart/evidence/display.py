@@ -137,7 +137,7 @@ class Display:
                 (names, or name -> `lookahead_ms`, `offline`), `test_sets` (names, or name -> the
                 attributes of `TestSet`), `test_sets_of` (language -> its test sets, in its order),
                 and for the page `precisions` (name -> its name for readers) and `licences`;
-                `unspaced` where there are such languages.
+                `unspaced` and `phone_contrasts` where there are such.
         """
         names, wanted = block["languages"], block["targets"]
         training_sets = {
@@ -168,6 +168,7 @@ class Display:
         statistics = {
             **block["statistics"],
             "contrasts": block.get("contrasts"),
+            "phone_contrasts": block.get("phone_contrasts"),
             "targets": targets,
             "test_sets": block.get("test_sets_of", {}),
             "tiers": tiers,
@@ -246,6 +247,11 @@ class Display:
     def contrasts(self) -> tuple[Contrast, ...]:
         """Those of the study; the first is the headline."""
         return self.settings.contrasts
+
+    @property
+    def audited(self) -> tuple[Contrast, ...]:
+        """All pairs of arms that are compared somewhere, those of phones too."""
+        return (*self.contrasts, *self.settings.phone_contrasts)
 
     @property
     def several_contrasts(self) -> bool:

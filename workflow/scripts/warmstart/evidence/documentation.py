@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from warmstart.evidence import analyses
 from warmstart.evidence.candidate_columns import CANDIDATES
 from warmstart.evidence.columns import AXES, Column
+from warmstart.evidence.phone_columns import PHONE_SCORES
 from warmstart.evidence.score_columns import SCORES
 
 _WIDTH = 100  # of a line of prose
@@ -90,6 +91,7 @@ def filled(page: str) -> str:
         "axes": column_table(AXES),
         "candidates": column_table(CANDIDATES),
         "scores": described(column for column, _ in SCORES),
+        "phone_scores": described(column for column, _ in PHONE_SCORES),
         "tables": tables_text(),
         "figures": figures_text(),
     }

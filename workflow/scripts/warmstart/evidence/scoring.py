@@ -159,13 +159,14 @@ def align_counts(
         for chunks in words.alignments
     ]
     return (
-        [_chunk_counts(c) for c in words.alignments],
+        [chunk_counts(c) for c in words.alignments],
         wrong,
-        [_chunk_counts(c) for c in characters.alignments],
+        [chunk_counts(c) for c in characters.alignments],
     )
 
 
-def _chunk_counts(chunks: list) -> dict[str, int]:
+def chunk_counts(chunks: list) -> dict[str, int]:
+    """Hits, substitutions, deletions and insertions of one of jiwer's alignments."""
     counts = {"hits": 0, "substitutions": 0, "deletions": 0, "insertions": 0}
     names = {
         "equal": "hits",

@@ -90,6 +90,8 @@ class Settings(Resampling):
         tiers: by latency, as `tiers.by_latency` orders them.
         unspaced: languages in which each character counts as a word.
         shared_sentences: test set -> languages whose blocks of one name are one sentence.
+        phone_contrasts: those whose arms write phones; they have phone error rates alone.
+        heard: arm -> languages that its init was pretrained on; None: nobody knows.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -107,11 +109,14 @@ class Settings(Resampling):
     tiers: tuple[str, ...] = ()
     unspaced: tuple[str, ...] = ()
     shared_sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    phone_contrasts: tuple[Contrast, ...] = ()
+    heard: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers`, `unspaced` and `shared_sentences` where the study has them.
+        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts` and `heard` where the study has
+        them.
 
         Raises:
             UserError: no contrast, or something else is missing.
@@ -119,7 +124,7 @@ class Settings(Resampling):
         own = (
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
-            *("power", "training_sd_pp"),
+            *("power", "training_sd_pp", "phone_contrasts", "heard"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -138,6 +143,13 @@ class Settings(Resampling):
             unspaced=tuple(block.get("unspaced", ())),
             shared_sentences={
                 name: tuple(langs) for name, langs in block.get("shared_sentences", {}).items()
+            },
+            phone_contrasts=contrasts_of({"contrasts": phones})
+            if (phones := block.get("phone_contrasts"))
+            else (),
+            heard={
+                arm: None if langs is None else tuple(langs)
+                for arm, langs in block.get("heard", {}).items()
             },
             **chosen,
         )

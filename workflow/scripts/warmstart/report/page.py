@@ -153,16 +153,15 @@ def banners(material: Material) -> list[Banner]:
         found.append(Banner("Test sets that a donor has seen", seen))
     if unknown := _unknown(material.display):
         found.append(Banner("Test sets that a donor may have seen", unknown))
-    if mixed := [
-        said for each in display.contrasts if (said := fairness.confounded(display, each))
-    ]:
+    if mixed := [said for each in display.audited if (said := fairness.confounded(display, each))]:
         found.append(Banner("Contrasts of more than one thing", mixed))
     if lost := fairness.unheard(material.runs, display):
         found.append(Banner("Runs that heard less audio than they asked for", lost))
     different, missing, fine = [], [], []
-    for contrast in display.contrasts:
+    several = len(display.audited) > 1
+    for contrast in display.audited:
         pairs = fairness.pairs(material.runs, display, contrast)
-        before = f"{contrast.name}, " if display.several_contrasts else ""
+        before = f"{contrast.name}, " if several else ""
         different += [
             f"{before}{pair.name}: {', '.join(pair.different)}" for pair in pairs if pair.different
         ]
@@ -172,7 +171,7 @@ def banners(material: Material) -> list[Banner]:
             if pair.missing
         ]
         if pairs:
-            of = f" of {contrast.name}" if display.several_contrasts else ""
+            of = f" of {contrast.name}" if several else ""
             but = _but(display, contrast)
             fine.append(
                 f"All {len(pairs)} pairs of runs{of} differ in {but}, and in nothing else that is "
@@ -194,7 +193,7 @@ def banners(material: Material) -> list[Banner]:
 
 
 def _about_init(display: Display) -> bool:
-    return all(display.about(contrast) == ["init"] for contrast in display.contrasts)
+    return all(display.about(contrast) == ["init"] for contrast in display.audited)
 
 
 def _but(display: Display, contrast: Contrast) -> str:

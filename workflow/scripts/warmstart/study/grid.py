@@ -16,7 +16,7 @@ from typing import Any
 from warmstart import adaptation, models
 from warmstart.data import numbers
 from warmstart.data.download import local_source
-from warmstart.data.targets import BPE
+from warmstart.data.targets import BPE, IPA
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
@@ -237,6 +237,21 @@ class Study:
         """The voice of espeak-ng whose pronunciation a language's phones are."""
         return self.language(lang).get("espeak_voice") or lang
 
+    @property
+    def word_contrasts(self) -> dict[str, Contrast]:
+        """Contrasts whose arms write words: those that have a WER. The first is the headline."""
+        phones = self.phone_contrasts
+        return {name: one for name, one in self.contrasts.items() if name not in phones}
+
+    @property
+    def phone_contrasts(self) -> dict[str, Contrast]:
+        """Contrasts whose arms write phones."""
+        return {
+            name: one
+            for name, one in self.contrasts.items()
+            if all(arm in self.arms and self.arms[arm].tokens == IPA for arm in one.arms)
+        }
+
     # ---- inits
 
     @property
@@ -261,6 +276,16 @@ class Study:
         """The family that starts from a donor: that of its arms."""
         users = (arm.family for arm in self.arms.values() if self.donor(arm.init) == init)
         return next(users, models.DEFAULT_FAMILY)
+
+    def pretraining_languages(self, init: str) -> tuple[str, ...] | None:
+        """Languages that an init was pretrained on; None: nobody knows."""
+        block = self.config["inits"][init]
+        if "scratch" in block:
+            return ()
+        said = block["languages"]
+        if said is None and "pretrain" in block:
+            return tuple(block["pretrain"]["languages"])
+        return None if said in (None, "unknown") else tuple(said)
 
     def source_path(self, path: str) -> str:
         """A path of the configuration: absolute as it is, `~` as the home folder, relative ones

@@ -6,7 +6,7 @@ Paths are relative to the folder of the study; those of a run share the levels o
 from pathlib import Path
 from typing import Any
 
-from warmstart.data.targets import BPE
+from warmstart.data.targets import BPE, IPA
 from warmstart.evidence.candidate_columns import SUFFIX
 from warmstart.study import slices
 from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Run, Study, TestSet
@@ -301,8 +301,12 @@ def counted_candidates(study: Study) -> list[str]:
     return [f"results/candidates/{lang}.parquet" for lang in study.scored_languages]
 
 
-def hypotheses(study: Study, lang: str | None = None) -> list[str]:
-    """All hypothesis files, or those of the test sets in one language."""
+def hypotheses(study: Study, lang: str | None = None, *, phones: bool | None = None) -> list[str]:
+    """All hypothesis files, or those of the test sets in one language.
+
+    Args:
+        phones: only those of phones, or only those of words.
+    """
     found = []
     for name in study.decoded_sets:
         one = study.training_set(name)
@@ -313,10 +317,62 @@ def hypotheses(study: Study, lang: str | None = None) -> list[str]:
             found += [
                 hypothesis(run.path, precision, tier.name, slug)
                 for run in study.decoded_runs(name)
+                if phones is None or phones == (study.tokens_of(run) == IPA)
                 for precision, tier in study.precisions(run)
                 for slug in slugs
             ]
     return found
+
+
+def scores(study: Study) -> list[str]:
+    """Counts of errors of words, a file for each language that some model writes words of."""
+    return [
+        f"results/scores/{lang}.parquet"
+        for lang in study.scored_languages
+        if hypotheses(study, lang, phones=False)
+    ]
+
+
+def phone_scores(study: Study) -> list[str]:
+    """The same of phones."""
+    return [
+        f"results/phone_scores/{lang}.parquet"
+        for lang in study.scored_languages
+        if hypotheses(study, lang, phones=True)
+    ]
+
+
+def inventory(lang: str) -> str:
+    """The phones of a language, counted."""
+    return f"results/phones/{lang}.json"
+
+
+def inventories(study: Study) -> list[str]:
+    """Phones of the languages that the study is about and of those that inits were pretrained on;
+    none where of no init it is known what these are."""
+    heard = {init: study.pretraining_languages(init) for init in study.inits}
+    known = [langs for langs in heard.values() if langs is not None]
+    if not known:
+        return []
+    scored = [lang for lang in study.languages if lang in study.scored_languages]
+    every = [*scored, *(lang for langs in known for lang in langs)]
+    return [inventory(lang) for lang in dict.fromkeys(every)]
+
+
+def inventory_texts(study: Study, lang: str) -> list[str]:
+    """CutSets whose texts say which phones a language has: its pool, or what inits were pretrained
+    on here; none where the study has no text of it."""
+    if lang in study.pooled_languages:
+        return [pool(lang)]
+    # Of an init that lies here already its corpora are not made again.
+    blocks = [block for block in study.config["inits"].values() if "path" not in block]
+    recipes = [block["pretrain"] for block in blocks if "pretrain" in block]
+    found = [
+        manifest(recipe["corpus"], lang, recipe["split"])
+        for recipe in recipes
+        if lang in recipe["languages"]
+    ]
+    return list(dict.fromkeys(found))
 
 
 def understood(lang: str) -> str:

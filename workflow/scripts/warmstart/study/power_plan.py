@@ -118,7 +118,7 @@ class _Plan:
 
     def __init__(self, planner: Planner):
         self._planner, self._study = planner, planner.study
-        self.contrasts = planner.study.contrasts
+        self.contrasts = planner.study.word_contrasts
         self._statistics = planner.study.config["statistics"]
         self._seeds = len(planner.study.config["seeds"])
         self._measured, self._trainings = _measured(planner, self._statistics["reference_tier"])

@@ -22,7 +22,7 @@ def deleted(study: Study) -> list[str]:
         if not Path(scores).exists():
             wanted.append(scores)
             continue
-        for hypotheses in paths.hypotheses(study, lang):
+        for hypotheses in paths.hypotheses(study, lang, phones=False):
             wanted += [hypotheses, paths.header(hypotheses)]
             wanted += [paths.candidates(hypotheses)] if logged else []
     for run in study.runs():

@@ -9,6 +9,7 @@ from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.targets import BPE, IPA
 from warmstart.data.text import counts_characters
 from warmstart.data.wheels import described
+from warmstart.evidence.settings import Contrast
 from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import consistency, recipe, stages
@@ -278,9 +279,12 @@ def statistics(study: Study) -> dict[str, Any]:
         for key, value in study.config["statistics"].items()
         if key not in ("baseline", "challenger")
     }
-    settings["contrasts"] = {
-        name: {"baseline": one.baseline, "challenger": one.challenger}
-        for name, one in study.contrasts.items()
+    settings["contrasts"] = _contrasts(study.word_contrasts)
+    if study.phone_contrasts:
+        settings["phone_contrasts"] = _contrasts(study.phone_contrasts)
+    heard = {name: study.pretraining_languages(arm.init) for name, arm in study.arms.items()}
+    settings["heard"] = {
+        name: None if langs is None else list(langs) for name, langs in heard.items()
     }
     settings["targets"] = {
         name: list(study.training_set(name).languages) for name in study.decoded_sets
@@ -296,6 +300,22 @@ def statistics(study: Study) -> dict[str, Any]:
         if wanted.get("scheme") == "fp32"
     ]
     return {**settings, "exports": exports} if exports else settings
+
+
+def _contrasts(contrasts: Mapping[str, Contrast]) -> dict[str, Any]:
+    return {
+        name: {"baseline": one.baseline, "challenger": one.challenger}
+        for name, one in contrasts.items()
+    }
+
+
+def phones(study: Study, lang: str) -> dict[str, Any]:
+    """What `score_phones.py` and `list_phones.py` read a language with; of one without a block its
+    code is all that is known."""
+    blocks = (study.config["languages"], study.config["support_languages"])
+    if not any(lang in section for section in blocks):
+        return {}
+    return {"text": study.text(lang), "espeak_voice": study.voice(lang)}
 
 
 def shared_sentences(study: Study) -> dict[str, list[str]]:
@@ -331,8 +351,9 @@ def display(study: Study) -> dict[str, Any]:
                 "challenger": one.challenger,
                 "may_differ": list(one.may_differ),
             }
-            for name, one in study.contrasts.items()
+            for name, one in study.word_contrasts.items()
         },
+        **({"phone_contrasts": _contrasts(study.phone_contrasts)} if study.phone_contrasts else {}),
         # Of all that are read or scored; those that the study is about, as far as it asks them.
         "languages": {
             lang: study.language(lang)["name"]

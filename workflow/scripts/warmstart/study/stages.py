@@ -41,6 +41,7 @@ def _nodes() -> dict[str, dict[str, Any]]:
         "quantize": _block(**quantized),
         "decode": properties["decoding"],
         "score": _block(text=text, **properties["scoring"]["properties"]),
+        "score_phones": _block(text=text),
         "understand": _block(texts=texts),
         "statistics": properties["statistics"],
         "page": properties["report"],

@@ -46,6 +46,12 @@ def check(study: Study) -> None:
                 f"{section}.{one.name} and {section}.{other.name} are both called {one.label!r} in "
                 "plots and tables; give one of them another name"
             )
+    if not study.word_contrasts:
+        raise UserError(
+            f"contrasts: both arms of {', '.join(study.contrasts)} have tokens ipa, and the answer "
+            "of a study is about WER, which phones have none of: add a contrast of arms with "
+            "tokens bpe or char"
+        )
     for contrast in study.contrasts.values():
         _check_contrast(study, contrast)
     if (bundle := study.config["bundle"]) is not None:
@@ -251,7 +257,7 @@ def _check_contrast(study: Study, contrast: Contrast) -> None:
         )
     reference = study.config["statistics"]["reference_tier"]
     for name in contrast.arms:
-        if contrast is next(iter(study.contrasts.values())) and (
+        if contrast is next(iter(study.word_contrasts.values())) and (
             reference not in study.arms[name].tiers
         ):
             raise UserError(

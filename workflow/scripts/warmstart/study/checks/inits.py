@@ -33,6 +33,12 @@ def check(study: Study) -> None:
                 if other != name and "scratch" not in block
             ]
             require(f"inits.{name}.scratch", init["scratch"], others)
+        if init["languages"] is not None and ("scratch" in init or "pretrain" in init):
+            how = "scratch" if "scratch" in init else "pretrain"
+            raise UserError(
+                f"inits.{name}.languages is {init['languages']!r}, but {how} says what it was "
+                "pretrained on: remove the key"
+            )
         _check_zero_shot(study, name, init)
         for lang in (init.get("pretrain") or {}).get("languages", []):
             study.language(lang)
