@@ -15,6 +15,7 @@ import torch
 from lhotse.utils import compute_num_samples, perturb_num_samples
 
 from warmstart.data import cut_lines, mixing
+from warmstart.data.targets import PLAIN, Targets
 from warmstart.models import ctc
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch
@@ -53,7 +54,13 @@ class Learnable:
         }
 
 
-def count(recogniser: Recogniser, cuts_path: Path, cuts: int, speeds: Sequence[float]) -> Learnable:
+def count(
+    recogniser: Recogniser,
+    cuts_path: Path,
+    cuts: int,
+    speeds: Sequence[float],
+    targets: Targets = PLAIN,
+) -> Learnable:
     """Count the cuts whose texts fit their frames.
 
     Args:
@@ -61,6 +68,7 @@ def count(recogniser: Recogniser, cuts_path: Path, cuts: int, speeds: Sequence[f
         cuts_path: training cuts.
         cuts: how many of them are of the budget.
         speeds: at which cuts are heard; none = as recorded.
+        targets: what is learnt to be written of a text.
 
     Raises:
         UserError: nothing can be learnt of any cut of the budget.
@@ -70,7 +78,7 @@ def count(recogniser: Recogniser, cuts_path: Path, cuts: int, speeds: Sequence[f
     lost: list[str] = []
     sometimes = replayed = 0
     for cut in cut_lines.read(cuts_path):
-        heard = _fits(recogniser, cut, speeds)
+        heard = _fits(recogniser, cut, speeds, targets)
         if all(heard):
             continue
         if mixing.is_replayed(cut):
@@ -117,11 +125,14 @@ def _aligns(recogniser: Recogniser) -> bool:
     return recogniser.ctc_frames(torch.tensor([recogniser.sample_rate])) is not None
 
 
-def _fits(recogniser: Recogniser, cut: dict[str, Any], speeds: Sequence[float]) -> list[bool]:
+def _fits(
+    recogniser: Recogniser, cut: dict[str, Any], speeds: Sequence[float], targets: Targets
+) -> list[bool]:
     """Whether a cut's text fits its frames at each speed."""
     samples = compute_num_samples(cut_lines.duration_s(cut), recogniser.sample_rate)
     heard = [perturb_num_samples(samples, speed) for speed in speeds] or [samples]
-    tokens = torch.tensor([recogniser.encode(cut_lines.supervision(cut).get("text") or "")]).long()
+    target = targets.of(cut_lines.supervision(cut).get("text") or "", mixing.language(cut))
+    tokens = torch.tensor([recogniser.encode(target)]).long()
     frames = recogniser.ctc_frames(torch.tensor(heard))
     assert frames is not None
     return (frames >= ctc.needed(tokens, torch.tensor([tokens.shape[1]]))).tolist()

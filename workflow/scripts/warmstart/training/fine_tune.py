@@ -84,7 +84,11 @@ def fine_tune(job: Job) -> None:
         *(start.recogniser.loaded_tensors, "nowhere" if job.from_scratch else job.donor),
     )
     learnable = alignment.count(
-        start.recogniser, job.train_cuts, length.heard.cuts, job.settings["speed_perturb"]
+        start.recogniser,
+        job.train_cuts,
+        length.heard.cuts,
+        job.settings["speed_perturb"],
+        job.targets,
     )
     validate = None
     if job.dev_cuts:

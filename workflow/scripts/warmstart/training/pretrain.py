@@ -60,7 +60,7 @@ def pretrain(job: Pretraining) -> None:
         None, settings, tokenizer=work / "tokenizer", seed=seed, steps=steps
     )
     cuts = mixing.totals(chosen).cuts
-    learnable = alignment.count(recogniser, chosen, cuts, settings["speed_perturb"])
+    learnable = alignment.count(recogniser, chosen, cuts, settings["speed_perturb"], targets)
     total = sum(hours.values())
     logger.info(
         "%s, %.3f h in all, %d steps",
