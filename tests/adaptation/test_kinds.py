@@ -74,8 +74,8 @@ def test_old_and_new_keys_mean_one_block(settings, expected):
             "steps is 3, and nothing waits for it: feature_encoder is always, .*; remove steps",
         ),
         (
-            {"freeze": {"encoder_layers": 0, "feature_encoder": "allways"}},
-            r"freeze\.feature_encoder is 'allways': .*one of .*; When what is in front",
+            {"freeze": {"encoder_layers": 0, "feature_encoder": "alwayz"}},
+            r"freeze\.feature_encoder is 'alwayz': .*one of .*; When what is in front",
         ),
         ({"adaptation": {"kind": "head_only", "dim": 1}}, "head_only has no option 'dim'"),
         (

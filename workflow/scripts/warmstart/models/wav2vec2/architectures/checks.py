@@ -7,6 +7,9 @@ from warmstart.run.errors import UserError
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu", "swish")
 
+NO_POSITIONS = "none"
+"""Where `position_embeddings_type` is null, which is another encoder than one that is silent."""
+
 Key = tuple[Callable[[Any], Any], Any]
 """Check of a value, and what a configuration that is silent means."""
 

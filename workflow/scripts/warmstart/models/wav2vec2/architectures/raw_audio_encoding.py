@@ -134,7 +134,8 @@ class RawAudioEncoding(Encoding):
         """Masks over mel bins have no counterpart in raw audio; those over time cover frames with
         the encoder's own vector."""
         fewest = fewest_samples(self.config)
-        if torch.jit.is_tracing():  # whether the example is too short is not asked of a graph
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+            # A graph is not asked whether its example is too short.
             longest = lengths.max().clamp(min=fewest)
             inputs = nn.functional.pad(inputs, (0, fewest))[:, :longest]
         elif inputs.shape[1] < fewest:
@@ -143,7 +144,7 @@ class RawAudioEncoding(Encoding):
         inside_it: Any = encoder
         self._tell_norm(inside_it, lengths)
         features = inside_it.feature_extractor(inputs).transpose(1, 2)
-        if not torch.jit.is_tracing():
+        if not torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
             features = features[:, : max(1, int(frames.max()))]
         hidden = inside_it.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden

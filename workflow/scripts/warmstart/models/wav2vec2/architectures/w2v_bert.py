@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from warmstart.models.wav2vec2.architectures.base import Architecture
 from warmstart.models.wav2vec2.architectures.checks import (
     ACTIVATIONS,
+    NO_POSITIONS,
     Key,
     NotFit,
     count,
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 HOP = 160
 """Samples from one mel frame to the next, of transformers' SeamlessM4TFeatureExtractor."""
-
-NO_POSITIONS = "none"
-"""Where `position_embeddings_type` is null, which is another encoder than one that is silent."""
 
 
 def _odd(value: Any) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding
+from warmstart.models.wav2vec2.architectures.checks import NO_POSITIONS
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
 
 # Of transformers 5.23, models/seamless_m4t/feature_extraction_seamless_m4t.py, which follows
@@ -52,8 +53,6 @@ class W2vBertEncoding(Encoding):
     def make(self, dropout: float | None) -> nn.Module:
         """Of transformers."""
         from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
-
-        from warmstart.models.wav2vec2.architectures.w2v_bert import NO_POSITIONS
 
         given = {
             key: value
