@@ -137,8 +137,8 @@ def test_without_controls_rules_pass_on_the_recipe_alone():
         ),
         (lambda c: c["support_languages"]["en"].update(test_sets=["human"]), "needs 'human'"),
         (
-            lambda c: c["training"].update(adaptation="lora"),
-            "adaptation 'lora' is unknown; .*allowed: full, freeze, adapter",
+            lambda c: c["training"].update(adaptation="dora"),
+            "adaptation 'dora' is unknown.*; allowed: full, freeze, adapter",
         ),
         (
             lambda c: c["training"].update(

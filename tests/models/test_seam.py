@@ -28,7 +28,7 @@ ALLOWED = {
     # Names of files, declared a family.
     "models/__init__.py": (".nemo",),
     # Makes the snapshot of a Whisper, which hears 16 kHz, for whatever family starts from it.
-    "models/ctranslate2.py": ("16000", "safetensors.numpy.save_file"),
+    "models/ctranslate2.py": ("16000", "model.encoder", "safetensors.numpy.save_file"),
     # Lines of a README for networks over waveforms of 16 kHz.
     "export/waveform_example.py": ("16000",),
 }

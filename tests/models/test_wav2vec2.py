@@ -368,6 +368,7 @@ def test_a_frame_hears_25_ms_every_20():
 
 def test_the_kind_is_offline_and_packs_its_donors():
     kind = kind_of(FAMILY)
-    assert (kind.streams, kind.exports, kind.bundles) == (False, False, False)
+    assert (kind.streams, kind.exports, kind.exports_whole) == (False, True, True)
+    assert kind.bundle == "offline_ctc"
     assert (kind.donor, kind.donor_suffix) == ("snapshot", ".safetensors")
     assert {checkpoint.CONFIG, checkpoint.PREPROCESSING} < set(kind.snapshot_files)

@@ -11,10 +11,10 @@ from made.small_speech import SETTINGS, rows
 
 from warmstart.data import cut_lines, phones, tokenizer
 from warmstart.data.targets import IPA, PLAIN, Targets
-from warmstart.models import kind_of, open_family
+from warmstart.models import DEFAULT_PRETRAINING, kind_of, open_family
 from warmstart.models.tier import Tier
 from warmstart.run import files
-from warmstart.training.pretrain import FAMILY, Pretraining, pretrain
+from warmstart.training.pretrain import Pretraining, pretrain
 
 pytestmark = pytest.mark.slow
 
@@ -214,7 +214,7 @@ def test_a_head_of_phones_is_pretrained_kept_and_decoded_as_it_is(speech, tmp_pa
     )
     record = files.read_json(output.with_suffix(".json"))
     assert record["phonemiser"]["voices"] == {"it": "it"}
-    model = open_family(FAMILY).load(output)
+    model = open_family(DEFAULT_PRETRAINING).load(output)
     found = model.decoder(model.as_published(OFFLINE)).decode(waveforms(speech))
     known = set(Targets(IPA, TEXT).of("uno due tre quattro cinque sei sette otto nove dieci", "it"))
     heard = [phone for one in found for phone in phones.flat(phones.read(one.text))]

@@ -220,7 +220,9 @@ def donor_is_folder(study: Study, name: str) -> bool:
     kind, init = study.donor_kind(name), study.config["inits"][name]
     if kind.donor != "snapshot":
         return False
-    return "hf" in init or ("path" in init and not init["path"].endswith(kind.donor_suffix))
+    if "path" in init:
+        return not init["path"].endswith(kind.donor_suffix)
+    return "hf" in init or "wheels" in init
 
 
 def pretrained(study: Study, name: str) -> str:
