@@ -50,15 +50,16 @@ CORPUS = {
 }
 
 
-def manifest(directory: Path, split: str, path: Path) -> Path:
+def manifest(directory: Path, split: str, path: Path, lang: str = "it") -> Path:
     """A Lhotse manifest of one split of a synthesized corpus."""
     with (
         open(directory / f"metadata-{split}.tsv", encoding="utf-8", newline="") as stream,
         cut_lines.writing(path) as output,
     ):
         for row in csv.DictReader(stream, delimiter="\t"):
+            named = "" if lang == "it" else f"{lang}-"
             cut_id, length = (
-                f"{split}-{Path(row['path']).stem}",
+                f"{named}{split}-{Path(row['path']).stem}",
                 round(float(row["seconds"]) * 16000),
             )
             duration = {"start": 0, "duration": length / 16000, "channel": 0}
@@ -67,7 +68,7 @@ def manifest(directory: Path, split: str, path: Path) -> Path:
                 "id": cut_id,
                 "recording_id": cut_id,
                 "text": row["text"],
-                "language": "it",
+                "language": lang,
                 "speaker": row["speaker"],
             }
             recording = {
@@ -91,11 +92,11 @@ def manifest(directory: Path, split: str, path: Path) -> Path:
     return path
 
 
-def corpus(directory: Path) -> dict[str, Path]:
+def corpus(directory: Path, lang: str = "it") -> dict[str, Path]:
     """Paths of train and dev manifests and of a tokenizer."""
-    open_corpus("spoken", "it", {"kind": "synthetic", **CORPUS}).fetch(directory / "it")
+    open_corpus("spoken", lang, {"kind": "synthetic", **CORPUS}).fetch(directory / lang)
     made = {
-        split: manifest(directory / "it", split, directory / f"{split}.jsonl.gz")
+        split: manifest(directory / lang, split, directory / f"{split}.jsonl.gz", lang)
         for split in ("train", "dev")
     }
     tokenizer.train(tokenizer.supervision_texts(made["train"]), directory / "tokenizer", 48)

@@ -22,7 +22,7 @@ RECOGNISER = SimpleNamespace(
     sample_rate=1000,
     frame_s=0.1,
     ctc_frames=lambda samples: samples // 100,
-    encode=lambda text: [ord(letter) for letter in text],
+    tokens_of=lambda text, lang: [ord(letter) for letter in text],
 )
 
 

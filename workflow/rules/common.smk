@@ -339,11 +339,6 @@ def written_by_init(wildcards):
     return ["--tokens", "ipa"] if STUDY.own_tokens(wildcards.init) == "ipa" else []
 
 
-def tokenizer_of(wildcards):
-    """Folder of the tokenizer of a run."""
-    return paths.tokenizer(wildcards.training_set, STUDY.arms[wildcards.arm].tokens)
-
-
 def pretraining_cuts(wildcards):
     """lang -> CutSet for one init's pretraining."""
     recipe = config["inits"][wildcards.init]["pretrain"]

@@ -23,6 +23,23 @@ def donor_arguments(wildcards, input):
     return ["scratch", "--like", input.init] if "scratch" in init else [input.init]
 
 
+def tokenizers_of(wildcards):
+    """Folder of the tokenizer of each head of a run."""
+    tokens = STUDY.arms[wildcards.arm].tokens
+    return paths.tokenizers_of(STUDY, wildcards.training_set, tokens)
+
+
+def tokenizer_files(wildcards, name):
+    """A file of each of them."""
+    return [f"{folder}/{name}" for folder in tokenizers_of(wildcards).values()]
+
+
+def tokenizer_arguments(wildcards):
+    """The folder of the tokenizer, or LANG=FOLDER of each head."""
+    found = tokenizers_of(wildcards)
+    return named(found) if STUDY.heads(wildcards.training_set) else list(found.values())
+
+
 def reference(wildcards):
     """The donor with which a run's is compared before step 1: that of its first peer.
 
@@ -47,8 +64,8 @@ for FILE, ARMS in MODEL_FILES.items():
             validation=lambda wildcards: list(
                 paths.validation_manifests(STUDY, wildcards.training_set).values()
             ),
-            tokenizer=lambda wildcards: f"{tokenizer_of(wildcards)}/tokenizer.model",
-            vocabulary=lambda wildcards: f"{tokenizer_of(wildcards)}/vocab.txt",
+            tokenizer=lambda wildcards: tokenizer_files(wildcards, "tokenizer.model"),
+            vocabulary=lambda wildcards: tokenizer_files(wildcards, "vocab.txt"),
             init=lambda wildcards: paths.donor(STUDY, wildcards.arm),
             reference=reference,
         output:
@@ -82,7 +99,8 @@ for FILE, ARMS in MODEL_FILES.items():
             pace=unwatched(lambda wildcards: PACES[wildcards.arm]),
             validation=lambda wildcards: VALIDATION[wildcards.training_set],
             text=lambda wildcards: TEXTS[wildcards.training_set, STUDY.arms[wildcards.arm].tokens],
-            tokenizer=lambda wildcards, input: str(Path(input.tokenizer).parent),
+            # Not compared, because it takes `input`; the files themselves are.
+            tokenizer=lambda wildcards, input: tokenizer_arguments(wildcards),
             # Snakemake removes the declared outputs of a failed job; checkpoints are not declared,
             # so a killed run resumes from them.
             directory=lambda wildcards, output: str(Path(output.model).parent),

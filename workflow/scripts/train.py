@@ -45,7 +45,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="LANG=PATH",
         help="held-out cuts of each language, for dev_loss and dev_wer",
     )
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
+    parser.add_argument(
+        "--tokenizer",
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="folder with tokenizer.model; LANG=FOLDER of several languages: a head for each",
+    )
     parser.add_argument("--init", required=True, help=f"donor, or `{SCRATCH}`")
     parser.add_argument(
         "--like",
@@ -113,6 +119,7 @@ def read_job(arguments: argparse.Namespace) -> Job:
     Raises:
         UserError: it does not hang together.
     """
+    heads, tokenizer = read_tokenizers(arguments.tokenizer)
     scratch = arguments.init == SCRATCH
     if scratch and arguments.like is None:
         raise UserError(
@@ -126,13 +133,31 @@ def read_job(arguments: argparse.Namespace) -> Job:
         output=arguments.output,
         settings=stages.filled("train", arguments.settings | arguments.pace),
         family=arguments.family,
-        tokenizer=arguments.tokenizer,
+        tokenizer=tokenizer,
+        heads=heads,
         from_scratch=scratch,
         compared_with=arguments.same_kind_as,
         dev_cuts=dict(arguments.dev_cuts),
         text=stages.filled("texts", arguments.text),
         version=arguments.version,
     )
+
+
+def read_tokenizers(given: list[str]) -> tuple[dict[str, Path], Path | None]:
+    """Folders of heads by language, or the one of a shared head.
+
+    Raises:
+        UserError: several without languages, or one language twice.
+    """
+    named = [text.partition("=") for text in given]
+    if len(given) == 1 and not named[0][1]:
+        return {}, Path(given[0])
+    heads = {lang: Path(folder) for lang, _, folder in named}
+    if not all(sign for _, sign, _ in named) or len(heads) < len(named):
+        raise UserError(
+            f"--tokenizer {' '.join(given)}: give one FOLDER, or LANG=FOLDER once a language"
+        )
+    return heads, None
 
 
 if __name__ == "__main__":

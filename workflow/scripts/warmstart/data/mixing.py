@@ -323,12 +323,14 @@ class Totals:
         hours: of these cuts.
         replayed_hours: beside them.
         language_hours: `hours` by language.
+        replayed_languages: of the replayed cuts.
     """
 
     cuts: int
     hours: Hours
     replayed_hours: Hours
     language_hours: dict[str, Hours]
+    replayed_languages: frozenset[str] = frozenset()
 
 
 def totals(path: str | Path) -> Totals:
@@ -339,9 +341,11 @@ def totals(path: str | Path) -> Totals:
     """
     own, replayed = Tally(), Tally()
     languages: dict[str, Tally] = {}
+    others: set[str] = set()
     for cut in cut_lines.read(path):
         if is_replayed(cut):
             replayed.add(cut)
+            others.add(language(cut) or _UNDETERMINED)
             continue
         own.add(cut)
         languages.setdefault(language(cut) or _UNDETERMINED, Tally()).add(cut)
@@ -350,7 +354,7 @@ def totals(path: str | Path) -> Totals:
             f"{path}: no cuts to train on; look at the .qc.json of the pool for what was dropped"
         )
     by_language = {lang: tally.hours for lang, tally in languages.items()}
-    return Totals(own.cuts, own.hours, replayed.hours, by_language)
+    return Totals(own.cuts, own.hours, replayed.hours, by_language, frozenset(others))
 
 
 def _check(parts: Sequence[Part], replay: Replay | None) -> None:

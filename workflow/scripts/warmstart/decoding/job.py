@@ -109,7 +109,7 @@ def decode(job: Job) -> None:
     import torch
 
     torch.set_num_threads(job.threads)
-    decoder = open_decoder(job, device, made_of["model_sha256"])
+    model_decoder = open_decoder(job, device, made_of["model_sha256"])
     load_s = time.perf_counter() - started
     versions = {
         "python": platform.python_version(),
@@ -125,6 +125,7 @@ def decode(job: Job) -> None:
         kept_too = f" {job.log_candidates} candidates" if job.log_candidates else ""
         journal = Journal(hypotheses.journal_path(one.output), one.about["fingerprint"] + kept_too)
         journals.append(journal)
+        decoder = of_language(model_decoder, one.about["lang"], job.log_candidates)
         decoded = decode_test_set(
             decoder, one.utterances, job.batch_size, journal, measured_on, job.batch_duration_s
         )
@@ -221,15 +222,24 @@ def open_decoder(job: Job, device: str, model_sha256: str) -> Decoder:
     model = open_family(job.family).load(job.model, device)
     tier = model.as_published(job.tier) if job.zero_shot else job.tier
     encoder = EncoderFile(job.encoder, model_sha256, job.threads) if job.encoder else None
-    decoder = model.decoder(tier, encoder, job.prompt)
-    if not job.log_candidates:
+    return model.decoder(tier, encoder, job.prompt)
+
+
+def of_language(decoder: Decoder, lang: str, log_candidates: int) -> Decoder:
+    """A decoder for the test sets of a language: its head, where the model has one a language.
+
+    Raises:
+        UserError: it has none of this language.
+    """
+    decoder = decoder.of_language(lang)
+    if not log_candidates:
         return decoder
-    if (size := len(decoder.vocabulary.pieces)) < job.log_candidates:
+    if (size := len(decoder.vocabulary.pieces)) < log_candidates:
         logger.warning(
             "decoding.log_candidates is %d, and the model has %d tokens: all of them are kept",
-            *(job.log_candidates, size),
+            *(log_candidates, size),
         )
-    return decoder.with_candidates(job.log_candidates)
+    return decoder.with_candidates(log_candidates)
 
 
 def measured(decoder: Decoder, work: Work, decoded: Decoded, load_s: float) -> dict[str, Any]:

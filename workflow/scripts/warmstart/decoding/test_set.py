@@ -7,7 +7,7 @@ sample, which must have the same tokens (`batch_check`).
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ def decode_test_set(
     journal: Journal,
     measured_on: dict[str, Any],
     batch_duration_s: float = math.inf,
+    line: Callable[[TestUtterance, Any], dict[str, Any]] | None = None,
 ) -> Decoded:
     """Decode what `journal` lacks of a test set; memory is bounded by the batch.
 
@@ -71,6 +72,7 @@ def decode_test_set(
         measured_on: what the times depend on (processor, threads); a resumed decode may have seen
             several.
         batch_duration_s: audio in a batch at most, each utterance counted as the longest.
+        line: of the journal, of an utterance and what the decoder gave for it; None: `line_of`.
 
     Raises:
         UserError: audio that cannot be read or holds NaN, or of which the encoder makes NaN; or an
@@ -105,17 +107,8 @@ def decode_test_set(
                 "losses of its train.csv"
             ) from error
         for index, hypothesis in zip(indices, hypotheses, strict=True):
-            utterance = utterances[index]
-            lines[index] = {
-                "id": utterance.id,
-                "block": utterance.block,
-                "duration_s": utterance.duration_s,
-                "ref": utterance.text,
-                "hyp": hypothesis.text,
-                "tokens": hypothesis.emitted,
-                **candidates.packed(hypothesis.candidates),
-            }
-        tokens = sum(len(line["tokens"]) for line in lines.values())
+            lines[index] = (line or line_of)(utterances[index], hypothesis)
+        tokens = sum(len(one.get("tokens", ())) for one in lines.values())
         journal.close_batch(
             lines, {"timing": vars(timing), "tokens": tokens, "measured_on": measured_on}
         )
@@ -132,6 +125,19 @@ def decode_test_set(
             for name, value in measured_on.items()
         },
     )
+
+
+def line_of(utterance: TestUtterance, hypothesis: Hypothesis) -> dict[str, Any]:
+    """What hypothesis files, and before them journals, say of an utterance."""
+    return {
+        "id": utterance.id,
+        "block": utterance.block,
+        "duration_s": utterance.duration_s,
+        "ref": utterance.text,
+        "hyp": hypothesis.text,
+        "tokens": hypothesis.emitted,
+        **candidates.packed(hypothesis.candidates),
+    }
 
 
 def _decode(

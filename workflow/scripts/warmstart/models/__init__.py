@@ -42,6 +42,8 @@ class Kind:
             makes none.
         zero_shot: whether a published model can be decoded as it is.
         probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
+        heads: whether its models can have a head a language (`base.Family.build_heads`).
+        confidence: whether its decoders say how sure they are (`base.Decoder.with_confidence`).
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
         donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository,
             which is packed into one file (`Family.pack_donor`).
@@ -67,6 +69,8 @@ class Kind:
     bundle: str = ""
     zero_shot: bool = False
     probes: bool = False
+    heads: bool = False
+    confidence: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
     donor: Literal["file", "snapshot"] = "file"
     snapshot_files: tuple[str, ...] = ()
@@ -122,6 +126,8 @@ KINDS: dict[str, Kind] = {
         exports_whole=True,
         bundle="offline_ctc",
         probes=True,
+        heads=True,
+        confidence=True,
         donor="snapshot",
         snapshot_files=(
             *("config.json", "preprocessor_config.json"),
@@ -308,6 +314,19 @@ def require_probe(family: str) -> None:
         raise UserError(
             f"family {family} does not give the states of its donors' encoders; families that do: "
             f"{', '.join(_that('probes'))}"
+        )
+
+
+def require_heads(family: str) -> None:
+    """Refuse a head a language of a family whose models have one head.
+
+    Raises:
+        UserError: with the family and those that can.
+    """
+    if not kind_of(family).heads:
+        raise UserError(
+            f"models of family {family} have one head for all languages; families with a head a "
+            f"language: {', '.join(_that('heads'))}"
         )
 
 

@@ -70,12 +70,14 @@ class Hypothesis:
             no times.
         candidates: one row a piece, of a decoder that was asked for them
             (`Decoder.with_candidates`).
+        confidence: from 0 to 1, of a decoder that was asked for it (`Decoder.with_confidence`).
     """
 
     text: str = ""
     pieces: list[str] = field(default_factory=list)
     times_s: list[Seconds] | None = field(default_factory=list)
     candidates: Candidates | None = None
+    confidence: float | None = None
 
     @property
     def emitted(self) -> list[dict[str, Any]]:
@@ -188,6 +190,32 @@ class Decoder(ABC):
         An emission is what has a piece in `Hypothesis.pieces`; scores are those of the position at
         which the search took it (`models.candidates.best`). The blank is no candidate.
         """
+
+    def with_confidence(self) -> "Decoder":
+        """The same decoder, whose hypotheses say how sure the model is of each
+        (`models.confidence`). Of kinds with `confidence`."""
+        raise NotImplementedError
+
+    # ---- of models with a head a language
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Languages with a head of their own; none where one head serves all."""
+        return ()
+
+    def of_language(self, lang: str) -> "Decoder":
+        """The same decoder with the head of a language; the same object where one head serves all.
+
+        Raises:
+            UserError: there is no such head.
+        """
+        return self
+
+    def decode_heads(
+        self, waveforms: "Sequence[numpy.ndarray]", timing: Timing | None = None
+    ) -> dict[str, list[Hypothesis]]:
+        """Language -> what its head makes of each waveform; the encoder is computed once."""
+        raise NotImplementedError
 
 
 # ---- what a donor's encoder makes of speech
@@ -322,6 +350,10 @@ class Recogniser(ABC):
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Token ids of normalised text."""
+
+    def tokens_of(self, text: str, lang: str | None) -> list[int]:
+        """The same of a text in a language, which tells models with a head a language which."""
+        return self.encode(text)
 
     def ctc_frames(self, samples: "torch.Tensor") -> "torch.Tensor | None":
         """Frames that a CTC loss has for the text of an utterance.
@@ -507,6 +539,28 @@ class Family(ABC):
         Raises:
             UserError: a tensor of the donor does not fit.
         """
+
+    def build_heads(
+        self,
+        donor: Donor | None,
+        settings: Recipe,
+        *,
+        tokenizers: Mapping[str, Path],
+        seed: int,
+        steps: int,
+        take_weights: bool = True,
+        adaptable: bool = False,
+    ) -> Recogniser:
+        """A model to be trained, with a head a language; of kinds with `heads`. Its data set makes
+        `LanguageBatch`es, its parts name each head.
+
+        Args:
+            tokenizers: language -> folder with `tokenizer.model`; the start of a head follows from
+                the seed, its language and its tokens alone.
+
+        The other arguments are as of `build`.
+        """
+        raise NotImplementedError
 
     def listen(
         self, donor: Donor, tier: Tier, device: str = "cpu", *, random_seed: int | None = None

@@ -2,7 +2,7 @@
 and tokens."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,9 @@ from lhotse import CutSet
 from lhotse.dataset.collation import collate_vectors
 from lhotse.dataset.input_strategies import AudioSamples
 from torch import Tensor
+
+from warmstart.data import mixing
+from warmstart.run.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,28 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device."""
         return Batch(*(part.to(device) for part in self))
+
+
+class LanguageBatch(NamedTuple):
+    """A `Batch` of models with a head a language.
+
+    Not a `Batch` with one more entry, because NeMo's models take a batch apart into four.
+
+    Attributes:
+        audio, audio_len, tokens, token_len: as of `Batch`; the tokens of an utterance are those of
+            its language's head.
+        language: (B,) which head, counted in the order of `LanguageDataset`.
+    """
+
+    audio: Tensor
+    audio_len: Tensor
+    tokens: Tensor
+    token_len: Tensor
+    language: Tensor
+
+    def to(self, device: torch.device | str) -> "LanguageBatch":
+        """The same on a device."""
+        return LanguageBatch(*(part.to(device) for part in self))
 
 
 class SpeechDataset(torch.utils.data.Dataset):
@@ -67,11 +92,12 @@ class SpeechDataset(torch.utils.data.Dataset):
             return self._silence(cuts), [False] * len(cuts)
         audio, audio_len, kept = loaded
         heard = {cut.id for cut in kept}
-        tokens = [
-            torch.tensor(self._encode(cut.supervisions[0].text or ""), dtype=torch.int64)
-            for cut in kept
-        ]
-        return self._batch(audio, audio_len, tokens), [cut.id in heard for cut in cuts]
+        tokens = [torch.tensor(self._tokens(cut), dtype=torch.int64) for cut in kept]
+        return self._batch(audio, audio_len, tokens, kept), [cut.id in heard for cut in cuts]
+
+    def _tokens(self, cut: Any) -> list[int]:
+        """Of a cut's text."""
+        return self._encode(cut.supervisions[0].text or "")
 
     def _loaded(self, cuts: CutSet) -> Any:
         """Samples, lengths and cuts of what can be read; None if nothing can."""
@@ -85,14 +111,51 @@ class SpeechDataset(torch.utils.data.Dataset):
 
     def _silence(self, cuts: CutSet) -> Batch:
         shortest = min(cuts, key=lambda cut: cut.num_samples)
-        tokens = self._encode(shortest.supervisions[0].text or "")[:1] or [0]
+        tokens = self._tokens(shortest)[:1] or [0]
         samples = torch.tensor([shortest.num_samples])
-        return self._batch(torch.zeros(1, int(samples)), samples, [torch.tensor(tokens)])
+        return self._batch(
+            torch.zeros(1, int(samples)), samples, [torch.tensor(tokens)], [shortest]
+        )
 
-    @staticmethod
-    def _batch(audio: Tensor, audio_len: Tensor, tokens: list[Tensor]) -> Batch:
+    def _batch(self, audio: Tensor, audio_len: Tensor, tokens: list[Tensor], cuts: Any) -> Any:
         token_len = torch.tensor([len(row) for row in tokens], dtype=torch.int64)
         return Batch(audio, audio_len, collate_vectors(tokens, padding_value=0), token_len)
+
+
+class LanguageDataset(SpeechDataset):
+    """Lhotse cuts -> `LanguageBatch`: each text in the tokens of its language.
+
+    Args:
+        encoders: language -> normalised text to token ids.
+    """
+
+    def __init__(self, encoders: Mapping[str, Callable[[str], list[int]]]):
+        super().__init__(lambda text: [])
+        self._encoders = dict(encoders)
+        self._places = {lang: place for place, lang in enumerate(encoders)}
+
+    def _tokens(self, cut: Any) -> list[int]:
+        return self._encoders[self._language(cut)](cut.supervisions[0].text or "")
+
+    def _batch(self, audio: Tensor, audio_len: Tensor, tokens: list[Tensor], cuts: Any) -> Any:
+        places = [self._places[self._language(cut)] for cut in cuts]
+        made: Batch = super()._batch(audio, audio_len, tokens, cuts)
+        return LanguageBatch(*made, language=torch.tensor(places))
+
+    def _language(self, cut: Any) -> str:
+        """Of a cut.
+
+        Raises:
+            UserError: there is no head for it.
+        """
+        lang = mixing.replayed_language(cut) or cut.supervisions[0].language
+        if lang not in self._places:
+            raise UserError(
+                f"cut {cut.id} is of language {lang}, and the model has heads for "
+                f"{', '.join(self._places)}; state its language in the manifest, or add it to the "
+                "training set"
+            )
+        return lang
 
 
 def _can_be_read(cut: Any) -> bool:

@@ -20,7 +20,8 @@ def page(run: Run, precision: str, tier: str) -> str:
 
 
 def wanted(study: Study) -> list[str]:
-    """README of every bundle of the study: one a training set, at its largest budget."""
+    """README of every bundle of the study: one a training set, at its largest budget; none of one
+    with a head a language, which sherpa-onnx has no type of model for."""
     chosen, name = study.config["bundle"], arm_of(study)
     if chosen is None:
         return []
@@ -30,6 +31,7 @@ def wanted(study: Study) -> list[str]:
         if run.arm == name
         and run.hours == study.budgets(run.training_set, name)[-1]
         and run.seed == study.config["seeds"][0]
+        and not study.heads(run.training_set)
     ]
 
 
@@ -133,4 +135,10 @@ def find(
                 f"{', '.join(allowed)}"
             )
     run = Run(str(training_set), str(arm), str(hours), int(named["SEED"][0]))
+    if heads := study.heads(run.training_set):
+        raise UserError(
+            f"LANG={run.training_set} has a head a language ({', '.join(heads)}), and a bundle "
+            "holds one; its model decodes with cross_decode.py, or bundle a training set of one "
+            "language"
+        )
     return page(run, named["PRECISION"][0], named["TIER"][0])

@@ -121,6 +121,7 @@ class TrainingSet:
     replay: Replay | None
     budgets_hours: tuple[float, ...]
     label: str
+    heads_per_language: bool = False
 
     @property
     def budgets(self) -> list[str]:
@@ -135,6 +136,11 @@ class TrainingSet:
     def heard(self) -> list[str]:
         """Languages whose pools it takes cuts from."""
         return [*self.languages, *([self.replay.lang] if self.replay else [])]
+
+    def heads(self) -> list[str]:
+        """Languages with a head of their own, a replayed one among them; none where one head serves
+        all."""
+        return self.heard() if self.heads_per_language else []
 
     def parts(self, hours: str) -> dict[str, str]:
         """Language -> its own budget in a budget of `hours`."""
@@ -431,6 +437,44 @@ class Study:
             for name in self.language(lang).get("test_sets", [])
         ]
 
+    # ---- models that hear what is not theirs
+
+    def heads(self, training_set: str) -> list[str]:
+        """Languages with a head of their own in models of a training set; none where one head
+        serves all."""
+        return self.training_set(training_set).heads()
+
+    @cached_property
+    def ensembles(self) -> dict[str, list[str]]:
+        """Name -> training sets of one language each, whose models hear each other's languages."""
+        return (self.config.get("routing") or {}).get("ensembles") or {}
+
+    @cached_property
+    def crossed_sets(self) -> list[str]:
+        """Training sets whose models hear test sets with heads that are not of their language."""
+        members = {name for sets in self.ensembles.values() for name in sets}
+        return [name for name in self.training_sets if self.heads(name) or name in members]
+
+    def crossed_heads(self, training_set: str) -> list[str]:
+        """Heads of the models of such a training set; the one of a model of one language has the
+        language's name."""
+        return self.heads(training_set) or list(self.training_set(training_set).languages)
+
+    def crossed_tests(self, training_set: str) -> list[TestSet]:
+        """Test sets that such models hear: those of all their heads, and of all languages of their
+        ensembles."""
+        langs = dict.fromkeys(self.heads(training_set))
+        for sets in self.ensembles.values():
+            if training_set in sets:
+                langs |= dict.fromkeys(
+                    lang for name in sets for lang in self.training_set(name).languages
+                )
+        return [
+            TestSet(lang, name)
+            for lang in langs
+            for name in self.language(lang).get("test_sets", [])
+        ]
+
     def peers(self, arm: str) -> list[str]:
         """Arms with this arm's encoder that contrasts compare with it, directly or through others,
         in the order of the configuration."""
@@ -476,12 +520,15 @@ def _training_sets(config: dict[str, Any]) -> dict[str, TrainingSet]:
         label = " + ".join(
             one.get("name", lang) for lang, one in zip(languages, named, strict=True)
         )
+        if block["heads"] == "per_language":
+            label += ", a head each"
         made[name] = TrainingSet(
             name,
             languages,
             Replay(**block["replay"]) if block["replay"] else None,
             tuple(block["budgets_hours"] or sorted(common)),
             block["name"] or label,
+            block["heads"] == "per_language",
         )
     return made
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from warmstart.data import unwritable
 from warmstart.evidence.settings import headline_test_set
-from warmstart.study import slices
+from warmstart.study import bundles, slices
 from warmstart.study.coverage_reports import coverage_reports
 from warmstart.study.grid import Study
 
@@ -16,6 +16,7 @@ def notes(study: Study) -> list[str]:
         *left_aside(study),
         *without_spaces(study),
         *not_writable(study),
+        *without_bundle(study),
     ]
 
 
@@ -71,4 +72,17 @@ def without_spaces(study: Study) -> list[str]:
         "characters says that this is meant"
         for lang in slices.unspaced(study)
         if study.language(lang)["text"].get("segment") is None
+    ]
+
+
+def without_bundle(study: Study) -> list[str]:
+    """A line for the training sets of which a bundle is asked for and none is made."""
+    arm = bundles.arm_of(study)
+    names = [run.training_set for run in study.runs() if run.arm == arm]
+    heads = [name for name in dict.fromkeys(names) if study.heads(name)]
+    if not heads:
+        return []
+    return [
+        f"bundle: none is made of {', '.join(heads)}, because a bundle holds one head and "
+        "training_sets.*.heads gives their models one a language"
     ]

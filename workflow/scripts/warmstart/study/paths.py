@@ -4,7 +4,7 @@ Paths are relative to the folder of the study; those of a run share the levels o
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from warmstart.data.targets import BPE, IPA
 from warmstart.evidence.candidate_columns import SUFFIX
@@ -134,15 +134,26 @@ def tokenizer(training_set: str, tokens: str) -> str:
     return f"results/tokenizers/{training_set}{'' if tokens in (BPE, OWN_TOKENS) else f'.{tokens}'}"
 
 
+def tokenizers_of(study: Study, training_set: str, tokens: str) -> dict[str, str]:
+    """Head -> folder of its tokenizer; of one head for all, under the name of the training set.
+
+    The head of a language has the tokenizer of the training set of that language alone, so that it
+    writes what a model of the language alone writes.
+    """
+    names = study.heads(training_set) or [training_set]
+    return {name: tokenizer(name, tokens) for name in names}
+
+
 def tokenizers(study: Study) -> dict[tuple[str, str], list[str]]:
-    """(training set, tokens) -> the arms that learn to write so, of every tokenizer that is
-    made."""
+    """(training set, tokens) -> the arms that learn to write so, of every tokenizer that is made;
+    of a head of a language the training set of the language alone."""
     found: dict[tuple[str, str], list[str]] = {}
     for run in study.runs():
         tokens = study.arms[run.arm].tokens
-        arms = found.setdefault((run.training_set, BPE if tokens == OWN_TOKENS else tokens), [])
-        if tokens != OWN_TOKENS and run.arm not in arms:
-            arms.append(run.arm)
+        for name in study.heads(run.training_set) or [run.training_set]:
+            arms = found.setdefault((name, BPE if tokens == OWN_TOKENS else tokens), [])
+            if tokens != OWN_TOKENS and run.arm not in arms:
+                arms.append(run.arm)
     return found
 
 
@@ -284,6 +295,44 @@ def states(init: str, lang: str) -> str:
 def hypothesis(run: str, precision: str, tier: str, slug: str) -> str:
     """Hypotheses of one decode of one test set; `run` is its path, or the pattern of one."""
     return f"results/hypotheses/{run}/{precision}/{tier}/{slug}.jsonl"
+
+
+class Crossed(NamedTuple):
+    """Hypotheses of one test set by one head, whatever language is spoken in it."""
+
+    run: Run
+    precision: str
+    tier: str
+    head: str
+    test: TestSet
+    path: str
+
+
+def cross_hypothesis(run: str, precision: str, tier: str, head: str, slug: str) -> str:
+    """Hypotheses of one test set by a head of any language; `run` as of `hypothesis`."""
+    return f"results/hypotheses/{run}/{precision}/{tier}/heads/{head}/{slug}.jsonl"
+
+
+def crossed(study: Study, lang: str | None = None) -> list[Crossed]:
+    """What heads of all languages made of the test sets, or of those in one language: of models as
+    trained, at the reference tier (the arm's last one, where it has not that)."""
+    found = []
+    for name in study.crossed_sets:
+        one = study.training_set(name)
+        tests = [test for test in study.crossed_tests(name) if lang in (None, test.lang)]
+        for run in study.runs(name):
+            tiers = study.arms[run.arm].tiers
+            asked = study.config["statistics"]["reference_tier"]
+            tier = asked if asked in tiers else tiers[-1]
+            found += [
+                Crossed(
+                    *(run, FULL, tier, head, test),
+                    cross_hypothesis(run.path, FULL, tier, head, test.slug(one)),
+                )
+                for head in study.crossed_heads(name)
+                for test in tests
+            ]
+    return found
 
 
 def header(hypotheses: str) -> str:

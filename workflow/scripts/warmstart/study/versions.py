@@ -19,6 +19,7 @@ VERSIONS = {
     "pretrain_init": 1,
     "train": 1,
     "decode": 4,
+    "cross_decode": 1,
     "probe_init": 1,
     "quantize": 2,
     "build_bundle": 5,

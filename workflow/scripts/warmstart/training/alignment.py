@@ -110,7 +110,7 @@ def aligned(recogniser: Recogniser, batch: Any) -> int | None:
     """How many utterances of a batch the loss can align; None where it can align any text."""
     if not _aligns(recogniser):
         return None
-    batch = Batch(*batch)
+    batch = Batch(*batch[:4])  # a head a language has a fifth entry
     frames = recogniser.ctc_frames(batch.audio_len)
     assert frames is not None
     return int(ctc.alignable(frames, batch.tokens, batch.token_len).sum())
@@ -131,8 +131,9 @@ def _fits(
     """Whether a cut's text fits its frames at each speed."""
     samples = compute_num_samples(cut_lines.duration_s(cut), recogniser.sample_rate)
     heard = [perturb_num_samples(samples, speed) for speed in speeds] or [samples]
-    target = targets.of(cut_lines.supervision(cut).get("text") or "", mixing.language(cut))
-    tokens = torch.tensor([recogniser.encode(target)]).long()
+    lang = mixing.language(cut)
+    target = targets.of(cut_lines.supervision(cut).get("text") or "", lang)
+    tokens = torch.tensor([recogniser.tokens_of(target, lang)]).long()
     frames = recogniser.ctc_frames(torch.tensor(heard))
     assert frames is not None
     return (frames >= ctc.needed(tokens, torch.tensor([tokens.shape[1]]))).tolist()

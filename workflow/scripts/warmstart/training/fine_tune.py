@@ -15,6 +15,7 @@ from warmstart.models import kind_of, open_family
 from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
 from warmstart.run import files, kept, vouchers
+from warmstart.run.errors import UserError
 from warmstart.study import recipe, run_length, stages
 from warmstart.training import alignment, loop, record
 from warmstart.training.distributed import Ranks
@@ -184,7 +185,29 @@ def run_length_of(job: Job, ranks: Ranks) -> Length:
         job.settings["batch_duration_s"] * ranks.world,
     )
     recipe.check_warmup(job.settings, steps)
+    require_taught(job, heard)
     return Length(heard, steps)
+
+
+def require_taught(job: Job, heard: mixing.Totals) -> None:
+    """Refuse a head that no cut would teach, and cuts without a head.
+
+    Raises:
+        UserError: with the language.
+    """
+    if not job.heads:
+        return
+    spoken = {*heard.language_hours, *heard.replayed_languages}
+    if idle := [lang for lang in job.heads if lang not in spoken]:
+        raise UserError(
+            f"{job.train_cuts}: no cut of {', '.join(idle)}, whose head would stay as it was "
+            "drawn; take the language out of the training set, or give it speech"
+        )
+    if strange := sorted(spoken - set(job.heads)):
+        raise UserError(
+            f"{job.train_cuts}: cuts of {', '.join(strange)}, and there are heads of "
+            f"{', '.join(job.heads)}; add --tokenizer {strange[0]}=FOLDER"
+        )
 
 
 def begin(job: Job, steps: int) -> Start:
@@ -201,17 +224,20 @@ def begin(job: Job, steps: int) -> Start:
         family.require_same_kind({other: path, job.init: job.donor}, job.settings)
     adaptation = open_adaptation(job.adaptation)
     trained_tokenizer = kind_of(job.family).tokenizer == "trained"
-    if trained_tokenizer and job.tokenizer_model is not None:
-        tokenizer.require_whole(job.tokenizer_model)
-    recogniser = family.build(
-        donor,
-        job.settings,
-        tokenizer=job.tokenizer if trained_tokenizer else None,
-        seed=job.seed,
-        steps=steps,
-        take_weights=not job.from_scratch,
-        adaptable=adaptation.adds_modules,
-    )
+    for model in (job.tokenizer_model, *job.head_tokenizers.values()):
+        if trained_tokenizer and model is not None:
+            tokenizer.require_whole(model)
+    shared: Any = {
+        "seed": job.seed,
+        "steps": steps,
+        "take_weights": not job.from_scratch,
+        "adaptable": adaptation.adds_modules,
+    }
+    if job.heads:
+        recogniser = family.build_heads(donor, job.settings, tokenizers=job.heads, **shared)
+    else:
+        own = job.tokenizer if trained_tokenizer else None
+        recogniser = family.build(donor, job.settings, tokenizer=own, **shared)
     encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
     adaptation.insert(recogniser, job.seed)
     digests = {name: tensors_digest(part) for name, part in recogniser.parts().items()}
@@ -241,6 +267,9 @@ def input_digests(job: Job) -> dict[str, Any]:
     }
     if paths["init"]:
         vouchers.verified(paths["init"], found["init"])
+    if job.heads:
+        models = job.head_tokenizers
+        found["tokenizer"] = {lang: files.digest(path) for lang, path in models.items()}
     return found | {"dev_cuts": {lang: files.digest(path) for lang, path in job.dev_cuts.items()}}
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from warmstart import adaptation
+from warmstart import adaptation, models
 from warmstart.data.targets import BPE, Targets
 from warmstart.data.text import TextSettings
 from warmstart.models import DEFAULT_FAMILY
@@ -28,7 +28,9 @@ class Job:
         output: the trained model.
         settings: recipe of the arm, its defaults filled in, `noise` with the manifest in it.
         family: of models.
-        tokenizer: folder with tokenizer.model; None where the family brings its own.
+        tokenizer: folder with tokenizer.model; None where the family brings its own, or of heads a
+            language.
+        heads: language -> folder with the tokenizer.model of its head; empty = one head for all.
         from_scratch: random weights in the donor's architecture.
         compared_with: name and donor of another init that must be of one kind with this one.
         dev_cuts: language -> held-out cuts with raw text.
@@ -45,6 +47,7 @@ class Job:
     settings: Recipe
     family: str = DEFAULT_FAMILY
     tokenizer: Path | None = None
+    heads: dict[str, Path] = field(default_factory=dict)
     from_scratch: bool = False
     compared_with: tuple[str, Path] | None = None
     dev_cuts: dict[str, Path] = field(default_factory=dict)
@@ -55,6 +58,8 @@ class Job:
     def __post_init__(self) -> None:
         block = adaptation.of_settings(self.settings)
         adaptation.check(block["kind"], self.family)
+        if self.heads:
+            models.require_heads(self.family)
         object.__setattr__(self, "adaptation", block)
 
     @cached_property
@@ -83,6 +88,11 @@ class Job:
         """The file of the tokenizer."""
         return self.tokenizer / "tokenizer.model" if self.tokenizer is not None else None
 
+    @property
+    def head_tokenizers(self) -> dict[str, Path]:
+        """Language -> the file of its head's tokenizer."""
+        return {lang: folder / "tokenizer.model" for lang, folder in self.heads.items()}
+
     def require_inputs(self) -> None:
         """Check that everything is there that the run reads.
 
@@ -94,6 +104,7 @@ class Job:
             *self.dev_cuts.values(),
             self.noise,
             self.tokenizer_model,
+            *self.head_tokenizers.values(),
             self.donor,
         ):
             if path is not None and not path.exists():

@@ -3,7 +3,7 @@
 import base64
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from warmstart.models import candidates, optimizer, quantised_weights
+from warmstart.models import candidates, confidence, optimizer, quantised_weights
 from warmstart.models.base import (
     Decoder,
     EncoderFile,
@@ -25,7 +25,7 @@ from warmstart.models.base import (
     Timing,
     Vocabulary,
 )
-from warmstart.models.batches import Batch
+from warmstart.models.batches import Batch, LanguageBatch, LanguageDataset, SpeechDataset
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2 import (
@@ -36,6 +36,7 @@ from warmstart.models.wav2vec2 import (
     onnx_network,
     settings,
 )
+from warmstart.models.wav2vec2 import heads as heads_of
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.wav2vec2.onnx_network import OnnxNetwork
 from warmstart.models.wav2vec2.windows import EDGE_S, WINDOW_S, windows
@@ -47,7 +48,7 @@ class Wav2Vec2Recogniser(Recogniser):
 
     Args:
         config: of the encoder, see `settings.read`.
-        tokenizer: the bytes of a SentencePiece model.
+        tokenizer: the bytes of a SentencePiece model; of heads a language, language -> theirs.
         seed: of what is new.
         dropout: in place of the encoder's own; None keeps them.
         head_dropout: in front of the head.
@@ -58,7 +59,7 @@ class Wav2Vec2Recogniser(Recogniser):
     def __init__(
         self,
         config: dict[str, Any],
-        tokenizer: bytes,
+        tokenizer: bytes | Mapping[str, bytes],
         seed: int = 0,
         dropout: float | None = None,
         head_dropout: float = 0.0,
@@ -67,11 +68,17 @@ class Wav2Vec2Recogniser(Recogniser):
         architecture = settings.architecture_of(config)
         self.frame_s = architecture.frame_samples(config) / SAMPLE_RATE
         self._width = architecture.width(config)
-        self.pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer)
+        given = {None: tokenizer} if isinstance(tokenizer, bytes) else tokenizer
+        # Of a head a language by language, else of the one head.
+        self._pieces: dict[str | None, sentencepiece.SentencePieceProcessor] = {
+            lang: sentencepiece.SentencePieceProcessor(model_proto=model)
+            for lang, model in given.items()
+        }
+        sizes = {lang: pieces.vocab_size() for lang, pieces in self._pieces.items() if lang}
         torch.manual_seed(seed)
         encoder = architecture.encoding(config).make(dropout)
         self.network = self.lightning = network.Network(
-            encoder, config, self.pieces.vocab_size(), seed, head_dropout
+            *(encoder, config, sizes or self.pieces.vocab_size(), seed, head_dropout)
         )
 
     def prepare(self, recipe: Recipe, steps: int) -> None:
@@ -79,35 +86,78 @@ class Wav2Vec2Recogniser(Recogniser):
         self.network.masks = recipe.get("spec_augment")
         self.network.configure = lambda: optimizer.configure(self, recipe, steps, self._width)
 
+    @property
+    def pieces(self) -> sentencepiece.SentencePieceProcessor:
+        """The tokenizer of the one head."""
+        return self._pieces[None]
+
+    def pieces_of(self, lang: str | None) -> sentencepiece.SentencePieceProcessor:
+        """The tokenizer of a head; of the one head for None."""
+        return self._pieces[lang]
+
     def parts(self) -> dict[str, torch.nn.Module]:
-        """The encoder, then the head."""
-        return {"encoder": self.network.encoder, "head": self.network.head}
+        """The encoder, then the head, or each of the heads."""
+        if not self.network.languages:
+            return {"encoder": self.network.encoder, "head": self.network.head}
+        heads = {heads_of.module_name(lang): lang for lang in self.network.languages}
+        return {
+            "encoder": self.network.encoder,
+            **{name: self.network.head_of(lang) for name, lang in heads.items()},
+        }
 
     def blocks(self) -> list[torch.nn.Module]:
         """See `Encoding.blocks`."""
         return self.network.encoding.blocks(self.network.encoder)
 
     def encode(self, text: str) -> list[int]:
-        """SentencePiece ids."""
+        """SentencePiece ids, of a model with one head; others encode in `dataset`."""
         return self.pieces.encode(text)
+
+    def tokens_of(self, text: str, lang: str | None) -> list[int]:
+        """SentencePiece ids of the head of the language.
+
+        Raises:
+            UserError: there is no head for it.
+        """
+        if not self.network.languages:
+            return self.encode(text)
+        if lang not in self._pieces:
+            raise UserError(
+                f"no head of language {lang}; the model has heads of "
+                f"{', '.join(self.network.languages)}"
+            )
+        return self._pieces[lang].encode(text)
 
     def ctc_frames(self, samples: Tensor) -> Tensor:
         """Of the encoder."""
         return self.network.encoding.frames(samples)
 
-    def evaluate(self, batch: Batch) -> tuple[float, list[str]]:
+    def dataset(self) -> SpeechDataset:
+        """Of heads a language each text is in its language's tokens."""
+        if not self.network.languages:
+            return super().dataset()
+        return LanguageDataset({lang: self._pieces[lang].encode for lang in self.network.languages})
+
+    def evaluate(self, batch: Batch | LanguageBatch) -> tuple[float, list[str]]:
         """CTC loss and greedy texts."""
         loss, scores, frames = self.network.loss(batch)
-        found = [
-            greedy(rows[:count], self.network.blank)[0]
-            for rows, count in zip(scores, frames.tolist(), strict=True)
+        langs: Sequence[str | None] = [None] * len(frames)
+        if isinstance(batch, LanguageBatch):
+            langs = [self.network.languages[place] for place in batch.language.tolist()]
+        return float(loss), [
+            self._pieces[lang].decode(greedy(rows[:count], self.network.blank_of(lang))[0])
+            for rows, count, lang in zip(scores, frames.tolist(), langs, strict=True)
         ]
-        return float(loss), [self.pieces.decode(tokens) for tokens in found]
 
     def save(self, path: Path) -> None:
         """One safetensors file."""
-        note = {"config": self.config, "tokenizer": base64.b64encode(self._tokenizer).decode()}
-        checkpoint.write(self.network.state_dict(), note, path)
+        if isinstance(self._tokenizer, bytes):
+            made = {"tokenizer": base64.b64encode(self._tokenizer).decode()}
+        else:
+            texts = {name: base64.b64encode(one).decode() for name, one in self._tokenizer.items()}
+            # The order of heads is that of the training set; the header sorts its keys.
+            made = {"tokenizers": texts, "heads": list(texts)}
+        checkpoint.write(self.network.state_dict(), {"config": self.config, **made}, path)
 
     def save_donor(self, path: Path) -> None:
         """The encoder alone, as `checkpoint.pack` writes that of a snapshot."""
@@ -194,7 +244,8 @@ class Wav2Vec2Decoder(Decoder):
         computed: OnnxNetwork | None = None,
     ):
         self.tier, self._recogniser = tier, recogniser
-        self._candidates = 0
+        self._candidates, self._confident = 0, False
+        self._lang: str | None = None
         self.frame_s = recogniser.frame_s
         self._network, self._computed = recogniser.network, computed
         self._window, self._edge = (round(seconds / self.frame_s) for seconds in (window_s, edge_s))
@@ -211,24 +262,71 @@ class Wav2Vec2Decoder(Decoder):
         steps_ms: list[float] | None = None,
     ) -> list[Hypothesis]:
         """See `Decoder.decode`; nothing streams, so there are no steps."""
+        return self._decode(waveforms, [self._lang], timing)[self._lang]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """See `base.Decoder`."""
+        return self._network.languages
+
+    def of_language(self, lang: str) -> "Wav2Vec2Decoder":
+        """See `base.Decoder`."""
+        if not self.heads:
+            return self
+        if lang not in self.heads:
+            raise UserError(
+                f"the model has no head of {lang}; it has heads of {', '.join(self.heads)}"
+            )
+        other = copy.copy(self)
+        other._lang = lang
+        return other
+
+    def with_confidence(self) -> "Wav2Vec2Decoder":
+        """See `confidence`."""
+        other = copy.copy(self)
+        other._confident = True
+        return other
+
+    def decode_heads(
+        self, waveforms: Sequence[numpy.ndarray], timing: Timing | None = None
+    ) -> dict[str, list[Hypothesis]]:
+        """See `base.Decoder`."""
+        found = self._decode(waveforms, self.heads, timing)
+        return {lang: found[lang] for lang in self.heads}
+
+    def _decode(
+        self,
+        waveforms: Sequence[numpy.ndarray],
+        langs: Sequence[str | None],
+        timing: Timing | None,
+    ) -> dict[str | None, list[Hypothesis]]:
         started = time.perf_counter()
-        scores = self.logits(waveforms)
-        for index, rows in enumerate(scores):
-            if not bool(torch.isfinite(rows).all()):
-                raise NotFinite(index)
-        found = [greedy(rows, self._network.blank) for rows in scores]
+        scores = dict(zip(langs, self._logits(waveforms, langs), strict=True))
+        for rows in scores.values():
+            for index, row in enumerate(rows):
+                if not bool(torch.isfinite(row).all()):
+                    raise NotFinite(index)
+        found = {
+            lang: [greedy(row, self._network.blank_of(lang)) for row in rows]
+            for lang, rows in scores.items()
+        }
         if timing is not None:
             timing.encode_decode_s += time.perf_counter() - started
-        return [
-            self._hypothesis(rows, tokens, frames)
-            for rows, (tokens, frames) in zip(scores, found, strict=True)
-        ]
+        return {
+            lang: [
+                self._hypothesis(lang, row, tokens, frames)
+                for row, (tokens, frames) in zip(rows, found[lang], strict=True)
+            ]
+            for lang, rows in scores.items()
+        }
 
-    def _hypothesis(self, scores: Tensor, tokens: list[int], frames: list[int]) -> Hypothesis:
-        pieces, kept = self._recogniser.pieces, None
+    def _hypothesis(
+        self, lang: str | None, scores: Tensor, tokens: list[int], frames: list[int]
+    ) -> Hypothesis:
+        pieces, blank, kept = self._recogniser.pieces_of(lang), self._network.blank_of(lang), None
         if self._candidates:
             taken = torch.tensor(tokens, dtype=torch.long)
-            best = candidates.best(scores[frames], taken, self._network.blank, self._candidates)
+            best = candidates.best(scores[frames], taken, blank, self._candidates)
             rows = list(zip(*best, strict=True))
             kept = candidates.stacked(tokens, rows, self._candidates)
         return Hypothesis(
@@ -236,12 +334,13 @@ class Wav2Vec2Decoder(Decoder):
             [pieces.id_to_piece(token) for token in tokens],
             [round(frame * self.frame_s, 3) for frame in frames],
             kept,
+            confidence.of_utterance(scores, blank) if self._confident else None,
         )
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Of the SentencePiece model; `<unk>` and control symbols are no text."""
-        pieces = self._recogniser.pieces
+        pieces = self._recogniser.pieces_of(self._lang)
         return Vocabulary(
             tuple(
                 ""
@@ -255,28 +354,35 @@ class Wav2Vec2Decoder(Decoder):
     def with_candidates(self, count: int) -> "Wav2Vec2Decoder":
         """See `base.Decoder`; of a token the candidates are those of the first frame of its run."""
         other = copy.copy(self)
-        other._candidates = min(count, self._recogniser.pieces.vocab_size())
+        other._candidates = min(count, self._recogniser.pieces_of(self._lang).vocab_size())
         return other
 
-    @torch.inference_mode()
     def logits(self, waveforms: Sequence[numpy.ndarray]) -> list[Tensor]:
         """(F, V + 1) log-probabilities a waveform, on the CPU."""
+        return self._logits(waveforms, [self._lang])[0]
+
+    @torch.inference_mode()
+    def _logits(
+        self, waveforms: Sequence[numpy.ndarray], langs: Sequence[str | None]
+    ) -> list[list[Tensor]]:
+        """The same of each of some heads, over states that are computed once."""
         parts = [
             part for index, samples in enumerate(waveforms) for part in self._parts(index, samples)
         ]
         # Of like length, so that little is padding; no more at once than there are waveforms.
         order = sorted(range(len(parts)), key=lambda place: -parts[place].length)
-        rows: list[Tensor] = [torch.empty(0)] * len(parts)
+        rows: list[list[Tensor]] = [[]] * len(parts)
         for first in range(0, len(order), max(1, len(waveforms))):
             places = order[first : first + max(1, len(waveforms))]
             for place, scores in zip(
-                places, self._scores([parts[place] for place in places]), strict=True
+                places, self._scores([parts[place] for place in places], langs), strict=True
             ):
-                rows[place] = parts[place].own(scores)
-        found: list[list[Tensor]] = [[] for _ in waveforms]
+                rows[place] = [parts[place].own(each) for each in scores]
+        found: list[list[list[Tensor]]] = [[[] for _ in waveforms] for _ in langs]
         for part, scores in zip(parts, rows, strict=True):
-            found[part.index].append(scores)
-        return [torch.cat(each) for each in found]
+            for of_head, each in zip(found, scores, strict=True):
+                of_head[part.index].append(each)
+        return [[torch.cat(each) for each in of_head] for of_head in found]
 
     def _parts(self, index: int, samples: numpy.ndarray) -> list["_Part"]:
         """An utterance as it is heard: in one piece, or in windows of what the encoder is given of
@@ -298,16 +404,23 @@ class Wav2Vec2Decoder(Decoder):
             for window in windows(length, self._window, self._edge, encoding.stride)
         ]
 
-    def _scores(self, parts: list["_Part"]) -> list[Tensor]:
+    def _scores(self, parts: list["_Part"], langs: Sequence[str | None]) -> list[list[Tensor]]:
+        """Of each part, one a head."""
         device = self._network.device
         lengths = torch.tensor([part.length for part in parts])
         inputs = torch.nn.utils.rnn.pad_sequence([part.inputs for part in parts], batch_first=True)
-        if self._computed is not None:
+        if self._computed is not None:  # a graph of encoder and the one head
             scores, frames = self._computed(inputs, lengths)
+            found = [scores]
         else:
-            scores, frames = self._network(inputs.to(device), lengths.to(device), prepared=True)
-        counts = frames.tolist()
-        return [rows[:count].cpu() for rows, count in zip(scores, counts, strict=True)]
+            states, frames = self._network.states(
+                inputs.to(device), lengths.to(device), prepared=True
+            )
+            found = [self._network.scores(states, lang) for lang in langs]
+        return [
+            [of_head[index, :count].cpu() for of_head in found]
+            for index, count in enumerate(frames.tolist())
+        ]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def check(study: Study) -> None:
         )
     _require_candidates(study, {tokens for _, tokens in made})
     for name, tokens in made:
-        langs, of = study.training_set(name).heard(), f"training set {name}"
+        langs, of = study.training_set(name).heard(), _whose(study, name)
         if tokens == BPE and chosen["character_coverage"] == 1:
             _require(study, "tokenizer.vocab_size", chosen["vocab_size"], langs, of)
         _require_units(study, tokens, langs, of)
@@ -77,6 +77,14 @@ def _require_candidates(study: Study, made: set[str]) -> None:
             f"decoding.log_candidates is {asked}, and tokenizers have tokenizer.vocab_size = "
             f"{size} tokens: lower it to {size} or less"
         )
+
+
+def _whose(study: Study, name: str) -> str:
+    """The training set, or the head of another set, that a tokenizer is of."""
+    if name in study.training_sets:
+        return f"training set {name}"
+    sets = [other for other in study.training_sets if name in study.heads(other)]
+    return f"head {name} of training set {sets[0]}"
 
 
 def letters(study: Study, langs: Iterable[str]) -> set[str]:

@@ -3,7 +3,9 @@
 import itertools
 from collections.abc import Mapping
 
-from warmstart.evidence.keys import MEAN, OWN, POOLED
+from warmstart import models
+from warmstart.data.targets import IPA
+from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED
 from warmstart.run.errors import UserError
 from warmstart.study.checks.allowed import require
 from warmstart.study.checks.languages import available
@@ -44,11 +46,13 @@ def _check_apart(study: Study) -> None:
                 f"training_sets.{one.name} and training_sets.{other.name} are one name in rules, "
                 "where + is written _; rename one of them"
             )
-        heard = [(dict(each.languages), each.replay) for each in (one, other)]
+        heard = [
+            (dict(each.languages), each.replay, each.heads_per_language) for each in (one, other)
+        ]
         if heard[0] == heard[1] and set(one.budgets) & set(other.budgets):
             raise UserError(
                 f"training_sets.{one.name} and training_sets.{other.name} are equal: the same "
-                "languages, weights and replay; remove one of them, or say what differs"
+                "languages, weights, replay and heads; remove one of them, or say what differs"
             )
 
 
@@ -105,6 +109,8 @@ def _check(study: Study, one: TrainingSet) -> None:
             )
     if one.replay:
         _check_replay(study, one)
+    if one.heads_per_language:
+        _check_heads(study, one)
     slugs: dict[str, str] = {}
     for test in study.test_sets(one.name):
         slug, said = test.slug(one), f"{test.name} of {test.lang}"
@@ -114,6 +120,37 @@ def _check(study: Study, one: TrainingSet) -> None:
                 f"in {here}; rename it"
             )
         slugs[slug] = said
+
+
+def _check_heads(study: Study, one: TrainingSet) -> None:
+    """There are languages to have heads, and every arm on it is of a family that can, decoded as
+    trained: a quantised network holds one head."""
+    here = f"training_sets.{one.name}.heads is per_language"
+    if len(one.heads()) < 2:
+        raise UserError(
+            f"{here}, and {one.heads()[0]} is its only language: remove the key, or add languages"
+        )
+    for arm in study.arms.values():
+        if arm.training_sets is None or one.name in arm.training_sets:
+            try:
+                models.require_heads(arm.family)
+            except UserError as error:
+                raise UserError(
+                    f"{here}, and {error}. Take {one.name} out of arms.{arm.name}.training_sets, "
+                    "or give the arm another family"
+                ) from None
+            if arm.tokens == IPA:
+                raise UserError(
+                    f"{here}, and arms.{arm.name} writes phones (tokens: ipa): what the heads of "
+                    "several languages write is compared in words; give the arm tokens: bpe or "
+                    f"char, or take {one.name} out of its training_sets"
+                )
+            if quantised := [name for name in arm.precisions if name != FULL]:
+                raise UserError(
+                    f"{here}, and arms.{arm.name}.precisions has {', '.join(quantised)}: a "
+                    f"quantised network holds one head; give the arm precisions: [{FULL}], or take "
+                    f"{one.name} out of its training_sets"
+                )
 
 
 def _check_replay(study: Study, one: TrainingSet) -> None:
