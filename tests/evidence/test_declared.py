@@ -44,8 +44,9 @@ def test_a_table_has_the_declared_header_whether_it_has_rows_or_not(sparse, name
 def test_most_tables_of_that_study_are_empty(sparse):
     empty = {name for name, table in sparse.items() if table.empty}
     gaps = {"gap", "fit", "guideline", "gap_by_tier", "power"}
-    # No decode kept candidates, nothing was labelled, no arm writes phones, no list of phones.
-    nothing_asked = {"saturation", "topics", "per", "phone_coverage"}
+    # No decode kept candidates, nothing was labelled, no arm writes phones, no list of phones,
+    # nothing was routed.
+    nothing_asked = {"saturation", "topics", "per", "phone_coverage", "routing", "confusion"}
     assert empty == gaps | nothing_asked | {"latency", "quantization", "leaderboard"}
 
 
@@ -137,6 +138,7 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "phone_coverage": "phone_coverage",
         "phone_coverage_adapter": "phone_coverage",
         "topics": "topics",
+        "routing": "routing",
         "gap_by_tier": "gap_by_tier",
         "gap_by_tier_adapter": "gap_by_tier",
         "quantization": "quantization",

@@ -29,6 +29,7 @@ from warmstart.study import (
     owner,
     paths,
     products,
+    routing,
     slices,
     stages,
     understanding,
@@ -376,6 +377,18 @@ def random_weights(wildcards):
     """What makes the encoder of an init from scratch random: the seed of its first run."""
     scratch = STUDY.donor(wildcards.init) != wildcards.init
     return ["--random-seed", config["seeds"][0]] if scratch else []
+
+
+def identifying_encoder(wildcards, input):
+    """What a language identifier hears with: a model, or the init of an ensemble's."""
+    if not routing.find(STUDY, run_of(wildcards)).ensemble:
+        return ["--model", input.encoder]
+    init = STUDY.arms[wildcards.arm].init
+    scratch = STUDY.donor(init) != init
+    return [
+        *("--donor", input.encoder),
+        *(["--random-seed", config["seeds"][0]] if scratch else []),
+    ]
 
 
 OWNER = Path("results/study.json")

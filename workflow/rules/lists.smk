@@ -22,6 +22,7 @@ LISTS = {
     },
     "headers": lambda: [paths.header(path) for path in HYPOTHESES],
     "quantized": lambda: paths.quantize_reports(STUDY),
+    "routed": lambda: routing.routed(STUDY),
     "curves": lambda: [f"{path}/train.csv" for path in RUN_PATHS],
     "runs": lambda: [f"{path}/run.json" for path in RUN_PATHS],
 }

@@ -13,6 +13,7 @@ from warmstart.evidence import analyses
 FIGURES = analyses.figures(STUDY.word_contrasts)
 
 
+ROUTED = routing.routed(STUDY)
 UNDERSTOOD = [paths.understood(lang) for lang in understanding.languages(STUDY)]
 
 
@@ -27,7 +28,8 @@ rule aggregate:
         curves=[f"{path}/train.csv" for path in RUN_PATHS],
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         understood=UNDERSTOOD,
-        lists=[listed("headers"), listed("quantized"), listed("curves")],
+        routed=ROUTED,
+        lists=[listed("headers"), listed("quantized"), listed("curves"), listed("routed")],
         code=code("aggregate", *analyses.modules()),
     output:
         tables=[
@@ -53,8 +55,8 @@ rule aggregate:
         "python {params.program:q} --scores {input.scores:q} --headers @{input.lists[0]:q}"
         " --quantize @{input.lists[1]:q} --train-logs @{input.lists[2]:q}"
         " --candidates {input.candidates:q}"
-        " --understood {input.understood:q}"
         " --phone-scores {input.phone_scores:q} --phones {input.phones:q}"
+        " --understood {input.understood:q} --routed @{input.lists[3]:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

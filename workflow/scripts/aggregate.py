@@ -81,6 +81,13 @@ def main(argv: list[str] | None = None) -> None:
         help="what list_phones.py counted in each language",
     )
     parser.add_argument(
+        "--routed",
+        action=cli.Paths,
+        nargs="*",
+        default=[],
+        help="what route.py made of each run of several languages, with its JSON beside it",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
@@ -103,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.train_logs,
         arguments.candidates,
         arguments.understood,
+        arguments.routed,
     )
     evidence = replace(
         evidence,

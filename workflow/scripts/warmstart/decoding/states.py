@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from warmstart.data.audio import load_audio
 from warmstart.data.utterances import TestUtterance, read_test_set
@@ -14,6 +15,9 @@ from warmstart.models.base import Listener
 from warmstart.models.tier import Tier
 from warmstart.run import files
 from warmstart.run.logs import MinuteTicker
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +69,8 @@ def hear(job: Job) -> None:
     names: list[tuple[str, str, str]] = []
     states = []
     for (test_set, part), utterances in heard.items():
-        states += mean_states(listener, utterances, job.batch_size, job.batch_duration_s)
+        [found] = mean_states(listener, utterances, job.batch_size, job.batch_duration_s)
+        states += list(found)
         names += [(test_set, part, one.id) for one in utterances]
         _LOG.info("%s %s: states of %d utterances", test_set, part, len(utterances))
     columns = zip(*names, strict=True)
@@ -84,16 +89,33 @@ def mean_states(
     utterances: Sequence[TestUtterance],
     batch_size: int,
     batch_duration_s: float,
-) -> list:
-    """(D,) states of utterances, in their order."""
-    found: list = [None] * len(utterances)
+    heard_s: Sequence[float | None] = (None,),
+) -> list["np.ndarray"]:
+    """Mean states of what is heard of utterances.
+
+    Args:
+        listener: who hears.
+        utterances: N of them.
+        batch_size, batch_duration_s: as of a decode.
+        heard_s: seconds from their beginning, the rest of the audio not being there; None: all.
+
+    Returns:
+        (N, D) float32 for each of `heard_s`, in the order of the utterances; NaN where there is no
+        frame.
+    """
+    import numpy as np
+
+    found: list[list[Any]] = [[None] * len(utterances) for _ in heard_s]
     ticker, done = MinuteTicker(), 0
     lengths_s = [one.duration_s for one in utterances]
     for indices in batches(lengths_s, batch_size, batch_duration_s):
         waveforms = [load_audio(utterances[index], listener.sample_rate) for index in indices]
-        for index, state in zip(indices, listener.mean_states(waveforms), strict=True):
-            found[index] = state
+        for states, seconds in zip(found, heard_s, strict=True):
+            end = None if seconds is None else max(1, round(seconds * listener.sample_rate))
+            heard = listener.mean_states([samples[:end] for samples in waveforms])
+            for index, state in zip(indices, heard, strict=True):
+                states[index] = state
         done += len(indices)
         if ticker.due():
             _LOG.info("%d of %d utterances", done, len(utterances))
-    return found
+    return [np.stack(states) for states in found]

@@ -51,13 +51,33 @@ class Learnt:
             raise ValueError(f"nothing was learnt: {self.why}")
         return [str(topic) for topic in self.model.predict(inputs)] if len(inputs) else []
 
+    def posteriors(self, inputs: Any) -> np.ndarray:
+        """(n, K) probabilities, in the order of `topics`.
 
-def refusal(topics: Sequence[str]) -> str:
-    """Why nothing can be learnt from sentences of these topics; empty where it can."""
+        Args:
+            inputs: as of `says`.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self.model is None:
+            raise ValueError(f"nothing was learnt: {self.why}")
+        if not len(inputs):
+            return np.zeros((0, len(self.topics)))
+        return np.asarray(self.model.predict_proba(inputs))
+
+
+def refusal(topics: Sequence[str], unit: str = "labelled sentence", kind: str = "topic") -> str:
+    """Why nothing can be learnt from sentences of these topics; empty where it can.
+
+    Args:
+        topics: theirs.
+        unit, kind: what sentences and topics are called.
+    """
     if not topics:
-        return "no labelled sentence to learn from"
+        return f"no {unit} to learn from"
     if len(set(topics)) < 2:
-        return f"one topic to learn from ({topics[0]})"
+        return f"one {kind} to learn from ({topics[0]})"
     return ""
 
 
@@ -97,15 +117,9 @@ def of_states(states: np.ndarray, topics: Sequence[str], sentences: Sequence[Any
     """
     if why := refusal(topics):
         return Learnt(None, why)
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=_C_PROBE[1], class_weight="balanced", max_iter=_STEPS),
-    )
+    model = standardised(_C_PROBE[1])
     fewest = min(
         len({sentence for sentence, own in zip(sentences, topics, strict=True) if own == topic})
         for topic in set(topics)
@@ -121,6 +135,55 @@ def of_states(states: np.ndarray, topics: Sequence[str], sentences: Sequence[Any
     else:
         model = model.fit(states, list(topics))
     return Learnt(model, topics=tuple(sorted(set(topics))))
+
+
+def of_held_out(
+    states: np.ndarray,
+    names: Sequence[str],
+    held_out: np.ndarray,
+    held_out_names: Sequence[str],
+) -> Learnt:
+    """The same probe, whose penalty is chosen on other speech: the strongest of those that are
+    right most often there, all names counting alike. Where that has fewer than two names it is C =
+    0.01.
+
+    Args:
+        states: (n, D).
+        names: (n) of a language each.
+        held_out: (m, D), not learnt from.
+        held_out_names: (m) theirs.
+    """
+    if why := refusal(names, "utterance", "language"):
+        return Learnt(None, why)
+    from sklearn.metrics import balanced_accuracy_score
+
+    known = [place for place, name in enumerate(held_out_names) if name in set(names)]
+    truth = [held_out_names[place] for place in known]
+    if len(set(truth)) < 2:
+        best = standardised(_C_PROBE[1]).fit(states, list(names))
+    else:
+        models = [standardised(penalty).fit(states, list(names)) for penalty in _C_PROBE]
+        scores = [
+            balanced_accuracy_score(truth, model.predict(held_out[known])) for model in models
+        ]
+        best = models[int(np.argmax(scores))]
+    return Learnt(best, topics=tuple(sorted(set(names))))
+
+
+def standardised(penalty: float) -> "Pipeline":
+    """Logistic regression of standardised inputs, all classes counting alike.
+
+    Args:
+        penalty: C, the inverse of its strength.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=penalty, class_weight="balanced", max_iter=_STEPS),
+    )
 
 
 def likeness(

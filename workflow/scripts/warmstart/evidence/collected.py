@@ -19,6 +19,8 @@ from warmstart.evidence import (
 )
 from warmstart.evidence.keys import Cell, Place
 from warmstart.evidence.noise import Decode, Run, TrainingNoise
+from warmstart.evidence.routed import Routed
+from warmstart.evidence.routed import read as read_routed
 from warmstart.evidence.settings import Contrast, Resampling, Settings
 from warmstart.evidence.understood import Understood
 from warmstart.evidence.understood import read as read_understood
@@ -152,6 +154,7 @@ class Evidence:
         encoders: cell -> report of its quantised encoder.
         candidates: files of `candidates.write`, one a language; none where no decode kept any.
         understood: what was understood of hypotheses; None where nothing was asked.
+        routed: which model each utterance was sent to; None where nothing was.
         voices: errors by speaker, gender and accent, a test set each, in the order of `scored`.
         leaderboard: test set and cell -> its errors by the leaderboard's rules.
         phones: rates of models that write phones, which are in none of the above.
@@ -165,6 +168,7 @@ class Evidence:
     encoders: dict[Cell, dict[str, Any]] = field(default_factory=dict)
     candidates: Sequence[Path] = ()
     understood: Understood | None = None
+    routed: Routed | None = None
     voices: list[speakers.Voices] = field(default_factory=list)
     leaderboard: dict[leaderboard_rates.Place, leaderboard_rates.Summed] = field(
         default_factory=dict
@@ -189,6 +193,7 @@ def collect(
     logs: Sequence[Path] = (),
     candidates: Sequence[Path] = (),
     understood: Sequence[Path] = (),
+    routed: Sequence[Path] = (),
 ) -> Evidence:
     """Read and resample everything.
 
@@ -200,6 +205,7 @@ def collect(
         logs: `train.csv` of each run, with its `run.json` beside it.
         candidates: see `Evidence`; they are read when they are asked for.
         understood: files of `understand.py`, one a language.
+        routed: files of `route.py`, one a run.
 
     Raises:
         UserError: see `read_scores` and `resample`; or the headline test set was not scored.
@@ -221,6 +227,7 @@ def collect(
         dict(map(_encoder, reports)),
         candidates,
         read_understood(understood),
+        read_routed(routed),
         reader.voices(),
         leaderboard_rates.read(scores),
     )

@@ -1,7 +1,7 @@
 """Rates of other things than all words of a test set, resampled as those are: errors of a group of
 speakers, topics told right."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def rates_pct(
     settings: Resampling,
     noise: TrainingNoise,
     faults: Collection[Cell] = (),
+    shared: Sequence[str] = (),
 ) -> dict[Cell, Draws]:
     """Rates in percent, of cells that share blocks. `noise` is told of them; `Draws.trained` adds
     it once it knows all.
@@ -37,6 +38,8 @@ def rates_pct(
         settings: how.
         noise: of the trainings.
         faults: cells that recognise nothing; how they vary says nothing of other trainings.
+        shared: names of the K blocks, where a block of one name is the same sentence in other
+            languages; `random` is not asked then.
     """
     runs = {
         row: (
@@ -49,12 +52,22 @@ def rates_pct(
     sound = [row for cell, own in seeds.items() if cell not in faults for row in own.values()]
     noise.add(lang, what, [runs[row] for row in sound], numerators[sound], denominators)
     rows = [list(own.values()) for own in seeds.values()]
+    if shared:
+        replicates = intervals.resample_named(
+            numerators,
+            denominators,
+            settings.replicates,
+            lambda name: intervals.generator(settings.seed, "blocks", what, name),
+            shared,
+        )
+    else:
+        replicates = intervals.resample_rates(numerators, denominators, settings.replicates, random)
     draws = intervals.cell_draws(
         numerators,
         denominators,
         rows,
-        intervals.resample_rates(numerators, denominators, settings.replicates, random),
-        f"{what} {lang}",
+        replicates,
+        what if shared else f"{what} {lang}",
         [{runs[row]: 1 / len(own) for row in own} for own in rows],
     )
     return {cell: draw.scaled(100.0) for cell, draw in zip(seeds, draws, strict=True)}

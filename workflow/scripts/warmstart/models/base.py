@@ -222,7 +222,7 @@ class Decoder(ABC):
 
 
 class Listener(ABC):
-    """A donor's encoder as it is, in memory.
+    """An encoder in memory without any head: a donor's as it is, or that of a trained model.
 
     Attributes:
         sample_rate: of the waveforms, Hz.
@@ -410,6 +410,11 @@ class Recogniser(ABC):
             UserError: the model was not made for this tier, the file not for both, or the prompt
                 not for the model.
         """
+
+    def listener(self, tier: Tier) -> Listener:
+        """Its encoder at a tier, which hears as a decoder of the tier does; of kinds that
+        `probe`."""
+        raise NotImplementedError
 
     # ---- export, of kinds that do
 

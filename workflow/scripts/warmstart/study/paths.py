@@ -313,17 +313,23 @@ def cross_hypothesis(run: str, precision: str, tier: str, head: str, slug: str) 
     return f"results/hypotheses/{run}/{precision}/{tier}/heads/{head}/{slug}.jsonl"
 
 
+def crossed_tier(study: Study, arm: str) -> str:
+    """The tier at which heads of other languages hear: the reference tier, or the arm's last one
+    where it has not that."""
+    tiers = study.arms[arm].tiers
+    asked = study.config["statistics"]["reference_tier"]
+    return asked if asked in tiers else tiers[-1]
+
+
 def crossed(study: Study, lang: str | None = None) -> list[Crossed]:
     """What heads of all languages made of the test sets, or of those in one language: of models as
-    trained, at the reference tier (the arm's last one, where it has not that)."""
+    trained, at `crossed_tier`."""
     found = []
     for name in study.crossed_sets:
         one = study.training_set(name)
         tests = [test for test in study.crossed_tests(name) if lang in (None, test.lang)]
         for run in study.runs(name):
-            tiers = study.arms[run.arm].tiers
-            asked = study.config["statistics"]["reference_tier"]
-            tier = asked if asked in tiers else tiers[-1]
+            tier = crossed_tier(study, run.arm)
             found += [
                 Crossed(
                     *(run, FULL, tier, head, test),

@@ -40,6 +40,13 @@ def _nodes() -> dict[str, dict[str, Any]]:
         "pretrain": _block(**{**recipe, **definitions["pretrain"]["properties"], "text": texts}),
         "quantize": _block(**quantized),
         "decode": properties["decoding"],
+        "identify": _block(
+            **properties["decoding"]["properties"],
+            **{
+                key: properties["routing"]["properties"][key]
+                for key in ("seconds_heard", "most_utterances")
+            },
+        ),
         "score": _block(text=text, **properties["scoring"]["properties"]),
         "score_phones": _block(text=text),
         "understand": _block(texts=texts),

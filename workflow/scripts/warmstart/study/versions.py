@@ -21,6 +21,7 @@ VERSIONS = {
     "decode": 4,
     "cross_decode": 1,
     "probe_init": 1,
+    "identify_language": 1,
     "quantize": 2,
     "build_bundle": 5,
 }

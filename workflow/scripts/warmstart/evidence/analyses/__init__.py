@@ -38,6 +38,8 @@ ANALYSES = {
     "groups": Files(),
     "wer_law": Files(figures=("wer_law",)),
     "topics": Files(figures=("topics",)),
+    "routing": Files(figures=("routing",)),
+    "confusion": Files(),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),

@@ -115,12 +115,12 @@ class _FastConformer(Family):
     def listen(
         self, donor: Donor, tier: Tier, device: str = "cpu", *, random_seed: int | None = None
     ) -> Listener:
-        """See `listener.EncoderListener`; the encoder serves both heads."""
+        """See `listener.DonorListener`; the encoder serves both heads."""
         from warmstart.models.fastconformer import listener
 
         if not isinstance(donor, NemoDonor):
             raise UserError(f"{donor.path}: no .nemo file, which a FastConformer starts from")
-        return listener.EncoderListener(donor, tier, device, random_seed)
+        return listener.DonorListener(donor, tier, device, random_seed)
 
     @abstractmethod
     def _config(

@@ -1,5 +1,4 @@
-"""A donor's encoder without any head: what its states tell of speech, before anything is learnt
-from them."""
+"""An encoder without any head: what its states tell of speech."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -17,6 +16,36 @@ from warmstart.run.logs import route_nemo_logs
 
 class EncoderListener(Listener):
     """Hears as a decoder of the tier does: the same features, the same mask, the same steps.
+
+    Args:
+        model: of NeMo; what is behind its encoder is not asked.
+        tier: must be among its contexts.
+    """
+
+    def __init__(self, model: Any, tier: Tier):
+        no_search: Any = object()  # a listener has no tokens
+        self._decoder = decoder.Decoder(model, tier, search=no_search)
+        self.sample_rate = self._decoder.sample_rate
+
+    def mean_states(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
+        """Sums over the frames that count, in float64, because a minute has 750 of them."""
+        order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
+        width = int(self._decoder.model.encoder.d_model)
+        sums = np.zeros((len(waveforms), width))
+        frames = np.zeros((len(waveforms), 1))
+        with torch.inference_mode():
+            for encoded, counts in self._decoder.frames([waveforms[index] for index in order]):
+                counting = torch.arange(encoded.shape[1], device=encoded.device) < counts[:, None]
+                kept = encoded.double().where(counting[:, :, None], 0.0)
+                heard = order[: len(encoded)]
+                sums[heard] += kept.sum(dim=1).cpu().numpy()
+                frames[heard] += counts[:, None].cpu().numpy()
+        with np.errstate(invalid="ignore"):
+            return (sums / frames).astype(np.float32)
+
+
+class DonorListener(EncoderListener):
+    """The encoder of a donor, before anything is learnt.
 
     Args:
         donor: its settings and weights.
@@ -51,25 +80,7 @@ class EncoderListener(Listener):
         if random_seed is None:
             build.load_encoder(model, donor.path)
         model.eval().to(device)
-        no_search: Any = object()  # a listener has no tokens
-        self._decoder = decoder.Decoder(model, tier, search=no_search)
-        self.sample_rate = self._decoder.sample_rate
-
-    def mean_states(self, waveforms: Sequence[np.ndarray]) -> np.ndarray:
-        """Sums over the frames that count, in float64, because a minute has 750 of them."""
-        order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
-        width = int(self._decoder.model.encoder.d_model)
-        sums = np.zeros((len(waveforms), width))
-        frames = np.zeros((len(waveforms), 1))
-        with torch.inference_mode():
-            for encoded, counts in self._decoder.frames([waveforms[index] for index in order]):
-                counting = torch.arange(encoded.shape[1], device=encoded.device) < counts[:, None]
-                kept = encoded.double().where(counting[:, :, None], 0.0)
-                heard = order[: len(encoded)]
-                sums[heard] += kept.sum(dim=1).cpu().numpy()
-                frames[heard] += counts[:, None].cpu().numpy()
-        with np.errstate(invalid="ignore"):
-            return (sums / frames).astype(np.float32)
+        super().__init__(model, tier)
 
 
 class _Headless(torch.nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from warmstart.models import quantised_weights
-from warmstart.models.base import Decoder, EncoderFile, EncoderGraph, Recogniser
+from warmstart.models.base import Decoder, EncoderFile, EncoderGraph, Listener, Recogniser
 from warmstart.models.batches import Batch
 from warmstart.models.fastconformer import (
     adapters,
@@ -92,6 +92,12 @@ class FastConformer(Recogniser):
             quantised_weights.load(self.model.encoder, encoder.path)
             return decoder.Decoder(self.model, tier, search=self._search())
         return decoder.Decoder(self.model, tier, steps, search=self._search())
+
+    def listener(self, tier: Tier) -> Listener:
+        """Its encoder, whatever head it has."""
+        from warmstart.models.fastconformer.listener import EncoderListener
+
+        return EncoderListener(self.model, tier)
 
     def _search(self) -> Search | None:
         """None = that of a transducer."""

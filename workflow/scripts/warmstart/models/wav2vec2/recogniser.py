@@ -187,6 +187,10 @@ class Wav2Vec2Recogniser(Recogniser):
         quantised_weights.load(self.network, encoder.path)
         return Wav2Vec2Decoder(self, tier)
 
+    def listener(self, tier: Tier) -> "EncoderListener":
+        """Its encoder, over whole utterances."""
+        return EncoderListener(self.network.encoder, self.config)
+
     def export_encoder(self, tier: Tier) -> EncoderGraph:
         """Encoder and head, see `onnx_export.export`."""
         if (why := settings.export_refusal(self.config)) is not None:
@@ -446,7 +450,7 @@ class _Part:
 
 
 class EncoderListener(Listener):
-    """A donor's encoder without any head.
+    """An encoder without any head.
 
     Args:
         encoder: of transformers, in eval mode.

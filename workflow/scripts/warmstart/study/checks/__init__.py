@@ -13,6 +13,7 @@ from warmstart.study.checks import (
     languages,
     names,
     noise,
+    routing,
     secrets,
     tiers,
     tokenizers,
@@ -39,6 +40,7 @@ def check(study: Study) -> None:
     arms.check(study)
     tokenizers.check(study)
     understanding.check(study)
+    routing.check(study)
 
 
 def check_files(study: Study) -> None:
