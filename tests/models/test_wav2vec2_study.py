@@ -83,7 +83,9 @@ def test_two_donors_are_packed_trained_decoded_and_compared(study):
         assert record["init_facts"]["do_normalize"] is True
     with open(study.folder / "results/tables/gap.csv", encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["lang"] == "it"]
-    assert [row["test_set"] for row in rows] == ["same_voices"]
+    assert {(row["test_set"], row["precision"]) for row in rows} == {
+        ("same_voices", precision) for precision in config()["precisions"]
+    }
     assert (study.folder / "results/report.html").stat().st_size > 10_000
     assert "Nothing to be done" in study.snakemake("--cores", "2").stdout
 

@@ -72,8 +72,7 @@ def test_a_study_of_two_heads_runs_from_corpora_to_page_and_bundle(checkout: Che
     gap = next(row for row in table("gap") if row["languages_as"] == "one")
     assert (gap["contrast"], gap["baseline"], gap["challenger"]) == ("head", "ml", "ml_ctc")
     page = " ".join(re.sub(r"<[^>]+>", " ", (results / "report.html").read_text()).split())
-    assert "fastconformer_rnnt" in page
-    assert "fastconformer_ctc" in page
+    assert "the family of the model" in page, "what the two differ in"
 
     about = bundle.verify(study.folder / BUNDLE)
     assert about["form"] == "streaming_ctc"
