@@ -105,7 +105,8 @@ def test_a_study_whose_languages_all_have_the_headline_says_nothing():
     assert display.words(None)["test_set"] == "fleurs"
 
 
-def test_the_dry_run_says_it_and_the_tables_are_told():
+def test_the_dry_run_says_it_and_the_tables_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # results of another study would add notes
     config = smoke_config()
     config["languages"]["it"]["test_sets"] = ["human", "new_voices"]
     config["languages"]["fr"] = {**config["languages"]["it"], "test_sets": ["same_voices"]}
@@ -125,7 +126,8 @@ def test_the_dry_run_says_it_and_the_tables_are_told():
     assert settings.headline_in("mean") == "same_voices"
 
 
-def test_a_language_in_no_training_set_is_named_by_the_dry_run():
+def test_a_language_in_no_training_set_is_named_by_the_dry_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # results of another study would add notes
     config = smoke_config()
     config["languages"]["fr"] = {**config["languages"]["it"], "test_sets": ["same_voices"]}
     config["languages"]["fr"]["corpora"] = {"spoken": "fr"}

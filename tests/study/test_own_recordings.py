@@ -21,6 +21,12 @@ def rows(**splits: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory, monkeypatch):
+    """A folder without results: that of the tests may hold those of a study."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
 def config(tmp_path) -> dict:
     """The full study with German, and Sorbian of somebody's own recordings only."""
