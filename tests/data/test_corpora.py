@@ -411,6 +411,7 @@ def test_a_session_of_hours_is_checked_in_little_memory(site, tmp_path):
     assert int(done.stdout) < 40  # MB; the whole session as float32 is 115
 
 
+@pytest.mark.slow
 def test_a_ten_hour_session_is_cut_lazily_into_its_segments(tmp_path):
     """1500 segments of one file: it is decoded once to be checked, never written again, and a cut
     reads its own second only."""

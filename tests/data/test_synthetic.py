@@ -87,6 +87,7 @@ def test_an_interrupted_corpus_is_finished_with_the_same_bytes(corpus, tmp_path)
     assert contents(tmp_path) == contents(corpus)
 
 
+@pytest.mark.slow
 def test_every_voice_says_the_same_at_another_time():
     program = """
 import hashlib, random

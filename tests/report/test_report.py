@@ -493,6 +493,7 @@ def untrained(table, lang="de"):
     )
 
 
+@pytest.mark.slow
 def test_donors_without_fine_tuning_are_shown_and_enter_no_law(study, tmp_path):
     random = np.random.default_rng(3)
     scores = {lang: untrained(score_table(Truth(), random, lang)) for lang in DISPLAY["languages"]}
@@ -575,6 +576,7 @@ def test_an_unfair_pair_is_in_a_red_banner(study, tmp_path):
     assert "German 100 h seed 1: steps" in page
 
 
+@pytest.mark.slow
 def test_a_study_of_one_budget_or_one_arm_still_has_a_page(tmp_path):
     table = score_table(
         Truth(hours=(0.02,), tiers=("160ms",), tier_gap_pp=(0.0,), speakers=1),
@@ -589,6 +591,7 @@ def test_a_study_of_one_budget_or_one_arm_still_has_a_page(tmp_path):
     assert "this study has no answer yet" in build(only, only / "tables")
 
 
+@pytest.mark.slow
 def test_training_curves_are_drawn_from_the_logs(study, tmp_path):
     log = tmp_path / "de" / "en" / "100h" / "seed1" / "train.csv"
     log.parent.mkdir(parents=True)
@@ -612,6 +615,7 @@ def test_training_curves_are_drawn_from_the_logs(study, tmp_path):
     ]  # percent, where it was validated
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_figures(study, tmp_path):
     folder = study[0]
     build(tmp_path, folder / "tables")
