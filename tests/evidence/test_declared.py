@@ -150,6 +150,7 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
     }
 
 
+@pytest.mark.slow
 def test_the_plots_are_those_that_the_rules_expect(tmp_path):
     arms = SEVERAL.arms
     truth = Truth(arms=arms, hours=(1.0, 4.0), speakers=10)

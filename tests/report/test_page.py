@@ -214,6 +214,7 @@ def test_heads_say_what_their_columns_mean(several_page):
 HARM = "<script>alert(1)</script>\"' & $x_1$ --><b>"
 
 
+@pytest.mark.slow
 def test_names_that_mean_harm_are_shown_as_they_are_written(tmp_path):
     """In names of the configuration and in what data and programs say."""
     truth = Truth(arms=SEVERAL.arms, hours=(1.0, 4.0), speakers=6)

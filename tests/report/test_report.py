@@ -445,6 +445,7 @@ def test_models_that_do_not_recognise_get_no_advice_and_the_rest_is_told_of_thos
     assert [card.label for card in shown.cards()][:1] == ["WER at 2500 h, mean of 3 languages"]
 
 
+@pytest.mark.slow
 def test_what_was_not_asked_is_a_sentence_and_no_empty_figure(tmp_path):
     random = np.random.default_rng(0)
     truth = Truth(hours=(100.0, 250.0), tiers=("160ms",), tier_gap_pp=(0.0,))

@@ -21,6 +21,7 @@ def _wait_here(over: threading.Event) -> None:
     over.wait(20)
 
 
+@pytest.mark.slow
 def test_a_process_without_a_sign_of_life_ends_with_the_stacks_of_all_its_threads(tmp_path):
     over, ended = threading.Event(), []
 
