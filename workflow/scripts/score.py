@@ -18,7 +18,6 @@ from pathlib import Path
 
 from warmstart.run import cli
 from warmstart.run.errors import UserError
-from warmstart.run.files import atomic_path
 from warmstart.run.logs import MinuteTicker
 from warmstart.study import stages
 
@@ -54,9 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
-    import pyarrow
-    import pyarrow.parquet
-
+    from warmstart.evidence import row_files
     from warmstart.evidence.keys import KEYS
     from warmstart.evidence.score_columns import SCORES
     from warmstart.evidence.scoring import Scorer, find_anchors, training_words
@@ -77,21 +74,11 @@ def main(argv: list[str] | None = None) -> None:
             )
         seen[key] = path
     anchors = find_anchors(headers)
-    schema = pyarrow.schema(
-        [(column.name, pyarrow.type_for_alias(kind)) for column, kind in SCORES]
-    )
     ticker = MinuteTicker()
-    with (
-        atomic_path(arguments.output) as temporary,
-        pyarrow.parquet.ParquetWriter(
-            temporary, schema, compression="zstd", write_page_checksum=True
-        ) as writer,
-    ):
+    columns = ((column.name, kind) for column, kind in SCORES)
+    with row_files.writing(arguments.output, columns) as output:
         for number, (path, header) in enumerate(headers.items(), 1):
-            rows = scorer.score(path, header, anchors.get(path))
-            writer.write_table(
-                pyarrow.table({name: rows[name] for name in schema.names}, schema=schema)
-            )
+            output.add(scorer.score(path, header, anchors.get(path)))
             if ticker.due():
                 logger.info("%d of %d hypothesis files scored", number, len(headers))
     logger.info(

@@ -15,7 +15,6 @@ hypothesis file (columns: docs/outputs.md).
 from pathlib import Path
 
 from warmstart.run import cli
-from warmstart.run.files import atomic_path
 from warmstart.study import stages
 
 
@@ -43,10 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = cli.start(arguments)
 
-    import pyarrow
-    import pyarrow.parquet
-
     from warmstart.data import phone_inventory
+    from warmstart.evidence import row_files
     from warmstart.evidence.phone_columns import PHONE_SCORES
     from warmstart.evidence.phone_scoring import PhoneScorer
 
@@ -54,20 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     scorer = PhoneScorer(
         arguments.lang, arguments.settings, dict(arguments.tests), phone_inventory.used(inventory)
     )
-    schema = pyarrow.schema(
-        [(column.name, pyarrow.type_for_alias(kind)) for column, kind in PHONE_SCORES]
-    )
-    with (
-        atomic_path(arguments.output) as temporary,
-        pyarrow.parquet.ParquetWriter(
-            temporary, schema, compression="zstd", write_page_checksum=True
-        ) as writer,
-    ):
+    columns = ((column.name, kind) for column, kind in PHONE_SCORES)
+    with row_files.writing(arguments.output, columns) as output:
         for path in arguments.hypotheses:
-            rows = scorer.score(path, scorer.header(path))
-            writer.write_table(
-                pyarrow.table({name: rows[name] for name in schema.names}, schema=schema)
-            )
+            output.add(scorer.score(path, scorer.header(path)))
     logger.info(
         "%s: phones of %d hypothesis files scored -> %s",
         arguments.lang,

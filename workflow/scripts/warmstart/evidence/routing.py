@@ -19,7 +19,7 @@ import pandas as pd
 
 from warmstart.data import text
 from warmstart.data.utterances import TestUtterance, read_test_set
-from warmstart.evidence import classifiers, scoring
+from warmstart.evidence import classifiers, row_files, scoring
 from warmstart.evidence.identified import HEARD, Identified, Utterance
 from warmstart.evidence.recognition import OK
 from warmstart.evidence.routed import CALIBRATED, COLUMNS, CONFIDENT, DETECTED, GIVEN
@@ -88,9 +88,6 @@ def route(
     Raises:
         UserError: a file is missing or damaged, or files do not belong together.
     """
-    import pyarrow
-    import pyarrow.parquet
-
     measures: set[str] = set()
     models: dict[str, str] = {}
     heard = {}
@@ -128,9 +125,6 @@ def route(
         for choice in choices:
             parts.append(_rows(run, lang, test_set, one, choice, said, every))
     table = pd.concat(parts, ignore_index=True)
-    schema = pyarrow.schema(
-        [(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()]
-    )
     files.write_json(
         output.with_suffix(".json"),
         {
@@ -147,12 +141,8 @@ def route(
             "calibrated": why,
         },
     )
-    with files.atomic_path(output) as temporary:
-        pyarrow.parquet.write_table(
-            pyarrow.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False),
-            temporary,
-            compression="zstd",
-        )
+    with row_files.writing(output, COLUMNS.items()) as written:
+        written.add(table)
     _LOG.info("%d test sets, %d rows -> %s", len(heard), len(table), output)
 
 

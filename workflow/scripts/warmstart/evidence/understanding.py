@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,12 @@ import pandas as pd
 from warmstart.data import label_tables, text
 from warmstart.data.label_tables import Joined, Label, Question, Spoken
 from warmstart.data.utterances import published_id, read_test_set
-from warmstart.evidence import classifiers
+from warmstart.evidence import classifiers, row_files
 from warmstart.evidence.keys import FULL
+from warmstart.evidence.row_files import RowGroups
 from warmstart.evidence.understood import CASCADE, COLUMNS, DECODE, PROBE, QUESTIONS
 from warmstart.run import files
 from warmstart.run.errors import UserError
-
-if TYPE_CHECKING:
-    import pyarrow.parquet
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,18 +95,13 @@ class Answer:
         about: for each test set, kind and source, a status and counts: see `note`.
     """
 
-    def __init__(self, writer: "pyarrow.parquet.ParquetWriter"):
+    def __init__(self, writer: RowGroups):
         self._writer = writer
         self.about: list[dict[str, Any]] = []
 
     def add(self, rows: pd.DataFrame) -> None:
         """Write rows of `COLUMNS`."""
-        import pyarrow
-
-        schema = self._writer.schema
-        self._writer.write_table(
-            pyarrow.Table.from_pandas(rows[schema.names], schema=schema, preserve_index=False)
-        )
+        self._writer.add(rows)
 
     def note(
         self, test_set: str, kind: str, source: str, why: str, counts: Mapping[str, Any]
@@ -151,16 +144,7 @@ def understand(scores: Path, asked: Asked, output: Path) -> None:
     Raises:
         UserError: a table cannot be read, or the scores lack a test set that is asked.
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    schema = pyarrow.schema(
-        [(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()]
-    )
-    with (
-        files.atomic_path(output) as temporary,
-        pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
-    ):
+    with row_files.writing(output, COLUMNS.items()) as writer:
         answer = Answer(writer)
         for test_set in dict.fromkeys([*asked.labels, *asked.questions]):
             heard = Heard.read(scores, test_set, asked.lang)
