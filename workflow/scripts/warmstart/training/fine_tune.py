@@ -20,6 +20,7 @@ from warmstart.study import recipe, run_length, stages
 from warmstart.training import alignment, loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
+from warmstart.training.recorder import Recorder
 from warmstart.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,25 @@ def fine_tune(job: Job) -> None:
         job.settings["speed_perturb"],
         job.targets,
     )
+    recorder = train(job, start, length, identity(job, digests))
+    if not ranks.first:
+        return
+    write(job, start, recorder, described(job, ranks, length, digests) | learnable.record())
+    kept.vouch(job.run_dir, made_of, outputs_of(job))
+    logger.info(
+        "%s after %.0f s; dev WER %s",
+        job.output,
+        time.monotonic() - started,
+        recorder.last_row.get("dev_wer"),
+    )
+
+
+def train(job: Job, start: Start, length: Length, identity: dict[str, Any]) -> Recorder:
+    """Go through all steps; validate where the job has held-out cuts.
+
+    Raises:
+        UserError, SystemExit: see `loop.fit`.
+    """
     validate = None
     if job.dev_cuts:
         held_out = [(path, job.text.get(lang)) for lang, path in job.dev_cuts.items()]
@@ -101,7 +121,7 @@ def fine_tune(job: Job) -> None:
             job.settings["max_unreadable_fraction"],
             job.targets,
         )
-    recorder = loop.fit(
+    return loop.fit(
         start.recogniser,
         job.train_cuts,
         job.settings,
@@ -110,12 +130,43 @@ def fine_tune(job: Job) -> None:
         run_dir=job.run_dir,
         total_hours=length.heard.hours,
         validate=validate,
-        identity=identity(job, digests),
+        identity=identity,
         callbacks=start.adaptation.callbacks(start.recogniser),
         targets=job.targets,
     )
-    if not ranks.first:
-        return
+
+
+def described(job: Job, ranks: Ranks, length: Length, digests: dict[str, Any]) -> dict[str, Any]:
+    """What run.json says of a run before its first step."""
+    heard = length.heard
+    return {
+        **vars(job.run),
+        "family": job.family,
+        "adaptation": job.adaptation,
+        "steps_planned": length.steps,
+        "cuts": heard.cuts,
+        "hours_budget": round(heard.hours, 6),
+        "language_hours": {lang: round(hours, 6) for lang, hours in heard.language_hours.items()},
+        "replay_hours": round(heard.replayed_hours, 6),
+        "input_digests": digests,
+        "settings": job.settings,
+        # Says where the donor came from: repository, revision, digest (download_init.py).
+        "init_source": source_of(job.donor),
+        "devices": ranks.devices,
+        "num_nodes": ranks.nodes,
+        **({"phonemiser": about} if (about := job.targets.about()) else {}),
+    }
+
+
+def write(job: Job, start: Start, recorder: Recorder, about: dict[str, Any]) -> None:
+    """Write the model and run.json.
+
+    Args:
+        job: of the run.
+        start: whose recogniser is trained by now.
+        recorder: of the training.
+        about: what else run.json says.
+    """
     learnt = {
         "trained_parameters": record.trained_parameters(start.recogniser),
         "trained_share": record.trained_share(start.recogniser),
@@ -127,41 +178,17 @@ def fine_tune(job: Job) -> None:
     files.write_json(
         job.run_dir / "run.json",
         {
-            **vars(job.run),
-            "family": job.family,
-            "adaptation": job.adaptation,
-            "steps_planned": length.steps,
-            "cuts": length.heard.cuts,
-            **learnable.record(),
-            "hours_budget": round(length.heard.hours, 6),
-            "language_hours": {
-                lang: round(hours, 6) for lang, hours in length.heard.language_hours.items()
-            },
-            "replay_hours": round(length.heard.replayed_hours, 6),
+            **about,
             **recorder.totals,
             "encoder_tensors_loaded": start.recogniser.loaded_tensors,
             "encoder_tensors": start.encoder_tensors,
             **learnt,
             "parameters": record.parameters(start.recogniser),
             "start_digests": start.digests,
-            "input_digests": digests,
             "init_facts": start.donor.about(),
             "model_sha256": files.digest(job.output),
-            "settings": job.settings,
-            # Says where the donor came from: repository, revision, digest (download_init.py).
-            "init_source": source_of(job.donor),
-            "devices": ranks.devices,
-            "num_nodes": ranks.nodes,
-            **({"phonemiser": about} if (about := job.targets.about()) else {}),
             **record.of_process(),
         },
-    )
-    kept.vouch(job.run_dir, made_of, outputs_of(job))
-    logger.info(
-        "%s after %.0f s; dev WER %s",
-        job.output,
-        time.monotonic() - started,
-        recorder.last_row.get("dev_wer"),
     )
 
 

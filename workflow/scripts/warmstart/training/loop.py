@@ -12,9 +12,10 @@ paired comparison needs:
 - hours are counted from the cuts of each finished step and kept in the checkpoint (`recorder`).
 """
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from warmstart.run.memory import is_out_of_memory
 from warmstart.study import recipe, stages
 from warmstart.training import alignment, checkpoints, early_stop, memory
 from warmstart.training.distributed import Ranks
-from warmstart.training.order import dataloader
+from warmstart.training.order import EndlessSampler, dataloader
 from warmstart.training.recorder import Recorder
 from warmstart.training.validation import Validation
 from warmstart.training.watchdog import Watchdog
@@ -104,10 +105,56 @@ def fit(
         settings["checkpoint_every_steps"],
         keep=max(2, averaged),
     )
+    trainer = _trainer(
+        settings,
+        steps,
+        ranks,
+        run_dir,
+        [recorder, probe, *callbacks, *early_stop.callbacks(settings, recorder), saver],
+    )
+    recogniser.before_fit(trainer, loader)
+    resume = checkpoints.newest(directory, identity, tidy=ranks.first)
+    if averaged > 1:
+        checkpoints.require_last(directory, saver.every, averaged, steps, resume)
+    if resume is not None:
+        logger.info("continuing from %s", resume)
+    recorder.interruption.listen()
+    try:
+        with watchdog, _explaining_step(trainer, sampler, settings["batch_duration_s"]):
+            trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
+    finally:
+        recorder.close()
+    # Complete also where nothing was left to train: a job that was killed between its last step and
+    # its output.
+    recorder.show()
+    if trainer.global_step != steps and not trainer.should_stop:
+        raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
+    recorder.averaged_steps = _average(recogniser, directory, saver.every, averaged)
+    return recorder
+
+
+def _average(recogniser: Recogniser, directory: Path, every: int, count: int) -> list[int]:
+    """Give the model the mean of its weights at the last `count` checkpoints.
+
+    Returns:
+        The steps of those checkpoints; none where the model is as its last step left it.
+    """
+    # A run that was stopped early may have left fewer.
+    paths = checkpoints.listed(directory, every)[-count:] if count > 1 else []
+    if len(paths) < 2:
+        return []
+    checkpoints.average(recogniser.lightning, paths)
+    return [checkpoints.step_of(path) for path in paths]
+
+
+def _trainer(
+    settings: Recipe, steps: int, ranks: Ranks, run_dir: Path, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's, with everything off that would change the order of data or write beside us."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         memory.let_segments_grow()
-    trainer = pl.Trainer(
+    return pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=ranks.devices,
         num_nodes=ranks.nodes,
@@ -117,7 +164,7 @@ def fit(
         max_epochs=-1,
         precision=_precision(settings) if on_gpu else "32-true",
         gradient_clip_val=settings["gradient_clip"] or None,
-        callbacks=[recorder, probe, *callbacks, *early_stop.callbacks(settings, recorder), saver],
+        callbacks=callbacks,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -129,37 +176,27 @@ def fit(
         log_every_n_steps=steps + 1,
         default_root_dir=run_dir,
     )
-    recogniser.before_fit(trainer, loader)
-    resume = checkpoints.newest(directory, identity, tidy=ranks.first)
-    if averaged > 1:
-        checkpoints.require_last(directory, saver.every, averaged, steps, resume)
-    if resume is not None:
-        logger.info("continuing from %s", resume)
-    recorder.interruption.listen()
+
+
+@contextlib.contextmanager
+def _explaining_step(
+    trainer: pl.Trainer, sampler: EndlessSampler, batch_duration_s: float
+) -> Iterator[None]:
+    """Turn an allocator's error into a message that names the batch of the step.
+
+    Raises:
+        UserError: instead of it.
+    """
     try:
-        with watchdog:
-            trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
+        yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        durations_s = sampler.recent.get(trainer.global_step, {"durations_s": []})["durations_s"]
+        step = trainer.global_step
+        durations_s = sampler.recent.get(step, {"durations_s": []})["durations_s"]
         raise UserError(
-            memory.message(
-                durations_s, settings["batch_duration_s"], f"in step {trainer.global_step + 1}"
-            )
+            memory.message(durations_s, batch_duration_s, f"in step {step + 1}")
         ) from error
-    finally:
-        recorder.close()
-    # Complete also where nothing was left to train: a job that was killed between its last step and
-    # its output.
-    recorder.show()
-    if trainer.global_step != steps and not trainer.should_stop:
-        raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
-    # A run that was stopped early may have left fewer.
-    if averaged > 1 and len(paths := checkpoints.listed(directory, saver.every)[-averaged:]) > 1:
-        checkpoints.average(recogniser.lightning, paths)
-        recorder.averaged_steps = [checkpoints.step_of(path) for path in paths]
-    return recorder
 
 
 def _precision(settings: Recipe) -> Any:
