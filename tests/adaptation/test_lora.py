@@ -2,39 +2,19 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
+from made.linear_layers import insert, layers
 from made.small_speech import SETTINGS
 
 from warmstart import adaptation
-from warmstart.adaptation import open_adaptation
+from warmstart.adaptation import peft_folder
 from warmstart.models import open_family
 from warmstart.run import files
 from warmstart.run.errors import UserError
 
 BLOCK = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "layers": "*linear_[qv]"}
-
-
-def layers(*names, width=8):
-    """A model whose encoder has linear layers of these names."""
-    encoder = torch.nn.Module()
-    for name in names:
-        *above, last = name.split(".")
-        place = encoder
-        for part in above:
-            if part not in dict(place.named_children()):
-                place.add_module(part, torch.nn.Module())
-            place = place.get_submodule(part)
-        place.add_module(last, torch.nn.Linear(width, 2 * width))
-    return SimpleNamespace(parts=lambda: {"encoder": encoder})
-
-
-def insert(recogniser, seed=1, **options):
-    made = open_adaptation({"kind": "lora", **options})
-    made.insert(recogniser, seed)
-    return made
 
 
 @pytest.mark.slow
@@ -226,6 +206,11 @@ def test_trained_killed_resumed_merged_saved_and_loaded_without_peft(
     resumed = run("cut")
     assert [start["first_step"] for start in resumed["starts"]] == [0, 4]
     assert resumed["model_sha256"] == whole["model_sha256"]
+    assert resumed["beside_sha256"] == whole["beside_sha256"]
+    assert whole["beside_sha256"] == {
+        name: files.digest(tmp_path / "whole" / name)
+        for name in ("adapter/adapter_config.json", "adapter/adapter_model.safetensors")
+    }
 
     # Of two 64 x 64 layers 4 x (64 + 64) each, and the head.
     assert whole["trained_parameters"] == 2 * 4 * 128 + whole["parameters"]["decoder"]
@@ -233,6 +218,8 @@ def test_trained_killed_resumed_merged_saved_and_loaded_without_peft(
     assert 0 < whole["trained_share"] < 0.2
 
     given = encoder_tensors(donors["en"])
+    alone = peft_folder.read(tmp_path / "whole/adapter")
+    assert alone.layers == [f"layers.0.self_attn.linear_{part}" for part in "qv"]
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "peft", None)
         trained = open_family(family).load(tmp_path / "whole/model.nemo")
@@ -243,6 +230,8 @@ def test_trained_killed_resumed_merged_saved_and_loaded_without_peft(
         for name in moved:
             rank = torch.linalg.matrix_rank(after[name] - given[name], rtol=1e-3)
             assert 1 <= int(rank) <= 4
+            a, b = (alone.tensors[name.replace("weight", f"lora_{part}.weight")] for part in "AB")
+            torch.testing.assert_close(after[name], given[name] + 2 * b @ a)
         report = export.build(
             tmp_path / "whole/model.nemo",
             Tier("560ms", 70, 6),

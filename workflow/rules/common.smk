@@ -137,6 +137,13 @@ MODEL_FILES = {}
 for arm in STUDY.arms.values():
     MODEL_FILES.setdefault(arm.kind.model_file, []).append(arm.name)
 
+# The same of trainings, apart by what the adaptation writes beside the model: file of the model,
+# kind of the adaptation where it writes something -> arms.
+TRAININGS = {}
+for arm in STUDY.arms.values():
+    KEY = arm.kind.model_file, arm.adaptation["kind"] if arm.writes else ""
+    TRAININGS.setdefault(KEY, []).append(arm.name)
+
 # Settings reach programs as files that are named by their content. A job's own Snakemake writes at
 # once; the one that plans writes when it starts, because a dry run writes nothing (but for
 # `make show`).
@@ -296,6 +303,17 @@ def manifest_limit(wildcards):
         *([] if limit is None else ["--max-drop-fraction", str(limit)]),
         *(["--used-splits", *used] if used else []),
     ]
+
+
+def training_rule(file, adaptation):
+    """Name of the rule that trains models of a file, and writes what an adaptation adds to it."""
+    suffix = "" if len(MODEL_FILES) == 1 else f"_{Path(file).suffix[1:]}"
+    return f"train{suffix}" + (f"_{adaptation.rpartition(':')[2].lower()}" if adaptation else "")
+
+
+def written_beside(arms):
+    """Outputs of a training beside the model, of arms that are alike in this."""
+    return [f"results/runs/{RUN}/{name}" for name in STUDY.arms[arms[0]].writes]
 
 
 def mixture_parts(wildcards):

@@ -1,7 +1,7 @@
 """Fine-tuning: two runs of a contrast differ in what their arms differ in, and in nothing else.
 
 in    a budget or a mixture, the tokenizer of its tokens (results/tokenizers/), an init
-out   results/runs/{run}/   the model, train.csv, run.json, settings.yaml
+out   results/runs/{run}/   the model, train.csv, run.json, settings.yaml; of a LoRA also adapter/
 """
 
 VALIDATION = {name: named(paths.validation_manifests(STUDY, name)) for name in STUDY.training_sets}
@@ -49,13 +49,13 @@ def reference(wildcards):
     return paths.donor(STUDY, STUDY.peers(wildcards.arm)[0])
 
 
-# Families differ in the file that a model is, and an output cannot depend on a wildcard: one rule a
-# file, from one template.
-for FILE, ARMS in MODEL_FILES.items():
+# Families differ in the file that a model is, adaptations in what they write beside it, and an output
+# cannot depend on a wildcard: one rule for each combination, from one template.
+for (FILE, BESIDE), ARMS in TRAININGS.items():
 
     rule:
         name:
-            "train" if len(MODEL_FILES) == 1 else f"train_{Path(FILE).suffix[1:]}"
+            training_rule(FILE, BESIDE)
         input:
             cuts=lambda wildcards: paths.training_cuts(
                 STUDY, wildcards.training_set, wildcards.hours
@@ -69,6 +69,7 @@ for FILE, ARMS in MODEL_FILES.items():
             init=lambda wildcards: paths.donor(STUDY, wildcards.arm),
             reference=reference,
         output:
+            *written_beside(ARMS),
             model=f"results/runs/{RUN}/{FILE}",
             curve=f"results/runs/{RUN}/train.csv",
             run=f"results/runs/{RUN}/run.json",

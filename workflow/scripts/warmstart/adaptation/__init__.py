@@ -29,6 +29,8 @@ class Kind:
         needs: what it uses of a model; a family must offer all of it (`models.Kind.offers`).
         keeps_encoder: whether the donor's encoder stays as it is, which makes no sense with random
             weights.
+        writes: what it writes beside the model (`base.Adaptation.write`), paths below the folder of
+            the run.
         unsaid: options that a filled block leaves out where they have their default. They came
             after blocks without them had been recorded, and those records stay what they are.
         fault: options -> what is wrong with them together and how to mend it; None if nothing.
@@ -39,6 +41,7 @@ class Kind:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     keeps_encoder: bool = False
+    writes: tuple[str, ...] = ()
     unsaid: frozenset[str] = frozenset()
     fault: Callable[[Mapping[str, Any]], str | None] | None = None
 
@@ -220,6 +223,7 @@ KINDS: dict[str, Kind] = {
         },
         needs=frozenset({"linears"}),
         keeps_encoder=True,
+        writes=("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     ),
 }
 

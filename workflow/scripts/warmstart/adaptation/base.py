@@ -1,6 +1,7 @@
 """What an adaptation may do to a run, in the order in which it is asked."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from warmstart.models.base import Recogniser
@@ -32,6 +33,13 @@ class Adaptation:
         """What goes along with the training loop. Each decides by the step and its options alone,
         so that it holds for both arms of a pair and across a resume."""
         return ()
+
+    def write(self, recogniser: Recogniser, folder: Path) -> None:
+        """Called once, before `finish`: write what learnt by itself, the files of `Kind.writes`.
+
+        Args:
+            folder: of the run.
+        """
 
     def finish(self, recogniser: Recogniser) -> None:
         """Called once, before the trained model is written: merge what can be merged."""

@@ -1,17 +1,21 @@
-"""Low-rank updates of the encoder's linear layers, merged into them before the model is written.
+"""Low-rank updates of linear layers, merged into them before the model is written.
 
 By peft, into any family: layers are found by their names, and a merged model has the tensors that
-it had before, so it decodes, streams, quantises and ships as any other.
+it had before, so it decodes, streams, quantises and ships as any other. The updates by themselves
+lie beside it.
 """
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
+from warmstart.adaptation import peft_folder
 from warmstart.adaptation.base import Adaptation
 from warmstart.adaptation.still import StillStatistics
 from warmstart.models.base import Recogniser
@@ -27,7 +31,7 @@ class Lora(Adaptation):
         rank: rows of A.
         alpha: see above.
         dropout: of x in front of A, in training.
-        layers: glob over the names of the linear layers of the encoder.
+        layers: glob over the names of the linear layers (`linears_of`).
 
     Source:
         Hu et al., arXiv 2106.09685, section 4.1.
@@ -38,14 +42,14 @@ class Lora(Adaptation):
         self._tuner: Any = None
 
     def insert(self, recogniser: Recogniser, seed: int) -> None:
-        """A is drawn from `seed` alone and B is zero, so that nothing changes at first; of the
-        encoder nothing else learns.
+        """A is drawn from `seed` alone and B is zero, so that nothing changes at first; of what is
+        pretrained nothing else learns.
 
         Raises:
             UserError: a glob that no linear layer has, or a rank above the width of one.
         """
-        encoder = recogniser.parts()["encoder"]
-        chosen = self._chosen(encoder)  # before peft is imported, which takes seconds
+        module = recogniser.pretrained()
+        chosen = self._chosen(module)  # before peft is imported, which takes seconds
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
 
@@ -58,24 +62,29 @@ class Lora(Adaptation):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._tuner = LoraModel(encoder, config, _NAME)
+            self._tuner = LoraModel(module, config, _NAME)
 
     def callbacks(self, recogniser: Recogniser) -> Sequence[pl.Callback]:
         """A batch norm would move without any gradient."""
-        return [StillStatistics(recogniser.parts()["encoder"])]
+        return [StillStatistics(recogniser.pretrained())]
+
+    def write(self, recogniser: Recogniser, folder: Path) -> None:
+        """As peft keeps them; what learnt beside them, a new head, is in the model alone."""
+        peft_folder.write(
+            recogniser.pretrained(),
+            self._tuner.peft_config[_NAME],
+            _NAME,
+            folder / peft_folder.FOLDER,
+        )
 
     def finish(self, recogniser: Recogniser) -> None:
         """Add B A to W, and take A and B out."""
         self._tuner.merge_and_unload()
         self._tuner = None
 
-    def _chosen(self, encoder: torch.nn.Module) -> list[str]:
+    def _chosen(self, module: torch.nn.Module) -> list[str]:
         """Names of the layers."""
-        linears = {
-            name: module
-            for name, module in encoder.named_modules()
-            if isinstance(module, torch.nn.Linear)
-        }
+        linears = linears_of(module)
         chosen = fnmatch.filter(linears, self._layers)
         if not chosen:
             # `layers.0.linear` and `layers.1.linear` are one line.
@@ -84,12 +93,22 @@ class Lora(Adaptation):
                 f"adaptation lora.layers is {self._layers!r}, which no linear layer of the encoder "
                 f"is called; these are there: {', '.join(there)}"
             )
-        width, narrowest = min(
-            (min(linears[name].in_features, linears[name].out_features), name) for name in chosen
-        )
+        width, narrowest = min((min(linears[name]), name) for name in chosen)
         if self._rank > width:
             raise UserError(
                 f"adaptation lora.rank is {self._rank}, above the width {width} of {narrowest}; "
                 f"take {width} at most, or leave that layer out of lora.layers"
             )
         return chosen
+
+
+def linears_of(module: torch.nn.Module) -> dict[str, tuple[int, int]]:
+    """Name -> (in, out) of the linear layers of a module. Layers that share their weight with
+    another one, as an output with the embeddings of its tokens, are none: a merge would change
+    both."""
+    held = Counter(id(value) for _, value in module.named_parameters(remove_duplicate=False))
+    return {
+        name: (layer.in_features, layer.out_features)
+        for name, layer in module.named_modules()
+        if isinstance(layer, torch.nn.Linear) and held[id(layer.weight)] == 1
+    }

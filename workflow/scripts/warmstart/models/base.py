@@ -330,6 +330,11 @@ class Recogniser(ABC):
         """Its modules by name. `encoder` is what a donor gives; the others are new. Digests, sizes
         and the fairness of a comparison are told a part."""
 
+    def pretrained(self) -> "torch.nn.Module":
+        """What a donor gives, as one module: beside its linear layers low-rank updates learn, and
+        of it nothing else does then. The encoder, where what is behind it is new."""
+        return self.parts()["encoder"]
+
     def blocks(self) -> "list[torch.nn.Module]":
         """What can be frozen one by one, from the input on: the feature encoder, then each layer.
 

@@ -99,6 +99,11 @@ class Arm:
         return OWN_TOKENS if self.kind.tokenizer == "own" else self.asked_tokens
 
     @property
+    def writes(self) -> tuple[str, ...]:
+        """What its adaptation writes beside a model, paths below the folder of a run."""
+        return adaptation.kind_of(self.adaptation["kind"]).writes
+
+    @property
     def encoder(self) -> str:
         """Name of the encoder that its family shares with others, or the family's own name."""
         return self.kind.encoder or self.family

@@ -266,7 +266,12 @@ def model(study: Study, run: Run) -> str:
 def run_files(study: Study, run: Run) -> list[str]:
     """What a finished run consists of."""
     folder = f"results/runs/{run.path}"
-    return [model(study, run), f"{folder}/train.csv", f"{folder}/run.json"]
+    return [model(study, run), *beside(study, run), f"{folder}/train.csv", f"{folder}/run.json"]
+
+
+def beside(study: Study, run: Run) -> list[str]:
+    """What the adaptation of a run writes beside its model."""
+    return [f"results/runs/{run.path}/{name}" for name in study.arms[run.arm].writes]
 
 
 def encoder(run: str, precision: str, tier: str) -> str:

@@ -172,6 +172,7 @@ def write(job: Job, start: Start, recorder: Recorder, about: dict[str, Any]) -> 
         "trained_share": record.trained_share(start.recogniser),
         "trained_mb": record.trained_mb(start.recogniser),
     }
+    start.adaptation.write(start.recogniser, job.run_dir)
     start.adaptation.finish(start.recogniser)
     loop.save(start.recogniser, job.output)
     recorder.starts.note(recorder.state["step"])
@@ -187,6 +188,7 @@ def write(job: Job, start: Start, recorder: Recorder, about: dict[str, Any]) -> 
             "start_digests": start.digests,
             "init_facts": start.donor.about(),
             "model_sha256": files.digest(job.output),
+            **beside(job),
             **record.of_process(),
         },
     )
@@ -194,7 +196,14 @@ def write(job: Job, start: Start, recorder: Recorder, about: dict[str, Any]) -> 
 
 def outputs_of(job: Job) -> list[Path]:
     """What a finished run consists of."""
-    return [job.output, job.run_dir / "train.csv", job.run_dir / "run.json"]
+    beside = [job.run_dir / name for name in job.writes]
+    return [job.output, *beside, job.run_dir / "train.csv", job.run_dir / "run.json"]
+
+
+def beside(job: Job) -> dict[str, dict[str, str]]:
+    """What the record of a run says of the files that its adaptation wrote beside the model."""
+    digests = {name: files.digest(job.run_dir / name) for name in job.writes}
+    return {"beside_sha256": digests} if digests else {}
 
 
 def run_length_of(job: Job, ranks: Ranks) -> Length:

@@ -68,6 +68,11 @@ class Job:
         return Targets(self.settings.get("tokens", BPE), self.text)
 
     @property
+    def writes(self) -> tuple[str, ...]:
+        """What the adaptation writes beside the model, below the folder of the run."""
+        return adaptation.kind_of(self.adaptation["kind"]).writes
+
+    @property
     def seed(self) -> int:
         """Of the run."""
         return self.run.seed
