@@ -29,6 +29,10 @@ ALLOWED = {
     "models/__init__.py": (".nemo",),
     # Makes the snapshot of a Whisper, which hears 16 kHz, for whatever family starts from it.
     "models/ctranslate2.py": ("16000", "model.encoder", "safetensors.numpy.save_file"),
+    # The file of an adapter folder, as peft names it, of whatever family.
+    "adaptation/peft_folder.py": (
+        *("safetensors", "safetensors.torch.save_file", "safetensors.torch.load_file"),
+    ),
     # Lines of a README for networks over waveforms of 16 kHz.
     "export/waveform_example.py": ("16000",),
 }
