@@ -3,27 +3,34 @@ README do."""
 
 import json
 
+import numpy
 import pytest
 import torch
+from made import encoders
 from made.decoding import RUN, write_manifest
 from made.toy_model import train_tokenizer
-from test_wav2vec2 import FAMILY, OFFLINE, build, snapshot, speech
+from test_wav2vec2 import FAMILY, OFFLINE, build, speech
 
 import build_bundle
 import describe_bundle
-from warmstart.export import bundle, forms, matmul_nbits
+from warmstart.export import bundle, forms, matmul_nbits, waveform_example
 from warmstart.export.scheme import Scheme
 from warmstart.models import onnx_file, open_family, quantised_weights
+from warmstart.run.errors import UserError
+
+pytestmark = pytest.mark.slow
 
 INT4 = {"scheme": "k_quant", "bits": 4, "block_size": 32, "accuracy_level": 0}
 LICENCE = {"licence": "CC-BY-4.0", "init": {"name": "XLS-R", "licence": "Apache-2.0"}}
 LOUD, QUIET = speech(16000, 9123)
-# Near silence, 401 samples of it, and less than one frame hears.
-WAVEFORMS = [LOUD, 0.003 * QUIET + 0.1, LOUD[:401], LOUD[:100]]
+# Near silence, digital silence at an end, few samples, and less than most frames hear.
+WAVEFORMS = [LOUD, 0.003 * QUIET + 0.1, numpy.pad(QUIET, (0, 4000)), LOUD[:401], LOUD[:100]]
 LOADS_IN = {
     "wav2vec2-base": "sherpa",
     "wav2vec2-large": "sherpa",
     "hubert-base": "onnxruntime",
+    "w2v-bert": "sherpa",
+    "whisper": "onnxruntime",
 }
 
 
@@ -36,7 +43,7 @@ def tokenizer(tmp_path_factory):
 def made(request, tokenizer, tmp_path_factory):
     """Architecture, model, and its bundle of 4 bits."""
     folder = tmp_path_factory.mktemp(request.param)
-    snapshot(folder / "donor", request.param, hidden_size=64, intermediate_size=64)
+    encoders.donor(folder / "donor", request.param)
     model = build(folder / "donor", tokenizer)
     with torch.no_grad():
         model.network.head.weight.mul_(10)
@@ -53,7 +60,6 @@ def made(request, tokenizer, tmp_path_factory):
     return request.param, folder / "model.safetensors", folder / "bundle"
 
 
-@pytest.mark.slow
 def test_a_bundle_says_what_the_native_decode_says(made, tmp_path):
     variant, model, folder = made
     about = bundle.verify(folder)
@@ -70,16 +76,17 @@ def test_a_bundle_says_what_the_native_decode_says(made, tmp_path):
     quantised_weights.load(model.network, path)
     native = model.decoder(OFFLINE).decode(WAVEFORMS)
     heard = [opened.recognize(recognizer, each, 16000, OFFLINE, 0.0) for each in WAVEFORMS]
-    # Of what is shorter than a frame hears the native decode says nothing; a network has a frame.
-    for tokens, one in zip(heard[:-1], native[:-1], strict=True):
-        assert [token.replace(" ", "\u2581") for token in tokens] == one.pieces != []
-    assert (len(heard[-1]) <= 1, native[-1].pieces) == (True, [])
+    lengths = torch.tensor([len(samples) for samples in WAVEFORMS])
+    for tokens, one, frames in zip(heard, native, model.ctc_frames(lengths).tolist(), strict=True):
+        if frames:
+            assert [token.replace(" ", "\u2581") for token in tokens] == one.pieces != []
+        else:  # the native decode says nothing of what is too short; a network has a frame
+            assert (len(tokens) <= 1, one.pieces) == (True, [])
     assert {path.name for path in folder.iterdir()} == {
         *("model.onnx", "tokens.txt", "example.wav", "bundle.json", "README.md")
     }
 
 
-@pytest.mark.slow
 def test_the_lines_of_its_readme_print_what_it_says(made, monkeypatch, capsys):
     _, _, folder = made
     text = (folder / "README.md").read_text(encoding="utf-8")
@@ -93,3 +100,34 @@ def test_the_lines_of_its_readme_print_what_it_says(made, monkeypatch, capsys):
     assert f"What this prints for it here: {shown}\n" in text
     assert "with CTC, arm" in text
     assert "hears whole utterances" in text
+
+
+def test_no_more_is_heard_than_the_network_can(made):
+    """Whisper has positions for 30 s; the others have no such end."""
+    variant, _, folder = made
+    opened = waveform_example.open_bundle(folder)
+    samples = numpy.zeros(31 * 16000, dtype=numpy.float32)
+    if variant == "whisper":
+        with pytest.raises(ValueError, match=r"hears 30.0 s at most; cut the recording at pauses"):
+            waveform_example.recognize(opened, samples, 16000)
+    else:
+        waveform_example.recognize(opened, samples[:16000], 16000)
+    with pytest.raises(ValueError, match="8000 Hz; the network hears 16000 Hz"):
+        waveform_example.recognize(opened, samples, 8000)
+
+
+def test_what_is_longer_than_one_piece_is_no_example(made, tmp_path):
+    """The study hears it in windows, and a bundle does not."""
+    _, model, _ = made
+    long, short = speech(31 * 16000, 16000)
+    command = ["--model", str(model), "--precision", "int4", "--settings", json.dumps(INT4)]
+    command += ["--family", FAMILY, "--run", RUN, "--tier", OFFLINE.as_text()]
+    command += ["--output-dir", str(tmp_path / "bundle")]
+    manifest = write_manifest(tmp_path / "a" / "test.jsonl.gz", {"long": long, "short": short})
+    build_bundle.main([*command, "--example-cuts", str(manifest)])
+    about = bundle.verify(tmp_path / "bundle")
+    assert about["example"]["id"] == "short"
+    assert about["agreement"]["utterances"] == 1
+    manifest = write_manifest(tmp_path / "b" / "test.jsonl.gz", {"long": long})
+    with pytest.raises(UserError, match=r"no utterance of 30 s or less"):
+        build_bundle.main([*command, "--example-cuts", str(manifest)])

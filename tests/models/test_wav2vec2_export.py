@@ -7,9 +7,10 @@ import numpy
 import onnx
 import pytest
 import torch
+from made import encoders
 from made.decoding import RUN
 from made.toy_model import train_tokenizer
-from test_wav2vec2 import FAMILY, OFFLINE, VARIANTS, build, snapshot, speech
+from test_wav2vec2 import FAMILY, OFFLINE, build, speech
 
 import quantize
 from warmstart.models import onnx_file, open_family, quantised_weights
@@ -33,21 +34,21 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(tokenizer, tmp_path_factory):
-    """Saved models whose heads say many things; the smallest that 4 bits fit."""
+    """Saved models whose heads say many things."""
 
     def save(variant):
         folder = tmp_path_factory.mktemp(variant)
-        snapshot(folder / "donor", variant, hidden_size=64, intermediate_size=64)
+        encoders.donor(folder / "donor", variant)
         made = build(folder / "donor", tokenizer)
         with torch.no_grad():
             made.network.head.weight.mul_(10)
         made.save(folder / "model.safetensors")
         return folder / "model.safetensors"
 
-    return {variant: save(variant) for variant in VARIANTS}
+    return {variant: save(variant) for variant in encoders.NAMES}
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=encoders.NAMES)
 def model(request, models):
     """Of each architecture."""
     return models[request.param]
@@ -108,15 +109,16 @@ def test_padding_changes_no_score(model):
     waveforms = [torch.from_numpy(samples) for samples in speech(16000, 4321, 400)]
     lengths = torch.tensor([len(samples) for samples in waveforms])
     audio = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
-    samples = network.encoding.inputs(audio, lengths)[0].numpy()
-    scores, frames = session.run(None, {"inputs": samples, "lengths": lengths.numpy()})
-    assert frames.tolist() == [49, 13, 1]
-    for row, count, length, alone in zip(scores, frames, lengths.tolist(), samples, strict=True):
-        given = {"inputs": alone[None, :length], "lengths": numpy.array([length])}
-        own, counted = session.run(None, given)
+    inputs, units = network.encoding.inputs(audio, lengths)
+    scores, frames = session.run(None, {"inputs": inputs.numpy(), "lengths": units.numpy()})
+    assert frames.tolist() == network.encoding.frames(lengths).tolist()
+    assert frames[0] > 40
+    for row, count, samples in zip(scores, frames, waveforms, strict=True):
+        alone, unit = network.encoding.inputs(samples[None], torch.tensor([len(samples)]))
+        own, counted = session.run(None, {"inputs": alone.numpy(), "lengths": unit.numpy()})
         assert counted.tolist() == [count]
-        assert own.shape == (1, count, network.blank + 1)
-        numpy.testing.assert_allclose(row[:count], own[0], atol=2e-4)
+        assert own.shape == (1, max(1, count), network.blank + 1)
+        numpy.testing.assert_allclose(row[:count], own[0, :count], atol=2e-4)
 
 
 def test_the_report_accounts_for_every_parameter_and_every_byte(base, tmp_path):
@@ -136,6 +138,44 @@ def test_the_report_accounts_for_every_parameter_and_every_byte(base, tmp_path):
     assert "training only" in reasons["encoder.masked_spec_embed"]
     assert sizes["encoder"] == path.stat().st_size < sizes["onnx_fp32"]
     assert sizes["pytorch_fp32"] == 4 * sum(each.numel() for each in network.parameters())
+
+
+def test_pointwise_convolutions_are_quantised_and_back_in_their_place(models, tmp_path):
+    _, report = make(models["w2v-bert"], tmp_path, INT4)
+    quantised = {layer["layer"] for layer in report["layers"]["quantised"]}
+    assert "encoder.encoder.layers.1.conv_module.pointwise_conv2" in quantised
+    # Of two layers: four of attention, four of feed-forward, two convolutions; and the head. The
+    # projection of 160 features has an odd number of blocks.
+    assert len(quantised) == 2 * (4 + 4 + 2) + 1
+    left = {one["parameter"]: one["reason"] for one in report["layers"]["left"]}
+    assert "odd number of blocks" in left["encoder.feature_projection.projection.weight"]
+    assert "convolution" in left["encoder.encoder.layers.0.conv_module.depthwise_conv.weight"]
+    network = open_family(FAMILY).load(models["w2v-bert"]).network
+    before = dict(network.named_modules())
+    onnx_export.export(network)
+    after = dict(network.named_modules())
+    assert after.keys() == before.keys()
+    assert all(after[name] is part for name, part in before.items())
+
+
+def test_a_table_of_positions_reaches_over_a_window(tokenizer, tmp_path):
+    """transformers makes a table longer when it needs to; a graph cannot."""
+    import onnxruntime
+
+    encoders.donor(tmp_path, "w2v-bert", position_embeddings_type="relative")
+    network = build(tmp_path, tokenizer).network.eval()
+    assert network.encoding.longest_s == 30
+    session = onnxruntime.InferenceSession(
+        onnx_export.export(network).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (samples,) = speech(480_000)
+    inputs, units = network.encoding.inputs(
+        torch.from_numpy(samples)[None], torch.tensor([len(samples)])
+    )
+    with torch.inference_mode():
+        expected, _ = network(inputs, units, prepared=True)
+    found, _ = session.run(None, {"inputs": inputs.numpy(), "lengths": units.numpy()})
+    numpy.testing.assert_allclose(found, expected, atol=2e-4)
 
 
 def test_files_for_something_else_are_refused(base, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from warmstart.data.audio import load_audio
-from warmstart.data.utterances import read_test_set
+from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.decoding import devices
 from warmstart.export import forms, matmul_nbits
 from warmstart.export.scheme import Scheme
@@ -24,7 +24,7 @@ from warmstart.models import (
     require_bundle_tier,
 )
 from warmstart.models.base import EncoderFile, Recogniser
-from warmstart.models.bundle_forms import DEFAULT_FORM
+from warmstart.models.bundle_forms import DEFAULT_FORM, Form
 from warmstart.models.tier import Tier
 from warmstart.run import files, vouchers
 from warmstart.run.errors import UserError
@@ -107,7 +107,8 @@ def build(
     Args:
         settings: of the precision (`Scheme`; scheme null = float32).
         keys: lang, init, hours, seed.
-        examples: test manifest; its first utterance becomes `example.wav`.
+        examples: test manifest; its first utterance that the form hears in one piece becomes
+            `example.wav`.
         agreement_utterances: how many of the examples are decoded by sherpa-onnx and natively.
 
     Returns:
@@ -115,7 +116,7 @@ def build(
 
     Raises:
         UserError: a tier that the form has not, or one without cache; a family without bundles;
-            bad settings, model or examples.
+            bad settings, model or examples, or examples that are all too long for the form.
     """
     import importlib.metadata
     import tempfile
@@ -126,7 +127,7 @@ def build(
     name = kind_of(family).bundle
     form, opened = require_bundle(family), forms.open_form(name)
     scheme = Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
-    utterances = read_test_set(examples)[:agreement_utterances]
+    utterances = _short_enough(read_test_set(examples), form, examples)[:agreement_utterances]
     model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
     sample_rate = model.sample_rate
@@ -172,6 +173,20 @@ def build(
         }
         files.write_json(folder / "bundle.json", about)
     return about
+
+
+def _short_enough(
+    utterances: list[TestUtterance], form: Form, examples: str | Path
+) -> list[TestUtterance]:
+    """Those that a form hears in one piece."""
+    longest_s = form.longest_s
+    found = [one for one in utterances if longest_s is None or one.duration_s <= longest_s]
+    if not found:
+        raise UserError(
+            f"{examples}: no utterance of {longest_s:g} s or less, which is what a bundle of this "
+            "kind hears in one piece; give a test set of shorter ones for the example"
+        )
+    return found
 
 
 def _write_native(model: Recogniser, tier: Tier, scheme: Scheme, path: Path) -> None:

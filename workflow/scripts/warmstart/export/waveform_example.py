@@ -20,6 +20,9 @@ def recognize(bundle, samples, rate):
     session, tokens = bundle
     if rate != 16000:
         raise ValueError(f"{rate} Hz; the network hears 16000 Hz: resample first")
+    longest_s = session.get_modelmeta().custom_metadata_map.get("longest_s", "inf")
+    if len(samples) > float(longest_s) * rate:
+        raise ValueError(f"the network hears {longest_s} s at most; cut the recording at pauses")
     scores = session.run(None, {"x": samples[None]})[0][0]
     best, blank = scores.argmax(-1), len(tokens) - 1
     begins = (best != blank) & (best != numpy.concatenate([[blank], best[:-1]]))

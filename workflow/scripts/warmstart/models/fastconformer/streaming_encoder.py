@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warmstart.models.pointwise import as_linear
 from warmstart.run.errors import UserError
 
 # What `EncoderSteps` reproduces. Anything else in these settings would compute something else
@@ -57,7 +58,7 @@ class EncoderSteps:
                 self._projected_positions(layer.self_attn) for layer in encoder.layers
             ]
             self._pointwise = [
-                (_as_linear(layer.conv.pointwise_conv1), _as_linear(layer.conv.pointwise_conv2))
+                (as_linear(layer.conv.pointwise_conv1), as_linear(layer.conv.pointwise_conv2))
                 for layer in encoder.layers
             ]
 
@@ -225,17 +226,6 @@ class EncoderSteps:
         weights = torch.softmax(by_content + by_position + mask, dim=-1)
         attended = (weights @ values).transpose(1, 2).reshape(-1, frames, heads * size)
         return attention.linear_out(attended), keys[:, :, frames:], values[:, :, frames:]
-
-
-def _as_linear(convolution: torch.nn.Conv1d) -> torch.nn.Linear:
-    """A pointwise convolution as a matrix product over channels, with the same memory."""
-    linear: Any = torch.nn.utils.skip_init(
-        torch.nn.Linear, convolution.in_channels, convolution.out_channels, bias=False
-    )
-    linear.weight = torch.nn.Parameter(convolution.weight.detach()[:, :, 0], requires_grad=False)
-    if convolution.bias is not None:
-        linear.bias = torch.nn.Parameter(convolution.bias.detach(), requires_grad=False)
-    return linear
 
 
 def _adapt(layer, x: Tensor, place: str) -> Tensor:

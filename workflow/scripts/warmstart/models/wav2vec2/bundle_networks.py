@@ -1,8 +1,9 @@
 """Network and tokens of a bundle: a waveform of 16 kHz in, log-probabilities out.
 
-An encoder of raw audio that was trained on samples of mean 0 and variance 1 is written for
-sherpa-onnx, whose model type for Omnilingual ASR scales samples so. Another one takes them as they
-are, for ONNX Runtime.
+An encoder that was trained on samples of mean 0 and variance 1, or to which mean and scale say
+nothing, is written for sherpa-onnx, whose model type for Omnilingual ASR scales samples so. Another
+one takes them as they are, for ONNX Runtime. What an encoder is given of the samples, a spectrogram
+too, is computed by the network.
 """
 
 import json
@@ -41,15 +42,13 @@ def write(
         `onnxruntime`.
 
     Raises:
-        UserError: the encoder hears something that no graph makes of a waveform.
+        UserError: see `settings.export_refusal`.
     """
     config, encoding = network.encoding.config, network.encoding
     what = settings.architecture_of(config).names[config["architecture"]]
-    if not (form := encoding.waveform_form()):
-        raise UserError(
-            f"{what}: a bundle takes a waveform, and what this encoder hears of it is no part of a "
-            "graph yet; take an arm on another encoder, or encoder.onnx of quantize.py"
-        )
+    if (why := settings.export_refusal(config)) is not None:
+        raise UserError(why)
+    form = encoding.waveform_form()
     graph = quantise(onnx_export.export_waveform(network))
     metadata = {
         "model_type": "omnilingual-asr",
@@ -58,6 +57,7 @@ def write(
         "sample_rate": SAMPLE_RATE,
         "warmstart_form": form,
         "warmstart_context": json.dumps(tier.context),
+        **({} if encoding.longest_s is None else {"longest_s": encoding.longest_s}),
     }
     onnx_file.set_metadata(graph, {key: str(value) for key, value in metadata.items()})
     onnx_file.save(graph, folder / "model.onnx")

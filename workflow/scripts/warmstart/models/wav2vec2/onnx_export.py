@@ -4,9 +4,11 @@ Three forms share their packed weights:
 
 - whole: a padded batch of `Encoding.inputs`. Padding has no influence, as in `network`: an
   utterance has the scores that it has alone. For `onnx_network`.
-- sherpa: the samples of one utterance as sherpa-onnx's model type for Omnilingual ASR gives them.
-  It scales them first; `Encoding.of_sherpa` undoes it.
+- sherpa: the samples of one utterance as sherpa-onnx's model type for Omnilingual ASR gives them,
+  which scales them first.
 - waveform: the samples of one utterance as they are.
+
+The last two compute what the encoder is given too (`Encoding.in_graph`).
 """
 
 import tempfile
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from warmstart.models.onnx_names import ProductNames
+from warmstart.models.pointwise import as_products
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.wav2vec2.network import Network
 
@@ -78,13 +81,10 @@ class _Waveform(nn.Module):
     def __init__(self, network: Network):
         super().__init__()
         self.network = network
-        self.of_sherpa = network.encoding.waveform_form() == "sherpa"
 
     def forward(self, x: Tensor) -> Tensor:
-        whole = torch.ones_like(x[:, 0], dtype=torch.int64) * x.shape[1]
-        if self.of_sherpa:
-            return self.network(self.network.encoding.of_sherpa(x), whole, prepared=True)[0]
-        return self.network(x, whole)[0]
+        inputs, units = self.network.encoding.in_graph(x)
+        return self.network(inputs, units, prepared=True)[0]
 
 
 def _traced(
@@ -98,11 +98,16 @@ def _traced(
     import onnx
 
     linears = {name: part for name, part in network.named_modules() if isinstance(part, nn.Linear)}
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with (
+        torch.no_grad(),
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        as_products(network) as products,
+    ):
         # Of sizes that a trace takes for constants. Tests hold the graph to PyTorch at others.
         warnings.simplefilter("ignore")
         path = Path(folder) / "model.onnx"
-        with ProductNames(linears) as names:
+        with ProductNames(linears | products) as names:
             torch.onnx.export(
                 module.eval(),
                 example,

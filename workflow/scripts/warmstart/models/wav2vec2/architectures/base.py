@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16000
 """Of every published checkpoint of these architectures, Hz."""
 
+SHERPA_LEAST_VARIANCE = 1e-5
+"""What sherpa-onnx adds to the variance of an utterance before it divides by its root
+(k2-fsa/sherpa-onnx, sherpa-onnx/csrc/offline-omnilingual-asr-ctc-model.cc)."""
+
 
 class Architecture(ABC):
     """How the settings of an encoder are read. It holds none: they are a dictionary that `read`
@@ -77,12 +81,15 @@ class Encoding(ABC):
         dropouts: see `Architecture.dropouts`.
         stride: units from one output frame to the next.
         tail: units behind the end of an utterance that its last frames hear.
+        longest_s: what the graph of a bundle can hear at most, in seconds; None = as much as the
+            memory holds.
         constants: of architectures that export, end of a parameter's name -> why a graph has no
             weight of that name.
     """
 
     stride: int
     tail: int = 0
+    longest_s: float | None = None
     constants: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
@@ -149,12 +156,22 @@ class Encoding(ABC):
         """
 
     def waveform_form(self) -> str:
-        """How a bundle takes an utterance: `sherpa` = samples that sherpa-onnx has scaled,
-        `waveform` = samples as they are; '' = no bundle can be made, because `inputs` is nothing
-        that a graph computes."""
-        return ""
+        """How the graph of a bundle takes an utterance, of architectures that export: `sherpa` =
+        samples that sherpa-onnx has scaled, `waveform` = samples as they are."""
+        return "waveform"
 
-    def of_sherpa(self, samples: "Tensor") -> "Tensor":
-        """`inputs` of one utterance that sherpa-onnx has scaled, (1, T) to (1, N, ...); of those
-        whose form is `sherpa`."""
-        raise NotImplementedError
+    def in_graph(self, samples: "Tensor") -> "tuple[Tensor, Tensor]":
+        """`inputs` of one utterance as a graph computes it, traced; of architectures that export.
+
+        Args:
+            samples: (1, T), as `waveform_form` says; be it too short for one frame.
+
+        Returns:
+            (1, N + `tail`, ...), and (1,) units.
+        """
+        return self.inputs(samples, samples_of(samples))
+
+
+def samples_of(waveform: "Tensor") -> "Tensor":
+    """(1,) int64, the samples of a waveform (1, T), such that a graph holds at any length."""
+    return waveform[:, 0].long() * 0 + waveform.shape[1]

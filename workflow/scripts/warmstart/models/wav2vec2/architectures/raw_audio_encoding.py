@@ -16,12 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from warmstart.models.recipe import SpecAugment
-from warmstart.models.wav2vec2.architectures.base import Encoding
+from warmstart.models.wav2vec2.architectures.base import (
+    SHERPA_LEAST_VARIANCE,
+    Encoding,
+    samples_of,
+)
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
 
-# What Wav2Vec2FeatureExtractor adds to a variance, and sherpa-onnx (k2-fsa/sherpa-onnx,
-# sherpa-onnx/csrc/offline-omnilingual-asr-ctc-model.cc).
-_LEAST_VARIANCE, _SHERPA_LEAST_VARIANCE = 1e-7, 1e-5
+# What Wav2Vec2FeatureExtractor adds to a variance.
+_LEAST_VARIANCE = 1e-7
 
 
 class MaskedGroupNorm(nn.GroupNorm):
@@ -160,17 +163,20 @@ class RawAudioEncoding(Encoding):
         """sherpa-onnx scales an utterance to mean 0 and variance 1, whatever an encoder wants."""
         return "sherpa" if self.config["do_normalize"] else "waveform"
 
-    def of_sherpa(self, samples: Tensor) -> Tensor:
-        """With mean 0 and variance 1, as `inputs`.
+    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """With mean 0 and variance 1, as `inputs`, where the encoder wants that.
 
         sherpa-onnx divides by sqrt(v + a), v the variance of the waveform and a = 1e-5; the encoder
         was trained on samples divided by sqrt(v + b), b = 1e-7. What sherpa-onnx gives has the mean
         square r = v / (v + a), so (v + b) / (v + a) = r + (1 - r) b / a. Quiet recordings need
         this: at -60 dB the factor is 3.2.
         """
-        ratio = _LEAST_VARIANCE / _SHERPA_LEAST_VARIANCE
+        if not self.config["do_normalize"]:
+            return super().in_graph(samples)
+        ratio = _LEAST_VARIANCE / SHERPA_LEAST_VARIANCE
         mean_square = samples.square().mean(1, keepdim=True)
-        return samples * torch.rsqrt(mean_square + (1 - mean_square) * ratio)
+        scaled = samples * torch.rsqrt(mean_square + (1 - mean_square) * ratio)
+        return scaled, samples_of(samples)
 
     def _tell_norm(self, encoder: Any, lengths: Tensor) -> None:
         first = encoder.feature_extractor.conv_layers[0]

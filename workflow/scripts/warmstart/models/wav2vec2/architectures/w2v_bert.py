@@ -69,6 +69,7 @@ class W2vBert(Architecture):
 
     names = MappingProxyType({"wav2vec2-bert": "w2v-BERT 2.0"})
     dropouts = tuple(_DROPOUTS)
+    exports = True
 
     def read(
         self, config: Mapping[str, Any], preprocessing: Mapping[str, Any], where: str

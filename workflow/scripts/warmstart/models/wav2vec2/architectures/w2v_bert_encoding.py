@@ -6,15 +6,23 @@ position embeddings are of the distance of two frames, whatever the batch is pad
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from warmstart.models.recipe import SpecAugment
-from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding
+from warmstart.models.wav2vec2.architectures import spectra
+from warmstart.models.wav2vec2.architectures.base import (
+    SAMPLE_RATE,
+    SHERPA_LEAST_VARIANCE,
+    Encoding,
+    samples_of,
+)
 from warmstart.models.wav2vec2.architectures.checks import NO_POSITIONS
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
+from warmstart.models.wav2vec2.windows import WINDOW_S
 
 # Of transformers 5.23, models/seamless_m4t/feature_extraction_seamless_m4t.py, which follows
 # Kaldi's fbank.
@@ -24,12 +32,15 @@ _PREEMPHASIS = 0.97
 _LEAST_ENERGY = 1.192092955078125e-07
 _SCALE = 2.0**15  # samples as 16-bit integers
 _LEAST_VARIANCE = 1e-7
+# The kind of position embeddings that is a table of distances, and how far it goes at least.
+_TABLE, _WINDOW_FRAMES = "relative", round(WINDOW_S * SAMPLE_RATE) // _HOP
 
 
 class W2vBertEncoding(Encoding):
     """A unit is an output frame: as many mel frames as are stacked."""
 
     stride = 1
+    constants = MappingProxyType({"masked_spec_embed": "stands under masks, in training only"})
 
     def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
         from transformers.audio_utils import mel_filter_bank, window_function
@@ -49,6 +60,16 @@ class W2vBertEncoding(Encoding):
                 triangularize_in_mel_space=True,
             )
         ).double()
+        self._spectrum = spectra.kernel(self._frame(), _FFT)
+        if config["position_embeddings_type"] == _TABLE:
+            self.longest_s = WINDOW_S
+
+    def _frame(self) -> Tensor:
+        """(n, n) what is done to the samples of a frame."""
+        whole = torch.eye(_WINDOW, dtype=torch.float64)
+        before = torch.cat([whole[:1], whole[:-1]])
+        centred = whole - 1.0 / _WINDOW
+        return _SCALE * torch.diag(self._window) @ (whole - _PREEMPHASIS * before) @ centred
 
     def make(self, dropout: float | None) -> nn.Module:
         """Of transformers."""
@@ -61,6 +82,8 @@ class W2vBertEncoding(Encoding):
         }
         if given["position_embeddings_type"] == NO_POSITIONS:
             given["position_embeddings_type"] = None
+        # A graph cannot make its table longer, as transformers does, which hears in windows here.
+        given["max_source_positions"] = max(given["max_source_positions"], _WINDOW_FRAMES)
         if dropout is not None:
             given |= dict.fromkeys(self.dropouts, dropout)
         # See RawAudioEncoding.make: no layer is left out, and there is a vector under masks.
@@ -127,7 +150,10 @@ class W2vBertEncoding(Encoding):
     ) -> tuple[Tensor, Tensor]:
         """Masks over time cover frames with the encoder's own vector, as in its pretraining; it
         knows none over mel bins."""
-        if not inputs.shape[1]:
+        if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+            # A graph is not asked whether its example is too short.
+            inputs = nn.functional.pad(inputs, (0, 0, 0, 1))[:, : lengths.max().clamp(min=1)]
+        elif not inputs.shape[1]:
             inputs = nn.functional.pad(inputs, (0, 0, 0, 1))
         inside_it: Any = encoder
         hidden, _ = inside_it.feature_projection(inputs)
@@ -137,6 +163,32 @@ class W2vBertEncoding(Encoding):
             hidden = torch.where(under[..., None], vector, hidden)
         inside = torch.arange(hidden.shape[1], device=hidden.device) < lengths.clamp(min=1)[:, None]
         return inside_it.encoder(hidden, attention_mask=inside)[0], lengths
+
+    def waveform_form(self) -> str:
+        """Of a scale and a mean of the samples nothing is left in the features but at their floor,
+        so those that sherpa-onnx takes away are no loss."""
+        return "sherpa"
+
+    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """sherpa-onnx divides by sqrt(v + a), v the variance of the waveform and a = 1e-5. What it
+        gives has the mean square r = v / (v + a), so the energies get v + a = a / (1 - r) back
+        before their floor is looked at, which matters in digital silence only. sherpa-onnx computes
+        in float32: 1 - r is then good to about 10 % at v = 0.1 (-10 dB), and the logarithm of an
+        energy to 0.1, of a floor at -16."""
+        stride, bins = self.config["stride"], self.config["num_mel_bins"]
+        count = samples_of(samples)
+        least = _WINDOW + (stride - 1) * _HOP
+        heard = nn.functional.pad(samples, (0, least))[:, : count[0].clamp(min=least)]
+        lost = (1 - samples.double().square().mean()).clamp(min=1e-6)
+        taken = (SHERPA_LEAST_VARIANCE / lost).float()
+        power = spectra.power(heard, self._spectrum, _HOP) * taken
+        energies = (self._mel.T.float() @ power).clamp(min=_LEAST_ENERGY).log()[0]
+        whole = self.frames(count).clamp(min=1)
+        centred = energies - energies.mean(1, keepdim=True)
+        others = (self._mel_frames(count) - 1).clamp(min=1)
+        variance = centred.square().sum(1, keepdim=True) / others
+        normal = (centred * torch.rsqrt(variance + _LEAST_VARIANCE)).T[: whole[0] * stride]
+        return normal.reshape(1, -1, stride * bins), whole
 
 
 # Modules beside the encoder that published checkpoints have, and that start anew here.

@@ -47,6 +47,7 @@ class Whisper(Architecture):
     names = MappingProxyType({"whisper": "the encoder of Whisper"})
     dropouts = tuple(_DROPOUTS)
     layerdrop = "encoder_layerdrop"
+    exports = True
 
     def read(
         self, config: Mapping[str, Any], preprocessing: Mapping[str, Any], where: str

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from warmstart.models.recipe import SpecAugment
-from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding
+from warmstart.models.wav2vec2.architectures import spectra
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding, samples_of
 from warmstart.models.wav2vec2.architectures.masks import under_mel_masks, under_time_masks
 from warmstart.models.wav2vec2.windows import EDGE_S, windows
 
@@ -30,6 +31,7 @@ class WhisperEncoding(Encoding):
 
     stride = 2
     tail = 2
+    longest_s = 30.0
 
     def __init__(self, config: Mapping[str, Any], dropouts: Sequence[str]):
         super().__init__(config, dropouts)
@@ -37,6 +39,8 @@ class WhisperEncoding(Encoding):
 
         filters = WhisperFeatureExtractor(feature_size=config["num_mel_bins"]).mel_filters
         self._filters = torch.from_numpy(filters).float().T
+        window = torch.hann_window(_FFT, dtype=torch.float64)
+        self._spectrum = spectra.kernel(torch.diag(window), _FFT)
 
     def make(self, dropout: float | None) -> nn.Module:
         """Of transformers; its table of positions is no weight that learns there, nor here."""
@@ -117,11 +121,17 @@ class WhisperEncoding(Encoding):
                 inputs.device
             )
             inputs = inputs.masked_fill(under, 0.0)
-        if int(lengths.max()) > _POSITIONS * self.stride:
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if not tracing and int(lengths.max()) > _POSITIONS * self.stride:
             return self._in_windows(encoder, inputs, lengths)
         inside_it: Any = encoder
         frames = _halved(lengths)
-        there = max(1, int(frames.max()))
+        there: Any = frames.max().clamp(min=1)
+        if tracing:
+            # A graph is not asked whether its example is too short.
+            inputs = nn.functional.pad(inputs, (0, 0, 0, self.stride))
+        else:
+            there = int(there)
         heard = inputs[:, : _POSITIONS * self.stride].transpose(1, 2)
         hidden = nn.functional.gelu(inside_it.conv1(heard))
         hidden = nn.functional.gelu(inside_it.conv2(hidden)).transpose(1, 2)[:, :there]
@@ -129,13 +139,28 @@ class WhisperEncoding(Encoding):
         hidden = nn.functional.dropout(hidden, p=inside_it.dropout, training=encoder.training)
         behind = torch.arange(there, device=hidden.device) >= frames.clamp(min=1)[:, None]
         mask = None
-        if bool(behind.any()):
+        if tracing or bool(behind.any()):
             lowest = torch.finfo(hidden.dtype).min
             mask = torch.zeros_like(behind, dtype=hidden.dtype).masked_fill(behind, lowest)
             mask = mask[:, None, None].expand(-1, 1, there, -1)
         for layer in inside_it.layers:
             hidden = layer(hidden, mask)
         return inside_it.layer_norm(hidden), frames
+
+    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Of up to 30 s, which is all that a graph hears: the padded window is cut to what `inputs`
+        computes of it."""
+        count = samples_of(samples).clamp(max=_WINDOW)
+        lengths = _mel_frames(count)
+        window = nn.functional.pad(samples, (0, _WINDOW))[:, :_WINDOW]
+        before = window[:, 1 : _FFT // 2 + 1].flip(1)
+        behind = window[:, -1 - _FFT // 2 : -1].flip(1)
+        frames = (lengths[0] + self.tail).clamp(max=_WINDOW // _HOP)
+        heard = torch.cat([before, window, behind], 1)[:, : (frames - 1) * _HOP + _FFT]
+        energies = self._filters @ spectra.power(heard, self._spectrum, _HOP)
+        energies = energies.clamp(min=_FLOOR).log10()
+        energies = torch.maximum(energies, energies.amax((1, 2), keepdim=True) - _RANGE)
+        return ((energies + 4.0) / 4.0).transpose(1, 2), lengths
 
     def _in_windows(
         self, encoder: nn.Module, inputs: Tensor, lengths: Tensor
