@@ -153,7 +153,7 @@ def test_a_batch_decodes_as_each_utterance_alone(positions, tokenizer, tmp_path)
 @pytest.mark.slow
 def test_windows_of_a_long_recording_take_each_frame_once(tokenizer, tmp_path):
     """With layers that pass nothing on from elsewhere the frames are those of one piece."""
-    from warmstart.models.wav2vec2.recogniser import Wav2Vec2Decoder
+    from warmstart.models.wav2vec2.decoder import Wav2Vec2Decoder
 
     snapshot(tmp_path)
     made = build(tmp_path, tokenizer)

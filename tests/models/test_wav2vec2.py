@@ -172,7 +172,7 @@ def test_mean_states_are_those_of_the_donor_alone(tmp_path):
 def test_windows_of_a_long_recording_take_each_frame_once(tokenizer, tmp_path):
     """With attention over the whole the frames are not those of one piece; what must hold is their
     number and their place: with layers that pass nothing on from elsewhere they are equal."""
-    from warmstart.models.wav2vec2.recogniser import Wav2Vec2Decoder
+    from warmstart.models.wav2vec2.decoder import Wav2Vec2Decoder
 
     snapshot(tmp_path, "wav2vec2-large")
     made = build(tmp_path, tokenizer)

@@ -17,8 +17,8 @@ from warmstart.models import onnx_file, open_family, quantised_weights
 from warmstart.models.base import EncoderFile
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2 import onnx_export
+from warmstart.models.wav2vec2.decoder import Wav2Vec2Decoder
 from warmstart.models.wav2vec2.onnx_network import OnnxNetwork
-from warmstart.models.wav2vec2.recogniser import Wav2Vec2Decoder
 from warmstart.run import files
 from warmstart.run.errors import UserError
 

@@ -138,7 +138,7 @@ def head_facts(model: Recogniser, decoder: Decoder) -> dict[str, dict[str, Any]]
     `switch_ms` (median time until a loaded model decodes with it instead of another)."""
     found = {}
     for lang in decoder.heads:
-        part = model.parts()[f"head_{lang}"]
+        part = model.head_of(lang)
         seconds = []
         for _ in range(_SWITCHES):
             started = time.perf_counter()

@@ -335,6 +335,10 @@ class Recogniser(ABC):
         of it nothing else does then. The encoder, where what is behind it is new."""
         return self.parts()["encoder"]
 
+    def head_of(self, lang: str) -> "torch.nn.Module":
+        """The head of a language, one of `parts`; of models with a head a language."""
+        raise NotImplementedError
+
     def blocks(self) -> "list[torch.nn.Module]":
         """What can be frozen one by one, from the input on: the feature encoder, then each layer.
 

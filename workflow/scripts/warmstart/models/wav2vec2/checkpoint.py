@@ -137,7 +137,7 @@ def pack(folder: Path, output: Path) -> None:
     Raises:
         UserError: see `weight_files` and `read_settings`; or a tensor stands twice.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     config, preprocessing = read_settings(folder)
     tensors: dict[str, torch.Tensor] = {}
@@ -146,8 +146,23 @@ def pack(folder: Path, output: Path) -> None:
         if twice := sorted(set(header.shapes) & set(tensors)):
             raise UserError(f"{path}: tensor {twice[0]} stands in another file too")
         tensors |= load_file(path)
-    note = json.dumps({"config": config, "preprocessing": preprocessing}, sort_keys=True)
-    save_file(tensors, output, metadata={_NOTE: note})
+    write_snapshot(tensors, config, preprocessing, output)
+
+
+def write_snapshot(
+    tensors: "Mapping[str, torch.Tensor]",
+    config: Mapping[str, Any],
+    preprocessing: Mapping[str, Any],
+    output: Path,
+) -> None:
+    """Write a donor, see `read_settings`.
+
+    Args:
+        tensors: by the names that transformers has for them.
+        config, preprocessing: `config.json` and `preprocessor_config.json`.
+        output: as of `write`.
+    """
+    write(tensors, {"config": config, "preprocessing": preprocessing}, output)
 
 
 def write(tensors: "Mapping[str, torch.Tensor]", note: Mapping[str, Any], output: Path) -> None:

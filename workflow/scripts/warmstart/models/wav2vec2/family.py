@@ -106,7 +106,7 @@ class Wav2Vec2Ctc(Family):
         import torch
 
         from warmstart.models.wav2vec2 import network
-        from warmstart.models.wav2vec2.recogniser import EncoderListener
+        from warmstart.models.wav2vec2.listener import EncoderListener
 
         if not isinstance(donor, SnapshotDonor):
             raise UserError(f"{donor.path}: no snapshot, which this family starts from")
