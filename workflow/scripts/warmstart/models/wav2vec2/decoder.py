@@ -4,9 +4,10 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy
+import sentencepiece
 import torch
 from torch import Tensor
 
@@ -14,12 +15,21 @@ from warmstart.models import candidates, confidence
 from warmstart.models.base import Decoder, Hypothesis, NotFinite, Timing, Vocabulary
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
+from warmstart.models.wav2vec2.network import Network
 from warmstart.models.wav2vec2.onnx_network import OnnxNetwork
 from warmstart.models.wav2vec2.windows import EDGE_S, WINDOW_S, windows
 from warmstart.run.errors import UserError
 
-if TYPE_CHECKING:
-    from warmstart.models.wav2vec2.recogniser import Wav2Vec2Recogniser
+
+class Model(Protocol):
+    """What is decoded with: `recogniser.Wav2Vec2Recogniser`."""
+
+    frame_s: float
+    network: Network
+
+    def pieces_of(self, lang: str | None) -> sentencepiece.SentencePieceProcessor:
+        """The tokenizer of a head; of the one head for None."""
+        ...
 
 
 def greedy(scores: Tensor, blank: int) -> tuple[list[int], list[int]]:
@@ -52,7 +62,7 @@ class Wav2Vec2Decoder(Decoder):
 
     def __init__(
         self,
-        recogniser: "Wav2Vec2Recogniser",
+        recogniser: Model,
         tier: Tier,
         window_s: float = WINDOW_S,
         edge_s: float = EDGE_S,
