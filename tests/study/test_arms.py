@@ -370,6 +370,14 @@ FAULTS = {
         {"training_sets__it+fr": {"languages": {"it": 1, "fr": 1}, "budgets_hours": [3]}},
         ["training_sets.it+fr.budgets_hours has 3", "3 h of it", "0.36 h available"],
     ),
+    "weights in bfloat16 of a family without": (
+        {
+            "arms__ml__family": "wav2vec2_ctc",
+            "arms__ml__tiers": ["offline"],
+            "training__precision": "bf16-true",
+        },
+        ["arms.ml", "training.precision is 'bf16-true'", "wav2vec2_ctc", "give bf16-mixed"],
+    ),
     "bundle of two spellings": ({"bundle__arm": "ml"}, ["bundle", "two spellings"]),
 }
 

@@ -44,6 +44,8 @@ class Kind:
         probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
         heads: whether its models can have a head a language (`base.Family.build_heads`).
         confidence: whether its decoders say how sure they are (`base.Decoder.with_confidence`).
+        bfloat16_weights: whether its models can be trained with weights in bfloat16
+            (`training.precision: bf16-true`, `base.Recogniser.kept_in_float32`).
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
         donor: a donor is one `file`, or the folder of a `snapshot` of a hub's whole repository,
             which is packed into one file (`Family.pack_donor`).
@@ -71,6 +73,7 @@ class Kind:
     probes: bool = False
     heads: bool = False
     confidence: bool = False
+    bfloat16_weights: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
     donor: Literal["file", "snapshot"] = "file"
     snapshot_files: tuple[str, ...] = ()
@@ -97,6 +100,7 @@ KINDS: dict[str, Kind] = {
         bundle=DEFAULT_FORM,
         zero_shot=True,
         probes=True,
+        bfloat16_weights=True,
         donor_suffix=".nemo",
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
@@ -112,6 +116,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         pretrained_whole=True,
         probes=True,
+        bfloat16_weights=True,
         donor_suffix=".nemo",
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
@@ -302,6 +307,23 @@ def require_bundle_tier(family: str, tier: Tier) -> None:
             "an offline tier (bundle.tier)"
         )
     require_precision(family, tier)
+
+
+def require_training_precision(family: str, settings: Recipe) -> None:
+    """Refuse weights in bfloat16 of a family that does not train with them.
+
+    Args:
+        settings: block `training` of the arm, or that of a pretraining.
+
+    Raises:
+        UserError: with the family and those that do.
+    """
+    if settings["precision"] == "bf16-true" and not kind_of(family).bfloat16_weights:
+        raise UserError(
+            f"training.precision is 'bf16-true', and family {family} keeps its weights in float32; "
+            "give bf16-mixed; families that train with weights in bfloat16: "
+            f"{', '.join(_that('bfloat16_weights'))}"
+        )
 
 
 def require_probe(family: str) -> None:

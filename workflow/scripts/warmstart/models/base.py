@@ -375,6 +375,12 @@ class Recogniser(ABC):
         """
         return None
 
+    def kept_in_float32(self) -> "list[torch.nn.Module]":
+        """Modules that stay float32 where the weights are bfloat16: what turns audio into what the
+        encoder is given. Audio comes as float32. Of kinds with `bfloat16_weights`.
+        """
+        raise NotImplementedError
+
     def dataset(self) -> "SpeechDataset":
         """What makes batches of cuts."""
         from warmstart.models.batches import SpeechDataset

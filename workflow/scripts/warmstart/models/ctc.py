@@ -53,7 +53,8 @@ class MeanOfAlignable(torch.nn.Module):
     ) -> Tensor:
         """The mean of (B, T, V + 1) log-probabilities, (B, U) targets and their (B,) lengths."""
         parts = {
-            "log_probs": log_probs,
+            # No kernel takes bfloat16, which a model with such weights gives.
+            "log_probs": log_probs.float(),
             "targets": targets,
             "input_lengths": input_lengths,
             "target_lengths": target_lengths,

@@ -81,7 +81,8 @@ class Recipe(TypedDict):
     bucket_bins_s: list[float]
     devices: int
     num_nodes: int
-    precision: Literal["32", "bf16-mixed"]
+    precision: Literal["32", "bf16-mixed", "bf16-true"]
+    joint_mb: NotRequired[float | None]  # None where it is not said
     gradient_clip: float
     spec_augment: SpecAugment | None
     speed_perturb: list[float]

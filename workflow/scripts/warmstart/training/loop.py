@@ -29,7 +29,7 @@ from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.run.memory import is_out_of_memory
 from warmstart.study import recipe, stages
-from warmstart.training import alignment, checkpoints, early_stop, memory
+from warmstart.training import alignment, checkpoints, early_stop, memory, precision
 from warmstart.training.distributed import Ranks
 from warmstart.training.order import EndlessSampler, dataloader
 from warmstart.training.recorder import Recorder
@@ -110,6 +110,7 @@ def fit(
         steps,
         ranks,
         run_dir,
+        recogniser,
         [recorder, probe, *callbacks, *early_stop.callbacks(settings, recorder), saver],
     )
     recogniser.before_fit(trainer, loader)
@@ -129,6 +130,7 @@ def fit(
     recorder.show()
     if trainer.global_step != steps and not trainer.should_stop:
         raise RuntimeError(f"training ended at step {trainer.global_step} instead of {steps}")
+    precision.restore(recogniser, settings)
     recorder.averaged_steps = _average(recogniser, directory, saver.every, averaged)
     return recorder
 
@@ -148,21 +150,27 @@ def _average(recogniser: Recogniser, directory: Path, every: int, count: int) ->
 
 
 def _trainer(
-    settings: Recipe, steps: int, ranks: Ranks, run_dir: Path, callbacks: list[pl.Callback]
+    settings: Recipe,
+    steps: int,
+    ranks: Ranks,
+    run_dir: Path,
+    recogniser: Recogniser,
+    callbacks: list[pl.Callback],
 ) -> pl.Trainer:
     """Lightning's, with everything off that would change the order of data or write beside us."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         memory.let_segments_grow()
+    arithmetic = precision.of_trainer(settings, recogniser, on_gpu)
     return pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=ranks.devices,
         num_nodes=ranks.nodes,
         strategy="ddp" if ranks.world > 1 else "auto",
-        plugins=[ranks.environment(), checkpoints.WholeCheckpoints()],
+        plugins=[ranks.environment(), checkpoints.WholeCheckpoints(), *arithmetic.pop("plugins")],
         max_steps=steps,
         max_epochs=-1,
-        precision=_precision(settings) if on_gpu else "32-true",
+        **arithmetic,
         gradient_clip_val=settings["gradient_clip"] or None,
         callbacks=callbacks,
         logger=False,
@@ -197,12 +205,6 @@ def _explaining_step(
         raise UserError(
             memory.message(durations_s, batch_duration_s, f"in step {step + 1}")
         ) from error
-
-
-def _precision(settings: Recipe) -> Any:
-    """Of the arithmetic on a GPU, as Lightning calls it."""
-    asked = str(settings["precision"])
-    return {"32": "32-true"}.get(asked, asked)
 
 
 def save(recogniser: Recogniser, output: Path) -> None:

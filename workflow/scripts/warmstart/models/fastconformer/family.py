@@ -109,7 +109,7 @@ class _FastConformer(Family):
             if take_weights:
                 made.loaded_tensors = build.load_encoder(made.model, donor.path)
             build.reset_new_modules(made.model, made.heads, seed)
-        self._finish(made)
+        self._finish(made, settings)
         return made
 
     def listen(
@@ -132,7 +132,7 @@ class _FastConformer(Family):
     def _make(self, config: dict[str, Any]) -> "FastConformer":
         """A model of these settings."""
 
-    def _finish(self, made: "FastConformer") -> None:
+    def _finish(self, made: "FastConformer", settings: Recipe) -> None:
         """What is to be done to a model before it trains."""
 
 
@@ -154,10 +154,10 @@ class Transducer(_FastConformer):
 
         return TransducerModel(EncDecRNNTBPEModel(cfg=OmegaConf.create(config)))
 
-    def _finish(self, made: "FastConformer") -> None:
+    def _finish(self, made: "FastConformer", settings: Recipe) -> None:
         from warmstart.models.fastconformer import loss
 
-        loss.use_fast_loss(made.model)
+        loss.use_fast_loss(made.model, settings.get("joint_mb"))
 
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
         """A transducer, of a hybrid model too."""
@@ -185,7 +185,7 @@ class Ctc(_FastConformer):
 
         return CtcModel(EncDecCTCModelBPE(cfg=OmegaConf.create(config)))
 
-    def _finish(self, made: "FastConformer") -> None:
+    def _finish(self, made: "FastConformer", settings: Recipe) -> None:
         from warmstart.models.ctc import MeanOfAlignable
 
         made.model.loss = MeanOfAlignable(made.model.loss)

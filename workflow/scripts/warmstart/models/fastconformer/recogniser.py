@@ -56,6 +56,11 @@ class FastConformer(Recogniser):
         """See `adapters.add_adapters`."""
         adapters.add_adapters(self.model, dim, seed)
 
+    def kept_in_float32(self) -> list[torch.nn.Module]:
+        """The mel spectrogram. Not all of the preprocessor, whose sentinel tells it which type the
+        encoder wants."""
+        return [self.model.preprocessor.featurizer]
+
     def encode(self, text: str) -> list[int]:
         """SentencePiece ids."""
         return self.model.tokenizer.text_to_ids(text)

@@ -167,6 +167,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
     settings = slices.recipe_of(study, arm.name)
     with _said_of(study, arm):
         family.check_settings(settings)
+        models.require_training_precision(arm.family, settings)
         _check_length(arm, settings)
         if arm.training:
             recipe.check_recipe(settings)
