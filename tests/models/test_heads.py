@@ -185,7 +185,9 @@ def test_texts_are_counted_in_the_tokens_of_their_own_head(donor, tokenizers, tm
             span = {"id": lang, "start": 0, "duration": samples / 16000, "channel": 0}
             said = {**span, "text": text, "language": lang}
             stream.write(cut_lines.line({**span, "supervisions": [said]}))
-    assert alignment.count(made, path, 2, []) == alignment.Learnable(2, 1)
+    assert alignment.count(made, path, 2, []) == alignment.Learnable(
+        2, {"text_longer_than_frames": 1}
+    )
     batch = batch_of([(samples, needs[fewer]), (samples, needs[more])], [0, 1])
     assert alignment.aligned(made, batch) == 1
     with pytest.raises(UserError, match="no head of language de; the model has heads of it, to"):

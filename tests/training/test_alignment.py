@@ -1,6 +1,7 @@
 """Texts longer than their frames, of which CTC learns nothing: counted before training by hand, and
 left out of a training for real."""
 
+import functools
 import gc
 import json
 from types import SimpleNamespace
@@ -13,17 +14,27 @@ from made.small_speech import SETTINGS, rows
 import train
 from warmstart.data import cut_lines, mixing
 from warmstart.models import KINDS, open_family
+from warmstart.models.base import Recogniser
 from warmstart.run import files
 from warmstart.run.errors import UserError
 from warmstart.training import alignment
 
-# A frame every 0.1 s, a token a letter.
-RECOGNISER = SimpleNamespace(
-    sample_rate=1000,
-    frame_s=0.1,
-    ctc_frames=lambda samples: samples // 100,
-    tokens_of=lambda text, lang: [ord(letter) for letter in text],
-)
+
+def recogniser(ctc_frames):
+    """A frame every 0.1 s, a token a letter; what `base.Recogniser` makes of them."""
+    made = SimpleNamespace(
+        sample_rate=1000,
+        frame_s=0.1,
+        ctc_frames=ctc_frames,
+        tokens_of=lambda text, lang: [ord(letter) for letter in text],
+    )
+    made.unlearnable = functools.partial(Recogniser.unlearnable, made)
+    made.unlearnable_because = functools.partial(Recogniser.unlearnable_because, made)
+    return made
+
+
+RECOGNISER = recogniser(lambda samples: samples // 100)
+TOO_LONG = "text_longer_than_frames"
 
 
 def manifest(path, *texts, replayed=()):
@@ -46,29 +57,31 @@ def test_cuts_are_counted_once_by_reason_and_add_up(tmp_path, caplog):
     )
     # 3, 10, 11, 11, 12 and 1 frames are needed.
     found = alignment.count(RECOGNISER, path, 6, [])
-    assert found == alignment.Learnable(6, 3, 0, 1)
+    assert found == alignment.Learnable(6, {TOO_LONG: 3}, 0, 1)
     record = found.record()
     assert record["left_out_cuts"] == {"text_longer_than_frames": 3}
     assert record["learnable_cuts"] + sum(record["left_out_cuts"].values()) == 6
-    assert "3 of 6 cuts have texts longer than their frames" in caplog.text
+    assert "learnt of 3 of 6 cuts (text_longer_than_frames: 3; 0 more at" in caplog.text
     assert "first: cut2, cut3, cut4" in caplog.text
     # Slower, a second is 1.25 s and 12 frames; faster, 0.8 s and 8.
     found = alignment.count(RECOGNISER, path, 6, [0.8, 1.0, 1.25])
-    assert found == alignment.Learnable(6, 0, 4, 0)
-    assert alignment.count(RECOGNISER, path, 6, [1.25]) == alignment.Learnable(6, 4, 0, 1)
+    assert found == alignment.Learnable(6, {}, 4, 0)
+    assert alignment.count(RECOGNISER, path, 6, [1.25]) == alignment.Learnable(
+        6, {TOO_LONG: 4}, 0, 1
+    )
 
 
 def test_where_nothing_can_be_aligned_it_is_said(tmp_path):
     path = manifest(tmp_path / "cuts.jsonl.gz", "abcdefghijk", "aaaaaaaaaa", replayed=["a"])
     with pytest.raises(
         UserError,
-        match=r"texts of all 2 cuts have more tokens .* frames of 100 ms, .*raise tokenizer\.vocab",
+        match=r"any of its 2 cuts: 2 have texts of more tokens .* 100 ms.*raise tokenizer\.vocab",
     ):
         alignment.count(RECOGNISER, path, 2, [])
 
 
 def test_a_transducer_learns_of_any_text(tmp_path):
-    transducer = SimpleNamespace(sample_rate=1000, ctc_frames=lambda samples: None)
+    transducer = recogniser(lambda samples: None)
     assert alignment.count(transducer, tmp_path / "not read", 7, []) == alignment.Learnable(7)
     assert alignment.Learnable(7).record()["left_out_cuts"] == {}
     assert alignment.teaches(transducer, ("anything",))
@@ -123,7 +136,7 @@ def test_a_step_of_which_nothing_can_be_learnt_is_no_loss_of_zero(
     assert record["hours_seen"] == pytest.approx(record["hours_budget"], rel=0.01)
     last = float(rows(tmp_path / "run")[-1]["dev_loss"])
     assert 1 < last < float("inf")
-    with pytest.raises(UserError, match="texts of all 4 cuts have more tokens"):
+    with pytest.raises(UserError, match="any of its 4 cuts: 4 have texts of more tokens"):
         run(speech, family, init, some[4], tmp_path / "none")
     assert not (tmp_path / "none" / "checkpoints").exists()
     assert not (tmp_path / "none" / "run.json").exists()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from warmstart.models.batches import Batch, SpeechDataset
 
 
+TEXT_LONGER_THAN_FRAMES = "text_longer_than_frames"
+"""Why CTC learns nothing of an utterance, in records."""
+
 # ---- what a decoder gives
 
 
@@ -71,6 +74,8 @@ class Hypothesis:
         candidates: one row a piece, of a decoder that was asked for them
             (`Decoder.with_candidates`).
         confidence: from 0 to 1, of a decoder that was asked for it (`Decoder.with_confidence`).
+        language: that the model itself took the utterance to be in, as it calls it; None where it
+            was told, or where it has no languages.
     """
 
     text: str = ""
@@ -78,6 +83,7 @@ class Hypothesis:
     times_s: list[Seconds] | None = field(default_factory=list)
     candidates: Candidates | None = None
     confidence: float | None = None
+    language: str | None = None
 
     @property
     def emitted(self) -> list[dict[str, Any]]:
@@ -204,10 +210,11 @@ class Decoder(ABC):
         return ()
 
     def of_language(self, lang: str) -> "Decoder":
-        """The same decoder with the head of a language; the same object where one head serves all.
+        """The same decoder with the head of a language, or told that it hears a language; the same
+        object where one head serves all.
 
         Raises:
-            UserError: there is no such head.
+            UserError: there is no such head, or no such language.
         """
         return self
 
@@ -380,6 +387,40 @@ class Recogniser(ABC):
         encoder is given. Audio comes as float32. Of kinds with `bfloat16_weights`.
         """
         raise NotImplementedError
+
+    def unlearnable(
+        self, samples: "torch.Tensor", tokens: "torch.Tensor", token_len: "torch.Tensor"
+    ) -> "dict[str, torch.Tensor] | None":
+        """Of which utterances the loss learns nothing: it leaves them out. Where it is CTC, those
+        that it cannot align.
+
+        Args:
+            samples: (N,) of the utterances, at `sample_rate`.
+            tokens: (N, U) of `tokens_of`, of any value behind the end.
+            token_len: (N,) how many of them count.
+
+        Returns:
+            Reason, a key of `unlearnable_because` -> (N,) bool; None where it learns of any.
+        """
+        from warmstart.models import ctc
+
+        frames = self.ctc_frames(samples)
+        if frames is None:
+            return None
+        return {TEXT_LONGER_THAN_FRAMES: ~ctc.alignable(frames, tokens, token_len)}
+
+    def unlearnable_because(self) -> dict[str, tuple[str, str]]:
+        """Reason, as records name it -> what follows `the N cuts`, and what a user does where it
+        holds of all of them."""
+        return {
+            TEXT_LONGER_THAN_FRAMES: (
+                "have texts of more tokens than the recordings have frames of "
+                f"{self.frame_s * 1000:g} ms, and CTC needs a frame a token",
+                "look whether texts and recordings belong together; raise tokenizer.vocab_size, "
+                "which makes fewer tokens of a text; or take a transducer (family "
+                "fastconformer_rnnt)",
+            )
+        }
 
     def dataset(self) -> "SpeechDataset":
         """What makes batches of cuts."""
