@@ -162,3 +162,57 @@ def as_wheels(folder: Path, content: bytes) -> dict:
         },
         "convert": "ctranslate2",
     }
+
+
+LANGUAGES = ("en", "it", "fr")
+
+# Bytes, merges, tokens of the task, languages; then 1501 marks of time.
+_MERGES = (("Ġ", "c"), ("Ġc", "i"), ("a", "o"))
+
+
+def whisper_tokenizer(languages=LANGUAGES) -> bytes:
+    """`tokenizer.json` of a byte-level vocabulary of a published Whisper's form."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    characters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: number for number, character in enumerate(characters)}
+    for left, right in _MERGES:
+        vocabulary[left + right] = len(vocabulary)
+    made = Tokenizer(models.BPE(vocabulary, list(_MERGES)))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    names = ["endoftext", "startoftranscript", *languages, "translate", "transcribe"]
+    names += ["startoflm", "startofprev", "nospeech", "notimestamps"]
+    made.add_special_tokens([AddedToken(f"<|{name}|>", special=True) for name in names])
+    return made.to_str().encode()
+
+
+def whole_whisper(folder: Path, languages=LANGUAGES, **changes):
+    """A snapshot of a whole tiny Whisper, as a hub has it: random weights, a real tokenizer and the
+    settings of decoding. Two layers on each side, 30 positions of text."""
+    from tokenizers import Tokenizer
+
+    text = whisper_tokenizer(languages)
+    named = Tokenizer.from_str(text.decode())
+    end, start, last = (
+        named.token_to_id(f"<|{name}|>")
+        for name in ("endoftext", "startoftranscript", "notimestamps")
+    )
+    sizes = {
+        "decoder_layers": 2,
+        "max_target_positions": 30,
+        "vocab_size": last + 1 + 1501,
+        "decoder_start_token_id": start,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), end),
+        "init_std": 0.2,  # of 0.02 all would be about as likely
+    }
+    model = whisper_snapshot(folder, **{**sizes, **changes})
+    (folder / "tokenizer.json").write_bytes(text)
+    rules = {
+        "is_multilingual": bool(languages),
+        # Marks of time too, because random weights would write little else.
+        "suppress_tokens": [named.token_to_id("#"), start, *range(last + 1, last + 1502)],
+        "begin_suppress_tokens": [named.token_to_id("Ġ"), end],
+    }
+    (folder / "generation_config.json").write_text(json.dumps(rules))
+    return model

@@ -136,6 +136,7 @@ def line_of(utterance: TestUtterance, hypothesis: Hypothesis) -> dict[str, Any]:
         "ref": utterance.text,
         "hyp": hypothesis.text,
         "tokens": hypothesis.emitted,
+        **({} if hypothesis.language is None else {"language": hypothesis.language}),
         **candidates.packed(hypothesis.candidates),
     }
 

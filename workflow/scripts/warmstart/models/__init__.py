@@ -91,6 +91,8 @@ class Kind:
         return bool(self.bundle)
 
 
+_OF_WHISPER = frozenset({"window_s", "language_tokens"})
+
 KINDS: dict[str, Kind] = {
     "fastconformer_rnnt": Kind(
         target="warmstart.models.fastconformer.family:Transducer",
@@ -105,6 +107,7 @@ KINDS: dict[str, Kind] = {
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
+        ignores=_OF_WHISPER,
         offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "fastconformer_ctc": Kind(
@@ -121,7 +124,7 @@ KINDS: dict[str, Kind] = {
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
-        ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
+        ignores=_OF_WHISPER | {"pred_hidden", "pred_layers", "joint_hidden"},
         offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "wav2vec2_ctc": Kind(
@@ -141,8 +144,28 @@ KINDS: dict[str, Kind] = {
         donor_suffix=".safetensors",
         pretrains="wav2vec2_ctc",
         model_file="model.safetensors",
+        ignores=_OF_WHISPER
+        | {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"},
+        offers=frozenset({"blocks", "linears"}),
+    ),
+    "whisper": Kind(
+        target="warmstart.models.whisper.family:Whisper",
+        about="Whisper: an encoder, and a decoder that is told the language; offline",
+        zero_shot=True,
+        probes=True,
+        confidence=True,
+        tokenizer="own",
+        donor="snapshot",
+        snapshot_files=(
+            *("config.json", "preprocessor_config.json", "generation_config.json"),
+            *("tokenizer.json", "model.safetensors"),
+            # Not *.safetensors, because large-v3 lies there in two precisions.
+            *("model-*.safetensors", "model.safetensors.index.json"),
+        ),
+        donor_suffix=".safetensors",
+        model_file="model.safetensors",
         ignores=frozenset(
-            {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"}
+            {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden", "dropout"}
         ),
         offers=frozenset({"blocks", "linears"}),
     ),

@@ -43,6 +43,8 @@ class Architecture(TypedDict):
     n_heads: NotRequired[int]
     d_model: NotRequired[int]
     subsampling_channels: NotRequired[int]
+    window_s: NotRequired[float]
+    language_tokens: NotRequired[dict[str, str]]
 
 
 class Steps(TypedDict, total=False):

@@ -183,12 +183,13 @@ def read_tensors(path: Path, device: str = "cpu") -> "dict[str, torch.Tensor]":
     """The tensors of a donor or a model.
 
     Raises:
-        UserError: see `read_header` and `weight_files`.
+        UserError: see `read_header` and `weight_files`; or a tensor stands twice.
     """
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
     for file in weight_files(path) if path.is_dir() else [path]:
-        read_header(file)
+        if twice := sorted(set(read_header(file).shapes) & set(tensors)):
+            raise UserError(f"{file}: tensor {twice[0]} stands in another file too")
         tensors |= load_file(file, device=device)
     return tensors

@@ -116,11 +116,7 @@ class WhisperEncoding(Encoding):
         """What is longer than 30 s is heard in windows, to learn from it as to decode it. Masks are
         drawn over time and mel bins, and hold 0, as transformers' own for Whisper do."""
         if masks is not None:
-            under = under_time_masks(lengths, inputs.shape[1], masks)[..., None]
-            under = under | under_mel_masks(len(inputs), inputs.shape[2], masks)[:, None].to(
-                inputs.device
-            )
-            inputs = inputs.masked_fill(under, 0.0)
+            inputs = self.under_masks(inputs, lengths, masks)
         tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
         if not tracing and int(lengths.max()) > _POSITIONS * self.stride:
             return self._in_windows(encoder, inputs, lengths)
@@ -161,6 +157,14 @@ class WhisperEncoding(Encoding):
         energies = energies.clamp(min=_FLOOR).log10()
         energies = torch.maximum(energies, energies.amax((1, 2), keepdim=True) - _RANGE)
         return ((energies + 4.0) / 4.0).transpose(1, 2), lengths
+
+    def under_masks(self, inputs: Tensor, lengths: Tensor, masks: SpecAugment) -> Tensor:
+        """(B, N, bins) under masks that are drawn over (B,) frames and over mel bins."""
+        under = under_time_masks(lengths, inputs.shape[1], masks)[..., None]
+        under = under | under_mel_masks(len(inputs), inputs.shape[2], masks)[:, None].to(
+            inputs.device
+        )
+        return inputs.masked_fill(under, 0.0)
 
     def _in_windows(
         self, encoder: nn.Module, inputs: Tensor, lengths: Tensor

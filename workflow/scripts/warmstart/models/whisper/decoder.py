@@ -1,0 +1,230 @@
+"""How a Whisper decodes: told the language of the utterances, or telling it itself."""
+
+import copy
+import itertools
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+from torch import Tensor
+
+from warmstart.models import candidates
+from warmstart.models.base import Decoder, Hypothesis, Listener, NotFinite, Timing, Vocabulary
+from warmstart.models.tier import Tier
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
+from warmstart.models.whisper import recordings, settings
+from warmstart.models.whisper.network import Network
+from warmstart.models.whisper.search import Found, greedy
+
+if TYPE_CHECKING:
+    from warmstart.models.whisper.recogniser import WhisperRecogniser
+
+FRAME_S = 0.02
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of a recording.
+
+    Attributes:
+        index: of the recording.
+        samples: (N,).
+        window: samples of the window in which it is heard.
+        first: whether it is the recording's first one, by which its language is told.
+    """
+
+    index: int
+    samples: Tensor
+    window: int
+    first: bool
+
+
+class WhisperDecoder(Decoder):
+    """Batches of whole utterances, each in its window; what is longer than 30 s in pieces.
+
+    Args:
+        recogniser: the model.
+        tier: an offline one.
+        language: code of a study or of Whisper, that of all utterances; None: the model tells the
+            language of each utterance itself, from its first window.
+    """
+
+    sample_rate, frame_s = SAMPLE_RATE, FRAME_S
+
+    def __init__(self, recogniser: "WhisperRecogniser", tier: Tier, language: str | None = None):
+        self.tier, self._recogniser = tier, recogniser
+        self._network = recogniser.network
+        self._language = None if language is None else self._network.language_token(language)
+        self._told = language is not None
+        self._candidates, self._confident = 0, False
+
+    def of_language(self, lang: str) -> "WhisperDecoder":
+        """Told that all utterances are in a language. A decoder that was made for one stays as it
+        is.
+
+        Raises:
+            UserError: the model has no token for it.
+        """
+        if self._told:
+            return self
+        other = copy.copy(self)
+        other._language = self._network.language_token(lang)
+        return other
+
+    def decode(
+        self,
+        waveforms: Sequence[numpy.ndarray],
+        timing: Timing | None = None,
+        steps_ms: list[float] | None = None,
+    ) -> list[Hypothesis]:
+        """See `Decoder.decode`; nothing streams, so there are no steps."""
+        started = time.perf_counter()
+        found = self._search(waveforms)
+        if timing is not None:
+            timing.encode_decode_s += time.perf_counter() - started
+        return [self._hypothesis(parts) for parts in found]
+
+    def _hypothesis(self, parts: list[Found]) -> Hypothesis:
+        text = self._recogniser.text
+        tokens = [token for part in parts for token in part.tokens]
+        kept = None
+        if self._candidates:
+            rows = [row for part in parts for row in part.candidates]
+            kept = candidates.stacked(tokens, rows, self._candidates)
+        sure = [one for part in parts for one in part.probabilities]
+        return Hypothesis(
+            " ".join(filter(None, (text.decode(part.tokens) for part in parts))),
+            text.pieces(tokens),
+            None,
+            kept,
+            (statistics.fmean(sure) if tokens else 0.0) if self._confident else None,
+            self._code(parts[0].language) if self._language is None else None,
+        )
+
+    def _code(self, token: int) -> str | None:
+        """Of a language's token."""
+        codes = {one: code for code, one in self._network.tokens.languages.items()}
+        return codes.get(token)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the model's own tokenizer."""
+        return self._recogniser.text.vocabulary
+
+    def with_candidates(self, count: int) -> "WhisperDecoder":
+        """See `base.Decoder`; the end of a text is no candidate."""
+        other = copy.copy(self)
+        other._candidates = min(count, len(self.vocabulary.pieces))
+        return other
+
+    def with_confidence(self) -> "WhisperDecoder":
+        """See `confidence_measure`."""
+        other = copy.copy(self)
+        other._confident = True
+        return other
+
+    def logits(self, waveforms: Sequence[numpy.ndarray]) -> list[Tensor]:
+        """(pieces, V) a waveform: scores of the first token of each piece, on the CPU. Those of
+        later ones follow from the tokens before."""
+        return [
+            torch.stack([part.first for part in parts]) for parts in self._search(waveforms, most=1)
+        ]
+
+    @torch.inference_mode()
+    def _search(
+        self, waveforms: Sequence[numpy.ndarray], most: int | None = None
+    ) -> list[list[Found]]:
+        """What is found in each piece of each waveform, of `most` tokens at most."""
+        parts = self._parts(waveforms)
+        # First pieces first, those of one window together, no more at once than there are
+        # waveforms.
+        keys = [(not part.first, part.window) for part in parts]
+        order = sorted(range(len(parts)), key=keys.__getitem__)
+        languages: dict[int, int] = {}
+        found: dict[int, Found] = {}
+        for _, group in itertools.groupby(order, key=keys.__getitem__):
+            alike = list(group)
+            for start in range(0, len(alike), len(waveforms)):
+                places = alike[start : start + len(waveforms)]
+                made = self._batch([parts[place] for place in places], languages, most)
+                found |= dict(zip(places, made, strict=True))
+        gathered: list[list[Found]] = [[] for _ in waveforms]
+        for place, part in enumerate(parts):
+            gathered[part.index].append(found[place])
+        return gathered
+
+    def _parts(self, waveforms: Sequence[numpy.ndarray]) -> list[_Part]:
+        made = []
+        for index, samples in enumerate(waveforms):
+            whole = numpy.ascontiguousarray(samples, dtype=numpy.float32)
+            cut = recordings.pieces(whole, SAMPLE_RATE, settings.WINDOW_S)
+            for number, piece in enumerate(cut):
+                window = self._network.window_samples(torch.tensor(len(piece)))
+                made.append(_Part(index, torch.from_numpy(piece), int(window), number == 0))
+        return made
+
+    def _batch(
+        self, parts: Sequence[_Part], languages: dict[int, int], most: int | None
+    ) -> list[Found]:
+        """Pieces with one window.
+
+        Args:
+            languages: recording -> id of its language's token; gets those of first pieces.
+            most: tokens at most; None: as many as there is room for.
+        """
+        device, window = self._network.device, parts[0].window
+        audio = torch.nn.utils.rnn.pad_sequence([part.samples for part in parts], batch_first=True)
+        lengths = torch.tensor([len(part.samples) for part in parts])
+        states = self._network.states_of_window(audio.to(device), lengths.to(device), window)
+        for row, part in enumerate(parts):
+            if not bool(torch.isfinite(states[row]).all()):
+                raise NotFinite(part.index)
+        if parts[0].first:
+            told = self._languages(states)
+            languages |= dict(zip((part.index for part in parts), told, strict=True))
+        spoken = torch.tensor([languages[part.index] for part in parts], device=device)
+        return greedy(self._network, states, spoken, self._candidates, most)
+
+    def _languages(self, states: Tensor) -> list[int]:
+        """Id of the token of each window's language: the one that was told, or the likeliest."""
+        tokens = list(self._network.tokens.languages.values())
+        if self._language is not None or not tokens:
+            one = self._network.tokens.start if self._language is None else self._language
+            return [one] * len(states)
+        likeliest = self._network.probabilities_of_states(states, tokens).argmax(-1)
+        return [tokens[place] for place in likeliest.tolist()]
+
+
+class WhisperListener(Listener):
+    """The encoder, which hears as a decoder does.
+
+    Args:
+        network: in eval mode.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, network: Network):
+        self._network = network
+
+    @torch.inference_mode()
+    def mean_states(self, waveforms: Sequence[numpy.ndarray]) -> numpy.ndarray:
+        """Of the frames that an utterance has, without the silence behind it; of the first 30 s."""
+        device = self._network.device
+        lengths = torch.tensor([len(samples) for samples in waveforms]).to(device)
+        audio = torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(numpy.asarray(samples, numpy.float32)) for samples in waveforms],
+            batch_first=True,
+        ).to(device)
+        made = numpy.zeros((len(waveforms), self._network.said.config["d_model"]), numpy.float32)
+        frames = self._network.encoding.frames(lengths)
+        for rows, states in self._network.states(audio, lengths):
+            counts = frames[rows].clamp(max=states.shape[1])
+            inside = torch.arange(states.shape[1], device=device) < counts[:, None]
+            sums = states.double().where(inside[:, :, None], 0.0).sum(1)
+            made[rows.cpu().numpy()] = (sums / counts[:, None]).float().cpu().numpy()
+        return made

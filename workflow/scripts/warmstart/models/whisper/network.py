@@ -1,0 +1,293 @@
+"""A Whisper as what Lightning trains: windows, the prefix of the task, the loss over the text.
+
+An utterance is heard in a window that silence fills up, as every published Whisper was trained:
+`window_s`, or 30 s where it is longer than that. Of a shorter window the encoder has the first
+positions. Every frame of a window is heard, those of the silence too, so an utterance has the same
+states alone and in any batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from warmstart.models.batches import LanguageBatch
+from warmstart.models.recipe import SpecAugment
+from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
+from warmstart.models.whisper import settings
+from warmstart.models.whisper.snapshot import Read
+from warmstart.run.errors import UserError
+
+UNLEARNT = -100
+"""Of a target: a position that is no part of the loss."""
+
+LONGER_THAN_WINDOW = "longer_than_window"
+TEXT_LONGER_THAN_POSITIONS = "text_longer_than_positions"
+"""Why nothing is learnt of an utterance, in records."""
+
+_TIED = "proj_out.weight"
+_TABLE = "model.decoder.embed_tokens.weight"
+
+
+class Network(pl.LightningModule):
+    """The model of transformers and how it hears.
+
+    Args:
+        said: settings, tokens and window.
+        dropout: in place of those of the settings; None keeps them.
+
+    Attributes:
+        whisper: WhisperForConditionalGeneration; its tensors have the names of published files.
+        masks: of the study, to learn under.
+    """
+
+    def __init__(self, said: Read, dropout: float | None = None):
+        super().__init__()
+        from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+        self.said, self.tokens = said, said.tokens
+        self.encoding = settings.ENCODER.encoding(said.config)
+        given = _of_transformers(said)
+        if dropout is not None:
+            given |= dict.fromkeys(settings.DROPOUTS, dropout)
+        self.whisper = WhisperForConditionalGeneration(WhisperConfig(**given))
+        self.masks: SpecAugment | None = None
+        self.configure: Callable[[], Any] | None = None
+
+    # ---- the encoder
+
+    @property
+    def positions(self) -> int:
+        """Of the decoder, the prefix among them."""
+        return self.said.config["max_target_positions"]
+
+    def window_samples(self, samples: Tensor) -> Tensor:
+        """(N,) samples of the window in which each utterance is heard."""
+        short = round(self.said.window_s * SAMPLE_RATE)
+        whole = round(settings.WINDOW_S * SAMPLE_RATE)
+        return torch.where(samples <= short, short, whole)
+
+    def states(self, audio: Tensor, audio_len: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """States of the encoder, of utterances of up to 30 s; what is longer is cut off.
+
+        Args:
+            audio: (B, T) samples, zero behind the end.
+            audio_len: (B,) samples.
+
+        Returns:
+            A window length each: the (N,) utterances that have it, and their (N, F, D) states.
+        """
+        found = []
+        windows = self.window_samples(audio_len)
+        for samples in windows.unique().tolist():
+            rows = (windows == samples).nonzero()[:, 0]
+            lengths = audio_len[rows].clamp(max=samples)
+            found.append((rows, self.states_of_window(audio[rows, :samples], lengths, samples)))
+        return found
+
+    def states_of_window(self, audio: Tensor, audio_len: Tensor, samples: int) -> Tensor:
+        """(B, F, D) states of (B, T) utterances of (B,) samples in windows of `samples`."""
+        whole = torch.full_like(audio_len, samples)
+        features, lengths = self.encoding.inputs(audio, whole)
+        if self.training and self.masks is not None:
+            own = torch.div(audio_len, samples // int(lengths[0]), rounding_mode="floor")
+            features = self.encoding.under_masks(features, own.clamp(min=1), self.masks)
+        return self.encoding.states(self.whisper.model.encoder, features, lengths)[0]
+
+    # ---- the decoder
+
+    def prefix(self, languages: Tensor) -> Tensor:
+        """(B, P) tokens in front of a text, of (B,) ids of the language's token: start, language,
+        task, no marks of time. Of a model of English alone start and no marks of time."""
+        task = languages.new_tensor(self.tokens.transcribe).expand_as(languages)
+        rows = [languages, task] if self.tokens.languages else []
+        start, last = (
+            languages.new_tensor(token).expand_as(languages)
+            for token in (self.tokens.start, self.tokens.no_timestamps)
+        )
+        return torch.stack([start, *rows, last], 1)
+
+    @property
+    def prefix_tokens(self) -> int:
+        """P of `prefix`."""
+        return 4 if self.tokens.languages else 2
+
+    def unlearnable(self, audio_len: Tensor, token_len: Tensor) -> dict[str, Tensor]:
+        """Reason -> (B,) bool, of utterances of (B,) samples and (B,) tokens of text: they do not
+        fit a window of 30 s, or prefix and text do not fit the positions of the decoder."""
+        return {
+            LONGER_THAN_WINDOW: audio_len > round(settings.WINDOW_S * SAMPLE_RATE),
+            TEXT_LONGER_THAN_POSITIONS: token_len + self.prefix_tokens > self.positions,
+        }
+
+    def token_logits(self, batch: LanguageBatch) -> tuple[Tensor, Tensor]:
+        """Logits of what follows each token of prefix and text, under teacher forcing.
+
+        Args:
+            batch: texts without prefix and end; `language` has the ids of the languages' tokens.
+
+        Returns:
+            (B, P + U, V) logits, and (B, P + U) targets: the text and its end, `UNLEARNT` in the
+            prefix, behind the end, and everywhere of what is `unlearnable`.
+        """
+        prefix = self.prefix(batch.language)
+        room = self.positions - prefix.shape[1]
+        texts, lengths = batch.tokens[:, :room], batch.token_len
+        given = torch.cat([prefix, texts], 1)
+        place = torch.arange(texts.shape[1] + 1, device=texts.device)[None]
+        targets = nn.functional.pad(texts, (0, 1))
+        targets = torch.where(place == lengths[:, None], self.tokens.end, targets)
+        lost = torch.stack(list(self.unlearnable(batch.audio_len, lengths).values())).any(0)
+        counted = (place <= lengths[:, None]) & ~lost[:, None]
+        targets = torch.where(counted, targets, UNLEARNT)
+        targets = nn.functional.pad(targets, (prefix.shape[1] - 1, 0), value=UNLEARNT)
+        found: list[Any] = [None] * len(given)
+        for rows, states in self.states(batch.audio, batch.audio_len):
+            hidden = self.whisper.model.decoder(
+                input_ids=given[rows], encoder_hidden_states=states, use_cache=False
+            ).last_hidden_state
+            for row, logits in zip(rows.tolist(), self.whisper.proj_out(hidden), strict=True):
+                found[row] = logits
+        return torch.stack(found).float(), targets
+
+    def loss(self, batch: LanguageBatch) -> Tensor:
+        """Mean cross entropy over the tokens of all learnable texts and their ends; 0, of which
+        nothing is learnt, where there is none."""
+        logits, targets = self.token_logits(batch)
+        each = nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=UNLEARNT, reduction="sum"
+        )
+        return each / (targets != UNLEARNT).sum().clamp(min=1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Lightning's."""
+        return {"loss": self.loss(LanguageBatch(*batch))}
+
+    def configure_optimizers(self) -> Any:
+        """As the recogniser says."""
+        assert self.configure is not None
+        return self.configure()
+
+    # ---- languages
+
+    def language_token(self, lang: str) -> int:
+        """Id of the token of a study's language, or of the one whose token it borrows; of a model
+        of English alone that of no language.
+
+        Raises:
+            UserError: it has none.
+        """
+        code = self.said.language_tokens.get(lang, lang)
+        if not self.tokens.languages and code == "en":
+            return self.tokens.start
+        if code not in self.tokens.languages:
+            there = ", ".join(self.tokens.languages) or "en"
+            raise UserError(
+                f"language {code} has no token in this Whisper; name one that is near, as "
+                f"training.model.language_tokens: {{{lang}: CODE}}, or of a published model as "
+                f"inits.<name>.zero_shot.prompts: {{{lang}: CODE}}; it has {there}"
+            )
+        return self.tokens.languages[code]
+
+    def language_probabilities(
+        self, audio: Tensor, audio_len: Tensor, languages: Sequence[str]
+    ) -> Tensor:
+        """What the model itself says of the language, after the token of the start
+        (arXiv 2212.04356, section 2.3).
+
+        Args:
+            audio: (B, T) samples, zero behind the end.
+            audio_len: (B,) samples.
+            languages: L codes of a study, or of Whisper.
+
+        Returns:
+            (B, L) float32, a softmax over the tokens of these languages alone.
+
+        Raises:
+            UserError: a language without a token.
+        """
+        tokens = [self.language_token(lang) for lang in languages]
+        found = torch.zeros(len(audio), len(tokens), device=audio.device)
+        for rows, states in self.states(audio, audio_len):
+            found[rows] = self.probabilities_of_states(states, tokens)
+        return found
+
+    def probabilities_of_states(self, states: Tensor, tokens: Sequence[int]) -> Tensor:
+        """The same of (B, F, D) states, over L tokens: (B, L)."""
+        start = torch.full((len(states), 1), self.tokens.start, device=states.device)
+        hidden = self.whisper.model.decoder(
+            input_ids=start, encoder_hidden_states=states, use_cache=False
+        ).last_hidden_state
+        return self.whisper.proj_out(hidden)[:, 0, list(tokens)].float().softmax(-1)
+
+    # ---- weights
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As published files have them: the table of tokens once."""
+        return {name: value for name, value in self.whisper.state_dict().items() if name != _TIED}
+
+    def take(self, given: Mapping[str, Tensor], where: str) -> int:
+        """Load tensors, every one of them accounted for.
+
+        Args:
+            given: of a donor or a model.
+            where: the init or the model, for messages.
+
+        Returns:
+            How many were taken.
+
+        Raises:
+            UserError: one is missing, has another shape, or belongs to nothing that is known.
+        """
+        own = {_own_name(name): value for name, value in given.items()}
+        wanted = self.tensors()
+        if (tied := own.pop(_TIED, None)) is not None and not (
+            _TABLE in own and torch.equal(tied, own[_TABLE])
+        ):
+            raise UserError(
+                f"{where}: {_TIED} is not {_TABLE}, and a Whisper reads and writes with one table: "
+                "take another checkpoint"
+            )
+        missing, surplus = sorted(set(wanted) - set(own)), sorted(set(own) - set(wanted))
+        if missing or surplus:
+            raise UserError(
+                f"{where}: {len(missing)} tensors of the Whisper are missing ({_some(missing)}) "
+                f"and {len(surplus)} belong to none ({_some(surplus)}); config.json and weights "
+                "are of different models, or the snapshot is not whole: fetch it again"
+            )
+        for name, value in own.items():
+            if value.shape != wanted[name].shape:
+                raise UserError(
+                    f"{where}: {name} is {tuple(value.shape)}, and config.json makes it "
+                    f"{tuple(wanted[name].shape)}; fetch both from one revision"
+                )
+        exact = {name: value.to(wanted[name].dtype) for name, value in own.items()}
+        # The other name of the table of tokens is the same tensor.
+        self.whisper.load_state_dict(exact | {_TIED: exact[_TABLE]})
+        return len(own)
+
+
+def _of_transformers(said: Read) -> dict[str, Any]:
+    """Arguments of WhisperConfig."""
+    lists = ("suppress_tokens", "begin_suppress_tokens", "is_multilingual", "architecture")
+    given = {key: value for key, value in said.config.items() if key not in lists}
+    return given | {
+        "bos_token_id": said.tokens.end,
+        "eos_token_id": said.tokens.end,
+        "decoder_start_token_id": said.tokens.start,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+    }
+
+
+def _own_name(name: str) -> str:
+    """Of a donor's tensor; that of a class without a head lacks a prefix."""
+    return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
