@@ -144,6 +144,7 @@ def test_a_shorter_window_has_the_first_positions(donor):
 # ---- decoding
 
 
+@pytest.mark.slow
 def test_greedy_tokens_are_those_of_transformers_generate(donor, made):
     waveforms = speech(16000, 5000, 33_333)
     tokens, theirs = made.said.tokens, donor[1]
@@ -162,6 +163,7 @@ def test_greedy_tokens_are_those_of_transformers_generate(donor, made):
         assert part.tokens == [token for token in row if token != tokens.end]
 
 
+@pytest.mark.slow
 def test_a_batch_decodes_as_each_utterance_alone(donor):
     """Windows of two lengths, texts that end at other positions, and a recording in pieces."""
     made = built(donor, window_s=1)
@@ -188,6 +190,7 @@ def test_a_batch_decodes_as_each_utterance_alone(donor):
             torch.testing.assert_close(one, other[0], atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_language_is_told_or_the_likeliest_of_its_own(donor, made):
     waveforms = speech(16000, 5000)
     sure = made.language_probabilities(*batch_of(waveforms), LANGUAGES)
@@ -221,6 +224,7 @@ def test_a_language_without_a_token_borrows_one(donor, made):
     assert prompted.of_language("it") is prompted
 
 
+@pytest.mark.slow
 def test_candidates_are_the_best_of_each_step(made):
     waveforms = speech(16000, 5000)
     plain = made.decoder(OFFLINE).of_language("it")

@@ -17,7 +17,7 @@ from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.decoding import devices, hypotheses, job
 from warmstart.decoding.journal import Journal
 from warmstart.decoding.test_set import decode_test_set, line_of
-from warmstart.models import confidence, kind_of, open_family
+from warmstart.models import kind_of, open_family
 from warmstart.models.base import Decoder, Hypothesis, Recogniser, Timing
 from warmstart.run import files, kept
 from warmstart.run.errors import UserError
@@ -89,6 +89,8 @@ def decode(job_: Job) -> None:
     torch.set_num_threads(job_.threads)
     model = open_family(job_.family).load(job_.model, device)
     decoder = model.decoder(job_.tier).with_confidence()
+    if job_.head:  # a model that is told the language hears its own, whatever is spoken
+        decoder = decoder.of_language(job_.head)
     if sorted(decoder.heads or [job_.head]) != sorted(heads):
         raise UserError(
             f"{job_.model}: its heads are {', '.join(decoder.heads) or job_.head or 'one'}, and "
@@ -113,7 +115,7 @@ def decode(job_: Job) -> None:
                 **about,
                 **{"lang": lang, "test_set": name, "head": head, "heads": heads},
                 "fingerprint": _fingerprint(about, test_set, head),
-                "confidence": confidence.MEASURE,
+                "confidence": decoder.confidence_measure,
                 **facts.get(head, {}),
                 "utterances": len(utterances),
                 "audio_s": round(audio_s, 3),

@@ -198,9 +198,16 @@ class Decoder(ABC):
         """
 
     def with_confidence(self) -> "Decoder":
-        """The same decoder, whose hypotheses say how sure the model is of each
-        (`models.confidence`). Of kinds with `confidence`."""
+        """The same decoder, whose hypotheses say how sure the model is of each, by
+        `confidence_measure`. Of kinds with `confidence`."""
         raise NotImplementedError
+
+    @property
+    def confidence_measure(self) -> str:
+        """Name of the measure: its values compare with those of the same name alone."""
+        from warmstart.models import confidence
+
+        return confidence.MEASURE
 
     # ---- of models with a head a language
 

@@ -7,6 +7,10 @@ from torch import Tensor
 MEASURE = "tsallis_0.33_exp"
 """The measure of `of_frames`, by name."""
 
+MEAN_PROBABILITY = "mean_token_probability"
+"""Of an attention decoder, by name: the mean probability of the tokens that it took, the end among
+them. An entropy over tens of thousands of tokens tells its long tail and little else."""
+
 _ALPHA = 0.33
 
 

@@ -6,22 +6,19 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy
 import torch
 from torch import Tensor
 
-from warmstart.models import candidates
+from warmstart.models import candidates, confidence
 from warmstart.models.base import Decoder, Hypothesis, Listener, NotFinite, Timing, Vocabulary
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import recordings, settings
 from warmstart.models.whisper.network import Network
 from warmstart.models.whisper.search import Found, greedy
-
-if TYPE_CHECKING:
-    from warmstart.models.whisper.recogniser import WhisperRecogniser
+from warmstart.models.whisper.text import Text
 
 FRAME_S = 0.02
 
@@ -47,7 +44,8 @@ class WhisperDecoder(Decoder):
     """Batches of whole utterances, each in its window; what is longer than 30 s in pieces.
 
     Args:
-        recogniser: the model.
+        network: in eval mode.
+        text: its tokenizer.
         tier: an offline one.
         language: code of a study or of Whisper, that of all utterances; None: the model tells the
             language of each utterance itself, from its first window.
@@ -55,10 +53,9 @@ class WhisperDecoder(Decoder):
 
     sample_rate, frame_s = SAMPLE_RATE, FRAME_S
 
-    def __init__(self, recogniser: "WhisperRecogniser", tier: Tier, language: str | None = None):
-        self.tier, self._recogniser = tier, recogniser
-        self._network = recogniser.network
-        self._language = None if language is None else self._network.language_token(language)
+    def __init__(self, network: Network, text: Text, tier: Tier, language: str | None = None):
+        self.tier, self._network, self._text = tier, network, text
+        self._language = None if language is None else network.language_token(language)
         self._told = language is not None
         self._candidates, self._confident = 0, False
 
@@ -89,7 +86,6 @@ class WhisperDecoder(Decoder):
         return [self._hypothesis(parts) for parts in found]
 
     def _hypothesis(self, parts: list[Found]) -> Hypothesis:
-        text = self._recogniser.text
         tokens = [token for part in parts for token in part.tokens]
         kept = None
         if self._candidates:
@@ -97,8 +93,8 @@ class WhisperDecoder(Decoder):
             kept = candidates.stacked(tokens, rows, self._candidates)
         sure = [one for part in parts for one in part.probabilities]
         return Hypothesis(
-            " ".join(filter(None, (text.decode(part.tokens) for part in parts))),
-            text.pieces(tokens),
+            " ".join(filter(None, (self._text.decode(part.tokens) for part in parts))),
+            self._text.pieces(tokens),
             None,
             kept,
             (statistics.fmean(sure) if tokens else 0.0) if self._confident else None,
@@ -113,7 +109,7 @@ class WhisperDecoder(Decoder):
     @property
     def vocabulary(self) -> Vocabulary:
         """Of the model's own tokenizer."""
-        return self._recogniser.text.vocabulary
+        return self._text.vocabulary
 
     def with_candidates(self, count: int) -> "WhisperDecoder":
         """See `base.Decoder`; the end of a text is no candidate."""
@@ -126,6 +122,11 @@ class WhisperDecoder(Decoder):
         other = copy.copy(self)
         other._confident = True
         return other
+
+    @property
+    def confidence_measure(self) -> str:
+        """See `confidence.MEAN_PROBABILITY`; 0 where no text was written."""
+        return confidence.MEAN_PROBABILITY
 
     def logits(self, waveforms: Sequence[numpy.ndarray]) -> list[Tensor]:
         """(pieces, V) a waveform: scores of the first token of each piece, on the CPU. Those of

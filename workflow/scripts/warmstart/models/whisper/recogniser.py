@@ -154,7 +154,7 @@ class WhisperRecogniser(Recogniser):
                 f"{encoder.path}: models of this family are not decoded with an exported encoder; "
                 "take the precision `full`"
             )
-        return WhisperDecoder(self, tier, prompt)
+        return WhisperDecoder(self.network, self.text, tier, prompt)
 
     def listener(self, tier: Tier) -> WhisperListener:
         """Its encoder, over windows."""
