@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
-from warmstart.adaptation import open_adaptation
+from warmstart.adaptation import open_adaptation, peft_folder
+
+LAYERS = ("layers.0.q_proj", "layers.1.q_proj")
 
 
 def layers(*names, width=8):
@@ -26,3 +28,15 @@ def insert(recogniser, seed=1, **options):
     made = open_adaptation({"kind": "lora", **options})
     made.insert(recogniser, seed)
     return made
+
+
+def expert(folder, seed, *, rank=2, alpha=6, names=LAYERS, glob="*", width=8):
+    """The folder of an update whose A and B are drawn from `seed`."""
+    model = layers(*names, width=width)
+    made = insert(model, seed, rank=rank, alpha=alpha, layers=glob)
+    draw = torch.Generator().manual_seed(seed)
+    for name, parameter in model.pretrained().named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=draw)
+    made.write(model, folder)
+    return folder / peft_folder.FOLDER

@@ -25,6 +25,7 @@ from warmstart.study import (
     bundles,
     checks,
     dry_runs,
+    experts,
     notes,
     owner,
     paths,

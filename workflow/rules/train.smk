@@ -11,6 +11,8 @@ TEXTS = {
     for tokens in {arm.tokens for arm in STUDY.arms.values()}
 }
 RECIPES = {arm: settings("train", slices.training(STUDY, arm)) for arm in STUDY.arms}
+# Whether some run is made of others.
+EXPERTS = any(experts.named_by(arm) for arm in STUDY.arms.values())
 PACES = {arm: settings("train", slices.pace(STUDY, arm)) for arm in STUDY.arms}
 
 
@@ -49,6 +51,25 @@ def reference(wildcards):
     return paths.donor(STUDY, STUDY.peers(wildcards.arm)[0])
 
 
+def expert_files(wildcards):
+    """The updates that a run is made of: of experts that are fused, and of teachers."""
+    run = run_of(wildcards)
+    found = [*experts.fused(STUDY, run).values(), *experts.teachers(STUDY, run).values()]
+    return [path for expert in found for path in paths.beside(STUDY, expert)]
+
+
+def expert_arguments(wildcards):
+    """--experts and --teachers with the folders of these."""
+    run, words = run_of(wildcards), []
+    for option, found in (
+        ("--experts", experts.fused(STUDY, run)),
+        ("--teachers", experts.teachers(STUDY, run)),
+    ):
+        folders = {lang: experts.folder(expert) for lang, expert in found.items()}
+        words += [option, *named(folders)] if folders else []
+    return words
+
+
 # Families differ in the file that a model is, adaptations in what they write beside it, and an output
 # cannot depend on a wildcard: one rule for each combination, from one template.
 for (FILE, BESIDE), ARMS in TRAININGS.items():
@@ -68,6 +89,7 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
             vocabulary=lambda wildcards: tokenizer_files(wildcards, "vocab.txt"),
             init=lambda wildcards: paths.donor(STUDY, wildcards.arm),
             reference=reference,
+            experts=expert_files if EXPERTS else [],
         output:
             *written_beside(ARMS),
             model=f"results/runs/{RUN}/{FILE}",
@@ -101,7 +123,11 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
             validation=lambda wildcards: VALIDATION[wildcards.training_set],
             text=lambda wildcards: TEXTS[wildcards.training_set, STUDY.arms[wildcards.arm].tokens],
             # Not compared, because it takes `input`; the files themselves are.
-            tokenizer=lambda wildcards, input: tokenizer_arguments(wildcards),
+            # Experts go with it, because a command with one more place in it would train all again.
+            tokenizer=lambda wildcards, input: [
+                *tokenizer_arguments(wildcards),
+                *(expert_arguments(wildcards) if EXPERTS else []),
+            ],
             # Snakemake removes the declared outputs of a failed job; checkpoints are not declared,
             # so a killed run resumes from them.
             directory=lambda wildcards, output: str(Path(output.model).parent),

@@ -66,6 +66,18 @@ def main(argv: list[str] | None = None) -> None:
         metavar="INIT=PATH",
         help="another init of the study to compare with",
     )
+    for name, what in (
+        ("--experts", "the folder with the updates of a LoRA run that is fused"),
+        ("--teachers", "the same of a run that teaches"),
+    ):
+        parser.add_argument(
+            name,
+            type=cli.named_path,
+            nargs="*",
+            default=[],
+            metavar="LANG=FOLDER",
+            help=f"of each language, {what}",
+        )
     parser.add_argument(
         "--run", type=Run.of_path, required=True, help="training set, arm, hours and seed"
     )
@@ -138,6 +150,8 @@ def read_job(arguments: argparse.Namespace) -> Job:
         from_scratch=scratch,
         compared_with=arguments.same_kind_as,
         dev_cuts=dict(arguments.dev_cuts),
+        experts=dict(arguments.experts),
+        teachers=dict(arguments.teachers),
         text=stages.filled("texts", arguments.text),
         version=arguments.version,
     )

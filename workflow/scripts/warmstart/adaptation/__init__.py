@@ -33,6 +33,9 @@ class Kind:
             the run.
         unsaid: options that a filled block leaves out where they have their default. They came
             after blocks without them had been recorded, and those records stay what they are.
+        made_of: the option that names the arms whose low-rank updates it is made of; '' = of none.
+        own_steps: the option that says how many steps a run has, in place of `training.steps`; '' =
+            none does.
         fault: options -> what is wrong with them together and how to mend it; None if nothing.
     """
 
@@ -43,6 +46,8 @@ class Kind:
     keeps_encoder: bool = False
     writes: tuple[str, ...] = ()
     unsaid: frozenset[str] = frozenset()
+    made_of: str = ""
+    own_steps: str = ""
     fault: Callable[[Mapping[str, Any]], str | None] | None = None
 
     def schema(self, name: str) -> dict[str, Any]:
@@ -130,6 +135,41 @@ def _freeze_fault(options: Mapping[str, Any]) -> str | None:
         return (
             f"steps is {steps}, and nothing waits for it: feature_encoder is {policy}, for the "
             "whole run, and encoder_layers 0; remove steps"
+        )
+    return None
+
+
+EQUAL_RANKS = frozenset({"linear", "ties", "dare"})
+"""Fusions of experts that add A to A and B to B, which therefore are of one rank."""
+APART = "lid"
+"""The fusion that keeps experts apart until an utterance is heard."""
+PRUNED = frozenset({"ties", "dare"})
+"""Fusions that leave some values out."""
+
+
+def _experts_fault(options: Mapping[str, Any]) -> str | None:
+    """What a fusion cannot be."""
+    fuse = options["fuse"]
+    if options["rank"] is not None and fuse != "svd":
+        return (
+            f"rank is {options['rank']}, and fuse {fuse}, whose rank follows from the experts; "
+            "remove rank, or take fuse: svd"
+        )
+    if options["density"] is not None and fuse not in PRUNED:
+        return (
+            f"density is {options['density']:g}, and fuse {fuse} leaves no values out; remove it, "
+            f"or take fuse: {' or '.join(sorted(PRUNED))}"
+        )
+    if fuse == APART and options["tune_steps"]:
+        return (
+            f"tune_steps is {options['tune_steps']}, and fuse {APART} weights the experts anew for "
+            "each utterance, so that there is no one update to tune; remove tune_steps, or take "
+            "another fuse"
+        )
+    if fuse == APART and options["weights"] is not None:
+        return (
+            f"weights is {options['weights']}, and fuse {APART} takes the probabilities of the "
+            "languages; remove weights"
         )
     return None
 
@@ -224,6 +264,68 @@ KINDS: dict[str, Kind] = {
         needs=frozenset({"linears"}),
         keeps_encoder=True,
         writes=("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+    ),
+    "experts": Kind(
+        target="warmstart.adaptation.experts:Experts",
+        about="One model of several LoRA runs, of one language each, fused.",
+        options={
+            "of": {
+                "description": (
+                    "Whose updates are fused: ARM = of each language of the training set, its runs "
+                    "on that language alone; TRAINING_SET/ARM = its run there; "
+                    "TRAINING_SET/ARM/HOURSh/seedN = that run."
+                ),
+                "type": "array",
+                "minItems": 1,
+                "uniqueItems": True,
+                "items": {"type": "string", "minLength": 1},
+            },
+            "fuse": {
+                "description": (
+                    "cat = their weighted sum, exactly, at the sum of their ranks; svd = the "
+                    "nearest update of rank `rank` to it; linear, ties, dare = of A and of B; "
+                    "lid = weighted for each utterance by the model's own probabilities of "
+                    "languages."
+                ),
+                "enum": ["linear", "cat", "svd", "ties", "dare", "lid"],
+            },
+            "weights": {
+                "description": (
+                    "Language -> weight of its expert; null = 1/N each of N, of ties 1 each, "
+                    "because ties takes a mean itself."
+                ),
+                "type": ["object", "null"],
+                "minProperties": 1,
+                "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+                "default": None,
+            },
+            "rank": {
+                "description": "Of svd; null = the largest of the experts' ranks.",
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "default": None,
+            },
+            "density": {
+                "description": "Of ties and dare: share of the values that stay; null = 0.5.",
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "exclusiveMaximum": 1,
+                "default": None,
+            },
+            "tune_steps": {
+                "description": (
+                    "Steps on the training set after the fusion, in which the fused update learns."
+                ),
+                "type": "integer",
+                "minimum": 0,
+                "default": 0,
+            },
+        },
+        needs=frozenset({"linears", "shared_tokens"}),
+        keeps_encoder=True,
+        made_of="of",
+        own_steps="tune_steps",
+        fault=_experts_fault,
     ),
 }
 

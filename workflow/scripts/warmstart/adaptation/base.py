@@ -1,6 +1,6 @@
 """What an adaptation may do to a run, in the order in which it is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,10 @@ class Adaptation:
     """
 
     adds_modules: bool = False
+
+    def take_experts(self, folders: Mapping[str, Path]) -> None:
+        """Called first, of kinds with `made_of`: language -> folder of the updates of a LoRA run
+        (`peft_folder`)."""
 
     def insert(self, recogniser: Recogniser, seed: int) -> None:
         """Called once, with the donor's weights in place: put in new modules, drawn from `seed`

@@ -60,7 +60,11 @@ class Kind:
         ignores: keys of `training.model` that its models do not have; an arm cannot ask for them.
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
             frozen), `adapters` (its encoder takes new modules), `linears` (linear layers of its
-            encoder may be replaced by name). See `adaptation.Kind.needs`.
+            encoder may be replaced by name), `shared_tokens` (all models of a donor have its tokens
+            and its head, so that what was learnt beside one fits the others). See
+            `adaptation.Kind.needs`. And what arms may ask for beside: `distils` (it gives the
+            scores of each token, for teachers and students), `gates` (it keeps language experts
+            apart and weights them for each utterance).
     """
 
     target: str

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     import torch
 
     from warmstart.models.batches import Batch, SpeechDataset
+    from warmstart.models.gated_lora import Gates
 
 
 TEXT_LONGER_THAN_FRAMES = "text_longer_than_frames"
 """Why CTC learns nothing of an utterance, in records."""
+
+IGNORED = -100
+"""In place of a token that is not learnt (`Recogniser.token_logits`), as torch's losses have it."""
 
 # ---- what a decoder gives
 
@@ -330,12 +334,15 @@ class Recogniser(ABC):
         sample_rate: of the audio it hears, Hz.
         frame_s: seconds between two of its output frames.
         loaded_tensors: how many tensors came from the donor.
+        gates: language experts that are apart, of kinds that offer `gates`; `save` and
+            `Family.load` keep them, and a decoder weights them for each utterance.
     """
 
     lightning: "pl.LightningModule"
     sample_rate: int
     frame_s: Seconds
     loaded_tensors: int = 0
+    gates: "Gates | None" = None
 
     # ---- its inside, by names that hold for all families
 
@@ -452,6 +459,22 @@ class Recogniser(ABC):
         """Write what was pretrained here so that `Family.read_donor` finds its encoder in it, by
         the rules of `save`."""
         self.save(path)
+
+    # ---- what teachers and fused experts need of a model, of kinds that offer it
+
+    def token_logits(self, batch: Any) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Scores of each token of the texts after those before it, as the loss takes them; of kinds
+        that offer `distils`. The loss of a batch is their mean cross entropy.
+
+        Returns:
+            (B, U, V) scores before the softmax, and (B, U) token ids, `IGNORED` where there is no
+            loss: prefix and padding.
+        """
+        raise NotImplementedError
+
+    def languages_of(self, batch: Any) -> list[str]:
+        """The language of each utterance of a batch; of kinds that offer `distils`."""
+        raise NotImplementedError
 
     # ---- decoding
 

@@ -90,6 +90,7 @@ class Recipe(TypedDict):
     speed_perturb: list[float]
     noise: NotRequired[dict[str, Any]]  # manifest, snr_db, probability
     tokens: NotRequired[Literal["bpe", "char", "ipa"]]  # bpe where it is not said
+    distil: NotRequired[dict[str, Any]]  # teachers, alpha, temperature; where there are teachers
     early_stop: EarlyStop | None
     average_last: int
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`

@@ -86,6 +86,7 @@ class Arm:
     budgets_hours: tuple[float, ...] | None  # None: all of the training set
     training_sets: tuple[str, ...] | None  # None: all
     label: str
+    distil: Mapping[str, Any] | None = None  # teachers, alpha, temperature
 
     @property
     def kind(self) -> models.Kind:
@@ -558,6 +559,7 @@ def _arms(config: dict[str, Any]) -> dict[str, Arm]:
             budgets_hours=tuple(budgets) if budgets else None,
             training_sets=tuple(sets) if sets else None,
             label=block.get("name") or _label(config, name, block["init"]),
+            distil=block.get("distil"),
         )
     return made
 

@@ -168,13 +168,13 @@ def check_warmup(training: Recipe, steps: int) -> None:
 
     Args:
         training: block `training`.
-        steps: of the run, known for each budget when it begins.
+        steps: of the run, known for each budget when it begins; one of 0 has no rate.
 
     Raises:
         UserError: with both numbers and what to lower.
     """
     warmup = training["schedule"]["warmup_steps"]
-    if warmup > steps:
+    if 0 < steps < warmup:
         raise UserError(
             f"training.schedule.warmup_steps is {warmup}, but a run has {steps} steps and would "
             "never reach its learning rate; "

@@ -4,7 +4,7 @@ stale, so a key that a stage does not use must not be in its slice."""
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from warmstart import models
+from warmstart import adaptation, models
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.targets import BPE, IPA
 from warmstart.data.text import counts_characters
@@ -108,6 +108,9 @@ def recipe_of(study: Study, arm: str) -> Recipe:
         key: value for key, value in study.config["training"].items() if key not in stages.RESOLVED
     }
     own = merged(training, study.arms[arm].training)
+    block = study.arms[arm].adaptation
+    if option := adaptation.kind_of(block["kind"]).own_steps:
+        own["steps"] = {"fixed": block[option]}
     return cast(Recipe, {**own, "adaptation": dict(study.arms[arm].adaptation)})
 
 
@@ -116,6 +119,8 @@ def training(study: Study, arm: str) -> dict[str, Any]:
     settings = recipe.of_model(recipe_of(study, arm))
     if (tokens := study.arms[arm].tokens) not in (BPE, OWN_TOKENS):
         settings = {**settings, "tokens": tokens}
+    if (teachers := study.arms[arm].distil) is not None:
+        settings = {**settings, "distil": dict(teachers)}
     if (study.config["noise"] or {}).get("training") is None:
         return settings
     how = {key: study.config["noise"]["training"][key] for key in ("snr_db", "probability")}
@@ -377,6 +382,7 @@ def display(study: Study) -> dict[str, Any]:
                 "training": dict(arm.training),
                 # As it was where nobody chose, or every figure were stale.
                 **({} if arm.tokens in (BPE, OWN_TOKENS) else {"tokens": arm.tokens}),
+                **({"distil": dict(arm.distil)} if arm.distil else {}),
                 "licence": inits[arm.init].get("licence"),
                 "seen": inits[arm.init]["seen"],
             }

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from warmstart.adaptation import open_adaptation
+from warmstart.adaptation import open_adaptation, peft_folder
 from warmstart.adaptation.base import Adaptation
 from warmstart.data import mixing, tokenizer
 from warmstart.models import kind_of, open_family
@@ -17,7 +17,7 @@ from warmstart.models.digests import tensors_digest
 from warmstart.run import files, kept, vouchers
 from warmstart.run.errors import UserError
 from warmstart.study import recipe, run_length, stages
-from warmstart.training import alignment, loop, record
+from warmstart.training import alignment, distil, loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 from warmstart.training.recorder import Recorder
@@ -275,7 +275,14 @@ def begin(job: Job, steps: int) -> Start:
         own = job.tokenizer if trained_tokenizer else None
         recogniser = family.build(donor, job.settings, tokenizer=own, **shared)
     encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
+    adaptation.take_experts(job.experts)
     adaptation.insert(recogniser, job.seed)
+    if job.teachers:
+        own = job.tokenizer if trained_tokenizer else None
+        donors = family.build(donor, job.settings, tokenizer=own, **shared)
+        teacher = distil.Teacher(donors, job.teachers)
+        logger.info("%d weights are the teachers' and the student's", teacher.share(recogniser))
+        distil.teach(recogniser, teacher, job.settings.get("distil", {}))
     digests = {name: tensors_digest(part) for name, part in recogniser.parts().items()}
     return Start(donor, recogniser, adaptation, encoder_tensors, digests)
 
@@ -303,10 +310,33 @@ def input_digests(job: Job) -> dict[str, Any]:
     }
     if paths["init"]:
         vouchers.verified(paths["init"], found["init"])
+    for name, folders in (("experts", job.experts), ("teachers", job.teachers)):
+        if folders:
+            found[name] = {lang: _folder_digests(folder) for lang, folder in folders.items()}
     if job.heads:
         models = job.head_tokenizers
         found["tokenizer"] = {lang: files.digest(path) for lang, path in models.items()}
     return found | {"dev_cuts": {lang: files.digest(path) for lang, path in job.dev_cuts.items()}}
+
+
+def _folder_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of an expert.
+
+    Raises:
+        UserError: they are not those that its run wrote.
+    """
+    names = (peft_folder.CONFIG, peft_folder.TENSORS)
+    found = {name: files.digest(folder / name) for name in names}
+    unsaid = "the updates are not compared with it"
+    record = files.read_if_whole(folder.with_name("run.json"), dict, unsaid, aside=False) or {}
+    for name, digest in found.items():
+        noted = record.get("beside_sha256", {}).get(f"{folder.name}/{name}", digest)
+        if noted != digest:
+            raise UserError(
+                f"{folder / name}: its SHA-256 is {digest}, and run.json beside it says {noted}; "
+                "remove the folder, and run the workflow again, which trains it anew"
+            )
+    return found
 
 
 def identity(job: Job, digests: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Job:
         from_scratch: random weights in the donor's architecture.
         compared_with: name and donor of another init that must be of one kind with this one.
         dev_cuts: language -> held-out cuts with raw text.
+        experts: language -> folder with the updates of a LoRA run that is fused.
+        teachers: language -> the same of a run that teaches.
         text: language -> its normaliser; with phones for tokens also the voice that reads them, and
             of what is replayed too.
         version: of the stage; checkpoints of another one are not continued.
@@ -51,6 +53,8 @@ class Job:
     from_scratch: bool = False
     compared_with: tuple[str, Path] | None = None
     dev_cuts: dict[str, Path] = field(default_factory=dict)
+    experts: dict[str, Path] = field(default_factory=dict)
+    teachers: dict[str, Path] = field(default_factory=dict)
     text: dict[str, TextSettings] = field(default_factory=dict)
     version: int = 0
     adaptation: dict[str, Any] = field(init=False)
@@ -61,6 +65,17 @@ class Job:
         if self.heads:
             models.require_heads(self.family)
         object.__setattr__(self, "adaptation", block)
+        fuses = bool(adaptation.kind_of(block["kind"]).made_of)
+        for key, given, needed, what in (
+            ("--experts", self.experts, fuses, f"adaptation is {block['kind']}"),
+            ("--teachers", self.teachers, "distil" in self.settings, "the settings have distil"),
+        ):
+            if bool(given) != bool(needed):
+                raise UserError(
+                    f"{what}, and {key} is missing; give LANG=FOLDER once a language"
+                    if needed
+                    else f"{key} is given, and the settings ask for none; remove it"
+                )
 
     @cached_property
     def targets(self) -> Targets:
@@ -111,6 +126,8 @@ class Job:
             self.tokenizer_model,
             *self.head_tokenizers.values(),
             self.donor,
+            *self.experts.values(),
+            *self.teachers.values(),
         ):
             if path is not None and not path.exists():
                 raise UserError(

@@ -60,7 +60,7 @@ def fit(
         recogniser: the model, built with the optimizer's settings.
         cuts_path: training cuts.
         settings: block `training`.
-        steps, seed: of this run.
+        steps, seed: of this run; with 0 steps the model stays as it is, and the table is empty.
         run_dir: gets train.csv, tensorboard/ and checkpoints/.
         total_hours: audio of the budget.
         validate: see `Validation`.
@@ -79,7 +79,8 @@ def fit(
 
     A run that makes no step for `stall_minutes` ends its process with status `watchdog.STALLED`.
     """
-    recipe.check_averaging(settings, steps)
+    if steps:
+        recipe.check_averaging(settings, steps)
     ranks = Ranks(settings["devices"], settings["num_nodes"])
     directory = run_dir / checkpoints.FOLDER
     identity = {
@@ -97,6 +98,9 @@ def fit(
         watchdog.alive,
         functools.partial(alignment.teaches, recogniser),
     )
+    if not steps:
+        recorder.show()
+        return recorder
     _, other = dataloader(recogniser, cuts_path, settings, seed, targets=targets)
     probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])
     averaged = settings["average_last"]

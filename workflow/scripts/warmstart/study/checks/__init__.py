@@ -9,6 +9,7 @@ from warmstart.study import config as configuration
 from warmstart.study import consistency, recipe
 from warmstart.study.checks import (
     arms,
+    experts,
     inits,
     languages,
     names,
@@ -38,6 +39,7 @@ def check(study: Study) -> None:
     training_sets.check(study)
     inits.check(study)
     arms.check(study)
+    experts.check(study)
     tokenizers.check(study)
     understanding.check(study)
     routing.check(study)

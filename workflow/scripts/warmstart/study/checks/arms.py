@@ -169,7 +169,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
         family.check_settings(settings)
         models.require_training_precision(arm.family, settings)
         _check_length(arm, settings)
-        if arm.training:
+        if arm.training or adaptation.kind_of(arm.adaptation["kind"]).own_steps:
             recipe.check_recipe(settings)
     _check_decodes(study, arm, settings)
     sets = arm.training_sets or tuple(study.training_sets)
