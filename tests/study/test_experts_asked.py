@@ -274,3 +274,24 @@ def test_precisions_of_a_model_that_is_no_one_model():
     made["arms"]["fused"]["precisions"] = ["full", "int4"]
     with pytest.raises(UserError, match=r"family .* exports no encoder|precisions has int4"):
         make(made)
+
+
+def test_tables_are_told_what_stands_beside_and_of_nothing_else():
+    made = with_experts()
+    made["inits"]["w"]["zero_shot"] = None
+    study = make(made)
+    told = slices.statistics(study)["experts"]
+    assert told["arms"] == {"fused": ["full", "lora"], "student": ["full", "lora"]}
+    assert told["standard"] == {"fused": "full", "student": "full"}
+    assert told["untouched"] == {}
+    assert {
+        "training_set": "it+fr",
+        "arm": "student",
+        "hours": 0.08,
+        "lang": "fr",
+        "expert": {"training_set": "fr", "arm": "lora", "hours": 0.08},
+    } in told["oracle"]
+    assert len(told["oracle"]) == 2 * 2 * len(study.budgets("it+fr"))
+    plain = with_experts()
+    del plain["arms"]["fused"], plain["arms"]["student"]
+    assert "experts" not in slices.statistics(make(plain))

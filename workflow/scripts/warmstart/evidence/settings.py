@@ -47,6 +47,42 @@ class Contrast:
         return self.baseline, self.challenger
 
 
+@dataclass(frozen=True)
+class MadeOfExperts:
+    """Models that are made of language experts, and what they are compared with.
+
+    Attributes:
+        arms: arm -> the arms of its init and family that are not made of experts.
+        standard: arm -> the one of these that is standard fine-tuning.
+        untouched: arm -> the arm as which its init is decoded as it is.
+        oracle: (training set, arm, hours, language) -> (training set, arm, hours) of the expert.
+    """
+
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    standard: Mapping[str, str] = field(default_factory=dict)
+    untouched: Mapping[str, str] = field(default_factory=dict)
+    oracle: Mapping[tuple[str, str, float, str], tuple[str, str, float]] = field(
+        default_factory=dict
+    )
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> "MadeOfExperts":
+        """From JSON, as `study.experts.compared` gives it."""
+        return cls(
+            {arm: tuple(others) for arm, others in block.get("arms", {}).items()},
+            dict(block.get("standard", {})),
+            dict(block.get("untouched", {})),
+            {
+                (one["training_set"], one["arm"], float(one["hours"]), one["lang"]): (
+                    one["expert"]["training_set"],
+                    one["expert"]["arm"],
+                    float(one["expert"]["hours"]),
+                )
+                for one in block.get("oracle", ())
+            },
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
     """How intervals are made; the defaults stand in the schema of the configuration.
@@ -92,6 +128,7 @@ class Settings(Resampling):
         shared_sentences: test set -> languages whose blocks of one name are one sentence.
         phone_contrasts: those whose arms write phones; they have phone error rates alone.
         heard: arm -> languages that its init was pretrained on; None: nobody knows.
+        experts: of arms that are made of language experts.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -111,12 +148,13 @@ class Settings(Resampling):
     shared_sentences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     phone_contrasts: tuple[Contrast, ...] = ()
     heard: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    experts: MadeOfExperts = field(default_factory=MadeOfExperts)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts` and `heard` where the study has
-        them.
+        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard` and `experts` where the
+        study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
@@ -124,7 +162,7 @@ class Settings(Resampling):
         own = (
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
-            *("power", "training_sd_pp", "phone_contrasts", "heard"),
+            *("power", "training_sd_pp", "phone_contrasts", "heard", "experts"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -151,6 +189,7 @@ class Settings(Resampling):
                 arm: None if langs is None else tuple(langs)
                 for arm, langs in block.get("heard", {}).items()
             },
+            experts=MadeOfExperts.of(block.get("experts", {})),
             **chosen,
         )
 

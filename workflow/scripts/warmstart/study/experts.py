@@ -8,6 +8,7 @@ that is made: the hours are the language's share of its budget.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from warmstart import adaptation
 from warmstart.adaptation.peft_folder import FOLDER
@@ -46,6 +47,45 @@ def teachers(study: Study, run: Run) -> dict[str, Run]:
     if not study.arms[run.arm].distil:
         return {}
     return _resolved(study, run, "distil.teachers", study.training_set(run.training_set).heard())
+
+
+def compared(study: Study) -> dict[str, Any]:
+    """What the analysis `experts` is told: arms that are made of experts, and what stands beside
+    them. Empty of a study without any."""
+    made = [arm for arm in study.arms.values() if named_by(arm)]
+    if not made:
+        return {}
+    found: dict[str, Any] = {"arms": {}, "standard": {}, "untouched": {}, "oracle": []}
+    for arm in made:
+        others = [
+            other
+            for other in study.arms.values()
+            if (other.init, other.family) == (arm.init, arm.family) and not named_by(other)
+        ]
+        found["arms"][arm.name] = [other.name for other in others]
+        full = [other.name for other in others if other.adaptation["kind"] == "full"]
+        if standard := next(iter(full or found["arms"][arm.name]), None):
+            found["standard"][arm.name] = standard
+        zero_shot = study.zero_shot_arm(arm.init)
+        if study.config["inits"][arm.init]["zero_shot"] is not None and zero_shot:
+            found["untouched"][arm.name] = zero_shot
+    names = {arm.name for arm in made}
+    for run in study.runs():
+        # Whoever is both fused and taught is compared with what it is fused of.
+        if run.arm not in names or run.seed != study.config["seeds"][0]:
+            continue
+        for lang, expert in (fused(study, run) or teachers(study, run)).items():
+            found["oracle"].append(
+                {
+                    **{"training_set": run.training_set, "arm": run.arm},
+                    **{"hours": float(run.hours), "lang": lang},
+                    "expert": {
+                        **{"training_set": expert.training_set, "arm": expert.arm},
+                        "hours": float(expert.hours),
+                    },
+                }
+            )
+    return found
 
 
 def folder(run: Run) -> str:

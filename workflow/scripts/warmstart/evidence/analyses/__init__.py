@@ -40,6 +40,7 @@ ANALYSES = {
     "topics": Files(figures=("topics",)),
     "routing": Files(figures=("routing",)),
     "confusion": Files(),
+    "experts": Files(figures=("experts",)),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),
