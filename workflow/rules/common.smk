@@ -319,8 +319,13 @@ def written_beside(arms):
 
 def mixture_parts(wildcards):
     """Language -> the budget that it gives to a mixture."""
+    return paths.parts(STUDY, wildcards.training_set, wildcards.hours)
+
+
+def clean_budget(wildcards):
+    """The budget of a language whose texts are made wrong."""
     parts = STUDY.training_set(wildcards.training_set).parts(wildcards.hours)
-    return {lang: paths.budget(lang, hours) for lang, hours in parts.items()}
+    return paths.budget(wildcards.lang, parts[wildcards.lang])
 
 
 def replayed(wildcards):

@@ -3,6 +3,7 @@
 in    results/manifests/...   training splits, and all test splits for the leak guard
 out   results/pools/{lang}.jsonl.gz, .qc.json   every usable cut of a language, in budget order
       results/budgets/{lang}/{hours}h.jsonl.gz, .json
+      results/dirty_labels/{training_set}/{lang}/{hours}h.jsonl.gz, .json   texts made wrong
       results/mixtures/{training_set}/{hours}h.jsonl.gz, .json
 """
 
@@ -59,6 +60,36 @@ rule subset_budget:
         "{wildcards.hours} h of {wildcards.lang}"
     shell:
         "python {params.program:q} --pool {input.pool:q} --hours {wildcards.hours}"
+        " --output {output.cuts:q} --report {output.report:q} --log {log:q}"
+
+
+rule corrupt_labels:
+    input:
+        budget=lambda wildcards: clean_budget(wildcards),
+        tests=lambda wildcards: list(paths.guard_manifests(STUDY, wildcards.lang).values()),
+    output:
+        cuts="results/dirty_labels/{training_set}/{lang}/{hours}h.jsonl.gz",
+        report="results/dirty_labels/{training_set}/{lang}/{hours}h.json",
+    log:
+        "logs/corrupt_labels/{training_set}/{lang}/{hours}h.log",
+    benchmark:
+        "results/benchmarks/corrupt_labels/{training_set}/{lang}/{hours}h.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        program=program("corrupt_labels"),
+        version=VERSIONS["corrupt_labels"],
+        tests=lambda wildcards: named(paths.guard_manifests(STUDY, wildcards.lang)),
+        settings=lambda wildcards: settings(
+            "labels", slices.labels(STUDY, wildcards.training_set, wildcards.lang)
+        ),
+    message:
+        "Dirty labels of {wildcards.training_set}: {wildcards.hours} h of {wildcards.lang}"
+    shell:
+        "python {params.program:q} --training-set {wildcards.training_set}"
+        " --lang {wildcards.lang} --hours {wildcards.hours} --budget {input.budget:q}"
+        " --tests {params.tests:q} --settings {params.settings:q}"
         " --output {output.cuts:q} --report {output.report:q} --log {log:q}"
 
 

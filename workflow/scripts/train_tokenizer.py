@@ -5,7 +5,7 @@ Its tokens are pieces of words (SentencePiece BPE), characters, or phones of esp
 
 Pools, not budgets: every budget of a training set must share one tokenizer, or the hours axis would
 move the vocabulary too. Of several languages, each has its share of the text; so has what is
-replayed, which must be writable too.
+replayed, which must be writable too. Dirty labels are learnt as the recogniser is shown them.
 
 Reads pools and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt and coverage.json.
 
@@ -16,7 +16,7 @@ Reads pools and test CutSets; writes tokenizer.model, tokenizer.vocab, vocab.txt
 
 from pathlib import Path
 
-from warmstart.data import coverage, mixing, tokenizer, unwritable
+from warmstart.data import coverage, labels, mixing, tokenizer, unwritable
 from warmstart.data.targets import BPE, Targets
 from warmstart.run import cli
 from warmstart.run.errors import UserError
@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
             "tokens (bpe, char or ipa; bpe unless given), vocab_size and character_coverage of "
             "bpe, text (language -> block `text`, for ipa with espeak_voice); of several languages "
             "also languages (language -> weight, 1 where it is not given); with replay also "
-            "replay (lang, fraction)"
+            "replay (lang, fraction); with dirty labels also labels (as corrupt_labels.py takes "
+            "them)"
         ),
     )
     parser.add_argument(
@@ -76,13 +77,20 @@ def main(argv: list[str] | None = None) -> None:
         replay = mixing.Replay(lang, pools.pop(lang), replayed["fraction"])
     if not pools:
         raise UserError("--pools has only what is replayed; add the pool of what is trained on")
+    dirty = {}
+    if how := settings.get("labels"):
+        tests = [path for _, path in arguments.tests]
+        dirty = {
+            lang: labels.pool_texts(pool, tests, how, settings["text"][lang])
+            for lang, pool in pools.items()
+        }
     if tokens == BPE:
         if "vocab_size" not in settings:
             raise UserError("--settings lacks vocab_size: how many pieces a BPE has")
         weights = settings.get("languages") or {}
         parts = [mixing.Part(lang, pool, weights.get(lang, 1)) for lang, pool in pools.items()]
         tokenizer.train(
-            mixing.texts(parts, replay),
+            mixing.texts(parts, replay, dirty),
             arguments.output_dir,
             settings["vocab_size"],
             settings["character_coverage"],
@@ -91,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
         units = (
             unit
             for lang, pool in every.items()
-            for text in tokenizer.supervision_texts(pool)
+            for text in tokenizer.supervision_texts(pool, dirty.get(lang))
             for unit in targets.units(targets.of(text, lang))
         )
         tokenizer.train_units(units, arguments.output_dir)

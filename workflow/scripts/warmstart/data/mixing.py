@@ -172,16 +172,24 @@ def with_replay(
             yield replay.lang, other, True
 
 
-def texts(parts: Sequence[Part], replay: Replay | None = None) -> Iterator[str]:
+def texts(
+    parts: Sequence[Part],
+    replay: Replay | None = None,
+    dirty: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[str]:
     """Texts of whole pools in the proportions of a training set, for its tokenizer.
+
+    `dirty` has what stands in place of some: language -> id of a cut -> text.
 
     Between, not behind: SentencePiece reads the first million sentences, and some pools have more.
     A smaller pool than its weight asks for is repeated: what counts for a BPE is how often
     something is written.
     """
     _check(parts, replay)
-    for _, cut, _ in with_replay(interleaved(parts, repeat=len(parts) > 1), replay):
-        yield cut_lines.supervision(cut)["text"]
+    dirty = dirty or {}
+    for lang, cut, _ in with_replay(interleaved(parts, repeat=len(parts) > 1), replay):
+        said = cut_lines.supervision(cut)["text"]
+        yield dirty[lang].get(cut["id"], said) if lang in dirty else said
 
 
 # ---- manifests

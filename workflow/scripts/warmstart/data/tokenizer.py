@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ _UNITS_A_LINE = 200
 _EMPTY = "sentences_.empty()"  # SentencePiece's word for no text
 
 
-def supervision_texts(manifest: str | Path) -> Iterator[str]:
-    """Text of every supervision of a CutSet, read line by line: a million cuts must not sit in
-    memory."""
+def supervision_texts(
+    manifest: str | Path, dirty: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Text of every supervision of a CutSet, or what `dirty` has in its place by the cut's id; read
+    line by line: a million cuts must not sit in memory."""
     for cut in cut_lines.read(manifest):
-        yield cut_lines.supervision(cut)["text"]
+        said = cut_lines.supervision(cut)["text"]
+        yield dirty.get(cut["id"], said) if dirty else said
 
 
 def train(

@@ -16,6 +16,7 @@ from typing import Any
 from warmstart import adaptation, models
 from warmstart.data import numbers
 from warmstart.data.download import local_source
+from warmstart.data.labels import WORD_ERROR_RATE, WORDS, Labels
 from warmstart.data.targets import BPE, IPA
 from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
@@ -128,6 +129,7 @@ class TrainingSet:
     budgets_hours: tuple[float, ...]
     label: str
     heads_per_language: bool = False
+    labels: Labels | None = None
 
     @property
     def budgets(self) -> list[str]:
@@ -147,6 +149,11 @@ class TrainingSet:
         """Languages with a head of their own, a replayed one among them; none where one head serves
         all."""
         return self.heard() if self.heads_per_language else []
+
+    @property
+    def heard_as(self) -> tuple[Any, ...]:
+        """What tells training sets apart but for their labels and budgets."""
+        return tuple(self.languages.items()), self.replay, self.heads_per_language
 
     def parts(self, hours: str) -> dict[str, str]:
         """Language -> its own budget in a budget of `hours`."""
@@ -377,6 +384,17 @@ class Study:
             and training_set in (init["zero_shot"]["prompts"] or self.languages)
         ]
 
+    def clean_set(self, training_set: str) -> str | None:
+        """The training set that hears what another hears, with the texts as they are; None where
+        the study has none."""
+        wanted = self.training_sets[training_set].heard_as
+        found = (
+            name
+            for name, one in self.training_sets.items()
+            if one.labels is None and one.heard_as == wanted
+        )
+        return next(found, None)
+
     def zero_shot_inits(self) -> list[str]:
         """Inits that are decoded as they are."""
         runs = [run for name in self.decoded_sets for run in self.zero_shot_runs(name)]
@@ -501,6 +519,15 @@ class Study:
         return [name for name in self.arms if name in found]
 
 
+def _labels(block: Mapping[str, Any] | None) -> Labels | None:
+    """What is made wrong in the texts of a training set; None of a share of nothing."""
+    if not block or not block["corrupt"]:
+        return None
+    rate = block["word_error_rate"]
+    rate = rate if rate is not None or block["kind"] != WORDS else WORD_ERROR_RATE
+    return Labels(block["corrupt"], block["kind"], rate)
+
+
 def _own(config: dict[str, Any], lang: str) -> TrainingSet:
     """The training set of one language."""
     replay = config["training"].get("replay")
@@ -528,6 +555,8 @@ def _training_sets(config: dict[str, Any]) -> dict[str, TrainingSet]:
         )
         if block["heads"] == "per_language":
             label += ", a head each"
+        if labels := _labels(block["labels"]):
+            label += f", {labels.described}"
         made[name] = TrainingSet(
             name,
             languages,
@@ -535,6 +564,7 @@ def _training_sets(config: dict[str, Any]) -> dict[str, TrainingSet]:
             tuple(block["budgets_hours"] or sorted(common)),
             block["name"] or label,
             block["heads"] == "per_language",
+            labels,
         )
     return made
 

@@ -118,12 +118,37 @@ def budget(lang: str, hours: str) -> str:
     return f"results/budgets/{lang}/{hours}h.jsonl.gz"
 
 
+def dirty_labels(training_set: str, lang: str, hours: str) -> str:
+    """A language's budget in a budget of `hours` of a training set, some of its texts wrong."""
+    return f"results/dirty_labels/{training_set}/{lang}/{hours}h.jsonl.gz"
+
+
+def parts(study: Study, training_set: str, hours: str) -> dict[str, str]:
+    """Language -> CutSet that it gives to a budget of a training set."""
+    one = study.training_set(training_set)
+    if one.labels is not None:
+        return {lang: dirty_labels(training_set, lang, hours) for lang in one.languages}
+    return {lang: budget(lang, part) for lang, part in one.parts(hours).items()}
+
+
+def label_reports(study: Study) -> list[str]:
+    """What was made wrong in the texts of each run's training set."""
+    found = [
+        cuts.replace(".jsonl.gz", ".json")
+        for run in study.runs()
+        if study.training_set(run.training_set).labels is not None
+        for cuts in parts(study, run.training_set, run.hours).values()
+    ]
+    return list(dict.fromkeys(found))
+
+
 def training_cuts(study: Study, training_set: str, hours: str) -> str:
-    """CutSet that a run is trained on: a language's budget, or a mixture."""
+    """CutSet that a run is trained on: a language's budget, perhaps with dirty labels, or a
+    mixture."""
     one = study.training_set(training_set)
     if one.mixed:
         return f"results/mixtures/{training_set}/{hours}h.jsonl.gz"
-    return budget(*next(iter(one.parts(hours).items())))
+    return next(iter(parts(study, training_set, hours).values()))
 
 
 def tokenizer(training_set: str, tokens: str) -> str:

@@ -492,7 +492,7 @@ _ORDER = {
                 "build_pool",
                 "subset_budget",
             ),
-            *("mix_training_set", "train_tokenizer", "list_unwritable"),
+            *("corrupt_labels", "mix_training_set", "train_tokenizer", "list_unwritable"),
             *(
                 "download_init",
                 "pretrain_init",

@@ -99,7 +99,22 @@ def tokenizer(study: Study, training_set: str, tokens: str = BPE) -> dict[str, A
         settings["languages"] = dict(one.languages)
     if one.replay:
         settings["replay"] = vars(one.replay)
+    if one.labels:
+        settings["labels"] = _labels(study, training_set)
     return settings
+
+
+def labels(study: Study, training_set: str, lang: str) -> dict[str, Any]:
+    """What `corrupt_labels.py` needs."""
+    return {"text": study.text(lang), "labels": _labels(study, training_set)}
+
+
+def _labels(study: Study, training_set: str) -> dict[str, Any]:
+    """How texts are made wrong; test sentences stay out where they stay out of the pool."""
+    return {
+        **vars(study.training_set(training_set).labels),
+        "guard": "sentence" in study.config["filters"]["guard"],
+    }
 
 
 def recipe_of(study: Study, arm: str) -> Recipe:
@@ -301,12 +316,24 @@ def statistics(study: Study) -> dict[str, Any]:
         settings["experts"] = made
     if shared := shared_sentences(study):
         settings["shared_sentences"] = shared
+    if dirty := _dirty(study):
+        settings["dirty"] = dirty
     exports = [
         name
         for name, wanted in study.config["precisions"].items()
         if wanted.get("scheme") == "fp32"
     ]
     return {**settings, "exports": exports} if exports else settings
+
+
+def _dirty(study: Study) -> dict[str, Any]:
+    """Training set with dirty labels -> the clean one that it is compared with, and what was done
+    to its texts."""
+    return {
+        name: {"clean": study.clean_set(name), **vars(one.labels)}
+        for name, one in study.training_sets.items()
+        if one.labels is not None
+    }
 
 
 def _contrasts(contrasts: Mapping[str, Contrast]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def _nodes() -> dict[str, dict[str, Any]]:
         "pool": _block(text=text, filters=properties["filters"]),
         "tokenizer": _block(text=texts, **properties["tokenizer"]["properties"]),
         "texts": texts,
+        "labels": _block(text=text),
         "train": _block(**recipe),
         # Its loop is that of training.
         "pretrain": _block(**{**recipe, **definitions["pretrain"]["properties"], "text": texts}),

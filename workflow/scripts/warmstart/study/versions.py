@@ -13,6 +13,7 @@ VERSIONS = {
     "prepare_noise": 1,
     "build_pool": 2,
     "subset_budget": 1,
+    "corrupt_labels": 1,
     "mix_training_set": 1,
     "train_tokenizer": 1,
     "download_init": 1,

@@ -1,9 +1,11 @@
 """Training sets: their languages, budgets, and what is replayed."""
 
 import itertools
+import math
 from collections.abc import Mapping
 
 from warmstart import models
+from warmstart.data.labels import SWAP, WORDS
 from warmstart.data.targets import IPA
 from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED
 from warmstart.run.errors import UserError
@@ -47,12 +49,14 @@ def _check_apart(study: Study) -> None:
                 "where + is written _; rename one of them"
             )
         heard = [
-            (dict(each.languages), each.replay, each.heads_per_language) for each in (one, other)
+            (dict(each.languages), each.replay, each.heads_per_language, each.labels)
+            for each in (one, other)
         ]
         if heard[0] == heard[1] and set(one.budgets) & set(other.budgets):
             raise UserError(
                 f"training_sets.{one.name} and training_sets.{other.name} are equal: the same "
-                "languages, weights, replay and heads; remove one of them, or say what differs"
+                "languages, weights, replay, heads and labels; remove one of them, or say what "
+                "differs"
             )
 
 
@@ -109,6 +113,7 @@ def _check(study: Study, one: TrainingSet) -> None:
             )
     if one.replay:
         _check_replay(study, one)
+    _check_labels(study, one)
     if one.heads_per_language:
         _check_heads(study, one)
     slugs: dict[str, str] = {}
@@ -150,6 +155,36 @@ def _check_heads(study: Study, one: TrainingSet) -> None:
                     f"{here}, and arms.{arm.name}.precisions has {', '.join(quantised)}: a "
                     f"quantised network holds one head; give the arm precisions: [{FULL}], or take "
                     f"{one.name} out of its training_sets"
+                )
+
+
+def _check_labels(study: Study, one: TrainingSet) -> None:
+    """Labels that are made wrong can be: as far as lengths tell, each budget has two cuts to swap,
+    and a head's tokenizer knows what its language's texts become."""
+    here = f"training_sets.{one.name}.labels"
+    block = (study.config["training_sets"].get(one.name) or {}).get("labels")
+    if block and block["kind"] == SWAP and block["word_error_rate"] is not None:
+        raise UserError(
+            f"{here}.word_error_rate is {block['word_error_rate']:g}, and kind is swap, whose rate "
+            "follows from the texts; take it out, or write kind: words"
+        )
+    if one.labels is None:
+        return
+    if one.labels.kind == WORDS and one.heads_per_language:
+        raise UserError(
+            f"{here}.kind is words, and heads is per_language, whose heads have the tokenizer of "
+            "their language's clean texts; write kind: swap, or heads: shared"
+        )
+    shortest_s = study.config["filters"]["min_duration_s"]
+    least = 2 if one.labels.kind == SWAP else 1
+    for hours in one.budgets:
+        for lang, part in one.parts(hours).items():
+            most = float(part) * 3600 / shortest_s if shortest_s else math.inf
+            if most * one.labels.corrupt < least:
+                raise UserError(
+                    f"{here}.corrupt is {one.labels.corrupt:g}: of {part} h of {lang}, at most "
+                    f"{most:.3g} cuts of filters.min_duration_s, fewer than {least} would be "
+                    "chosen; raise the share or the budget"
                 )
 
 
