@@ -29,6 +29,7 @@ rule aggregate:
         runs=[f"{path}/run.json" for path in RUN_PATHS],
         understood=UNDERSTOOD,
         routed=ROUTED,
+        labels=paths.label_reports(STUDY),
         lists=[listed("headers"), listed("quantized"), listed("curves"), listed("routed")],
         code=code("aggregate", *analyses.modules()),
     output:
@@ -57,6 +58,7 @@ rule aggregate:
         " --candidates {input.candidates:q}"
         " --phone-scores {input.phone_scores:q} --phones {input.phones:q}"
         " --understood {input.understood:q} --routed @{input.lists[3]:q}"
+        " --labels {input.labels:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

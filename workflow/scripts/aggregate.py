@@ -88,6 +88,13 @@ def main(argv: list[str] | None = None) -> None:
         help="what route.py made of each run of several languages, with its JSON beside it",
     )
     parser.add_argument(
+        "--labels",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what corrupt_labels.py did to the texts of each budget",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
@@ -96,7 +103,8 @@ def main(argv: list[str] | None = None) -> None:
         "(language -> its test sets, the first stands in for the headline), tiers (by latency), "
         "unspaced (languages without spaces), shared_sentences (test set -> languages whose "
         "blocks of one name are one sentence, as in FLEURS), phone_contrasts (of arms that write "
-        "phones) and heard (arm -> languages that its init was pretrained on, or null)",
+        "phones), heard (arm -> languages that its init was pretrained on, or null) and dirty "
+        "(training set -> clean, corrupt, kind, word_error_rate of its labels)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -116,6 +124,10 @@ def main(argv: list[str] | None = None) -> None:
         evidence,
         phones=phone_rates.read(arguments.phone_scores, settings, arguments.train_logs),
         inventories={about["lang"]: about for about in map(read_json, arguments.phones)},
+        labels={
+            (done["training_set"], done["lang"], float(done["budget_hours"])): done
+            for done in map(read_json, arguments.labels)
+        },
     )
     for analysis in analyses.load_all():
         if analysis.columns:

@@ -159,6 +159,7 @@ class Evidence:
         leaderboard: test set and cell -> its errors by the leaderboard's rules.
         phones: rates of models that write phones, which are in none of the above.
         inventories: language -> what `list_phones.py` counted of it.
+        labels: (training set, language, hours) -> what `corrupt_labels.py` did to its texts.
     """
 
     counts: pd.DataFrame
@@ -175,6 +176,7 @@ class Evidence:
     )
     phones: PhoneRates = field(default_factory=PhoneRates)
     inventories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    labels: Mapping[tuple[str, str, float], Mapping[str, Any]] = field(default_factory=dict)
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which

@@ -83,6 +83,29 @@ class MadeOfExperts:
         )
 
 
+@dataclass(frozen=True)
+class Dirty:
+    """What was made wrong in the texts of a training set.
+
+    Attributes:
+        clean: the training set that hears the same with the texts as they are; None: there is none.
+        corrupt: share of the texts.
+        kind: `swap` or `words`.
+        word_error_rate: of the dirty texts, as asked; None of `swap`.
+    """
+
+    clean: str | None
+    corrupt: float
+    kind: str
+    word_error_rate: float | None = None
+
+    @property
+    def described(self) -> str:
+        """`swap`, or `words at 50 %`."""
+        rate = self.word_error_rate
+        return self.kind if rate is None else f"{self.kind} at {100 * rate:g} %"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
     """How intervals are made; the defaults stand in the schema of the configuration.
@@ -129,6 +152,7 @@ class Settings(Resampling):
         phone_contrasts: those whose arms write phones; they have phone error rates alone.
         heard: arm -> languages that its init was pretrained on; None: nobody knows.
         experts: of arms that are made of language experts.
+        dirty: training set -> what was made wrong in its texts.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -149,12 +173,13 @@ class Settings(Resampling):
     phone_contrasts: tuple[Contrast, ...] = ()
     heard: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     experts: MadeOfExperts = field(default_factory=MadeOfExperts)
+    dirty: Mapping[str, Dirty] = field(default_factory=dict)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard` and `experts` where the
-        study has them.
+        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard`, `experts` and `dirty`
+        where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
@@ -162,7 +187,7 @@ class Settings(Resampling):
         own = (
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
-            *("power", "training_sd_pp", "phone_contrasts", "heard", "experts"),
+            *("power", "training_sd_pp", "phone_contrasts", "heard", "experts", "dirty"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -190,6 +215,7 @@ class Settings(Resampling):
                 for arm, langs in block.get("heard", {}).items()
             },
             experts=MadeOfExperts.of(block.get("experts", {})),
+            dirty={name: Dirty(**one) for name, one in block.get("dirty", {}).items()},
             **chosen,
         )
 

@@ -37,6 +37,7 @@ ANALYSES = {
     "speakers": Files(figures=("speakers_by_hours",)),
     "groups": Files(),
     "wer_law": Files(figures=("wer_law",)),
+    "label_noise": Files(figures=("label_noise",)),
     "topics": Files(figures=("topics",)),
     "routing": Files(figures=("routing",)),
     "confusion": Files(),
