@@ -45,9 +45,10 @@ def test_most_tables_of_that_study_are_empty(sparse):
     empty = {name for name, table in sparse.items() if table.empty}
     gaps = {"gap", "fit", "guideline", "gap_by_tier", "power"}
     # No decode kept candidates, nothing was labelled, no arm writes phones, no list of phones,
-    # nothing was routed, no arm is made of experts, all labels were clean.
+    # nothing was routed, no arm is made of experts, all labels were clean, nobody asked what is
+    # kept.
     nothing_asked = {"saturation", "topics", "per", "phone_coverage", "routing", "confusion"}
-    nothing_asked |= {"experts", "label_noise"}
+    nothing_asked |= {"experts", "label_noise", "retention"}
     assert empty == gaps | nothing_asked | {"latency", "quantization", "leaderboard"}
 
 
@@ -142,6 +143,7 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "topics": "topics",
         "routing": "routing",
         "experts": "experts",
+        "retention": "retention",
         "gap_by_tier": "gap_by_tier",
         "gap_by_tier_adapter": "gap_by_tier",
         "quantization": "quantization",

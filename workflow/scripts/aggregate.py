@@ -103,8 +103,9 @@ def main(argv: list[str] | None = None) -> None:
         "(language -> its test sets, the first stands in for the headline), tiers (by latency), "
         "unspaced (languages without spaces), shared_sentences (test set -> languages whose "
         "blocks of one name are one sentence, as in FLEURS), phone_contrasts (of arms that write "
-        "phones), heard (arm -> languages that its init was pretrained on, or null) and dirty "
-        "(training set -> clean, corrupt, kind, word_error_rate of its labels)",
+        "phones), heard (arm -> languages that its init was pretrained on, or null), dirty "
+        "(training set -> clean, corrupt, kind, word_error_rate of its labels) and retention "
+        "(languages, joint, and by training set or arm replay, plain, donors, full)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)

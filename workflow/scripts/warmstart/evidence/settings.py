@@ -106,6 +106,27 @@ class Dirty:
         return self.kind if rate is None else f"{self.kind} at {100 * rate:g} %"
 
 
+@dataclass(frozen=True)
+class Retention:
+    """What of a donor's languages is asked for after an adaptation, and with what it is compared.
+
+    Attributes:
+        languages: of donors.
+        joint: training set that hears all of them and the new language; None: there is none.
+        replay: training set -> share of replayed audio in all that it hears.
+        plain: training set -> the one of the same languages without replay and with clean texts.
+        donors: arm -> the arm as which its init is decoded as it is.
+        full: arm -> the one with the same start all of whose weights learn.
+    """
+
+    languages: tuple[str, ...] = ()
+    joint: str | None = None
+    replay: Mapping[str, float] = field(default_factory=dict)
+    plain: Mapping[str, str | None] = field(default_factory=dict)
+    donors: Mapping[str, str | None] = field(default_factory=dict)
+    full: Mapping[str, str | None] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
     """How intervals are made; the defaults stand in the schema of the configuration.
@@ -153,6 +174,7 @@ class Settings(Resampling):
         heard: arm -> languages that its init was pretrained on; None: nobody knows.
         experts: of arms that are made of language experts.
         dirty: training set -> what was made wrong in its texts.
+        retention: what is asked of the languages of donors.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -174,12 +196,13 @@ class Settings(Resampling):
     heard: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     experts: MadeOfExperts = field(default_factory=MadeOfExperts)
     dirty: Mapping[str, Dirty] = field(default_factory=dict)
+    retention: Retention = Retention()
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard`, `experts` and `dirty`
-        where the study has them.
+        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard`, `experts`, `dirty` and
+        `retention` where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
@@ -188,6 +211,7 @@ class Settings(Resampling):
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
             *("power", "training_sd_pp", "phone_contrasts", "heard", "experts", "dirty"),
+            "retention",
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -216,6 +240,7 @@ class Settings(Resampling):
             },
             experts=MadeOfExperts.of(block.get("experts", {})),
             dirty={name: Dirty(**one) for name, one in block.get("dirty", {}).items()},
+            retention=_retention(block.get("retention", {})),
             **chosen,
         )
 
@@ -239,6 +264,10 @@ class Settings(Resampling):
         """Whether a training set is for a language. If not, a test set in that language shows what
         was forgotten, and enters no gap."""
         return lang in self.targets.get(training_set, (training_set,))
+
+
+def _retention(block: Mapping[str, Any]) -> Retention:
+    return Retention(**{**block, "languages": tuple(block.get("languages", ()))})
 
 
 def contrasts_of(block: Mapping[str, Any]) -> tuple[Contrast, ...]:

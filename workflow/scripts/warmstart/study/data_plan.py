@@ -88,6 +88,8 @@ def _replay(study: Study, lang: str, total: float, unknown: bool) -> str:
         if one.replay and one.replay.lang == lang
         for hours in [max(one.budgets_hours) * sum(one.languages.values())]
     ]
+    if not asked:
+        return "tested, not heard"
     needed, most = max(asked)
     fits = needed <= total
     return f"replayed: {_number(needed)} beside {format_hours(most)}" + (

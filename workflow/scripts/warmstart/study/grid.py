@@ -210,9 +210,15 @@ class Study:
 
     @cached_property
     def pooled_languages(self) -> list[str]:
-        """Languages with a pool: the targets, and those that are replayed."""
+        """Languages with a pool: the targets, those that are replayed, and those that donors should
+        not forget."""
         replayed = [one.replay.lang for one in self.training_sets.values() if one.replay]
-        return list(dict.fromkeys([*self.languages, *replayed]))
+        return list(dict.fromkeys([*self.languages, *replayed, *self.retained_languages]))
+
+    @property
+    def retained_languages(self) -> list[str]:
+        """Languages of donors in which every run is tested too."""
+        return list((self.config.get("retention") or {}).get("languages", ()))
 
     @cached_property
     def scored_languages(self) -> list[str]:
@@ -344,7 +350,7 @@ class Study:
         """Training sets that something is decoded for: their own runs, or inits as published."""
         untrained = [
             lang
-            for lang in self.languages
+            for lang in dict.fromkeys([*self.languages, *self.retained_languages])
             if lang not in self.training_sets and self.zero_shot_runs(lang)
         ]
         return [*self.training_sets, *untrained]
@@ -374,24 +380,45 @@ class Study:
 
         Nothing is trained, so there is one seed, and one arm for each init.
         """
-        if training_set not in self.config["languages"]:
+        langs = [*self.languages, *self.retained_languages]
+        if training_set not in langs:
             return []
         return [
             Run(training_set, arm, ZERO_SHOT, self.config["seeds"][0])
             for name, init in self.config["inits"].items()
             if init["zero_shot"] is not None
             and (arm := self.zero_shot_arm(name)) is not None
-            and training_set in (init["zero_shot"]["prompts"] or self.languages)
+            and training_set in (init["zero_shot"]["prompts"] or langs)
         ]
 
     def clean_set(self, training_set: str) -> str | None:
         """The training set that hears what another hears, with the texts as they are; None where
         the study has none."""
-        wanted = self.training_sets[training_set].heard_as
+        return self._set_like(self.training_sets[training_set].heard_as)
+
+    def plain_set(self, training_set: str) -> str | None:
+        """The same of the languages alone: nothing is replayed."""
+        languages, _, heads = self.training_sets[training_set].heard_as
+        return self._set_like((languages, None, heads))
+
+    def _set_like(self, heard_as: tuple[Any, ...]) -> str | None:
         found = (
             name
             for name, one in self.training_sets.items()
-            if one.labels is None and one.heard_as == wanted
+            if one.labels is None and one.heard_as == heard_as
+        )
+        return next(found, None)
+
+    def fully_tuned(self, arm: str) -> str | None:
+        """The arm with the same init, family, tokens and recipe all of whose weights learn; None
+        where the study has none."""
+        mine = self.arms[arm]
+        found = (
+            name
+            for name, one in self.arms.items()
+            if one.adaptation["kind"] == "full"
+            and (one.init, one.family, one.tokens) == (mine.init, mine.family, mine.tokens)
+            and one.training == mine.training
         )
         return next(found, None)
 
@@ -453,11 +480,13 @@ class Study:
                     yield name, self.tiers[tier]
 
     def test_sets(self, training_set: str) -> list[TestSet]:
-        """Test sets that the runs of a training set are scored on, those of a replayed language
-        last: they show forgetting."""
+        """Test sets that the runs of a training set are scored on, those of replayed and retained
+        languages last: they show forgetting."""
+        retained = self.retained_languages if training_set in self.training_sets else []
+        heard = self.training_set(training_set).heard()
         return [
             TestSet(lang, name)
-            for lang in self.training_set(training_set).heard()
+            for lang in dict.fromkeys([*heard, *retained])
             for name in self.language(lang).get("test_sets", [])
         ]
 
@@ -531,6 +560,8 @@ def _labels(block: Mapping[str, Any] | None) -> Labels | None:
 def _own(config: dict[str, Any], lang: str) -> TrainingSet:
     """The training set of one language."""
     replay = config["training"].get("replay")
+    if lang not in config["languages"]:
+        replay = None  # nothing is trained on it
     block = config["languages"].get(lang, {})
     return TrainingSet(
         lang,

@@ -306,9 +306,7 @@ def statistics(study: Study) -> dict[str, Any]:
     settings["heard"] = {
         name: None if langs is None else list(langs) for name, langs in heard.items()
     }
-    settings["targets"] = {
-        name: list(study.training_set(name).languages) for name in study.decoded_sets
-    }
+    settings["targets"] = {name: _targets(study, name) for name in study.decoded_sets}
     settings["test_sets"] = test_sets(study)
     settings["tiers"] = tiers(study)
     settings |= _unspaced(unspaced(study))
@@ -318,12 +316,34 @@ def statistics(study: Study) -> dict[str, Any]:
         settings["shared_sentences"] = shared
     if dirty := _dirty(study):
         settings["dirty"] = dirty
+    if study.retained_languages:
+        settings["retention"] = _retention(study)
     exports = [
         name
         for name, wanted in study.config["precisions"].items()
         if wanted.get("scheme") == "fp32"
     ]
     return {**settings, "exports": exports} if exports else settings
+
+
+def _targets(study: Study, training_set: str) -> list[str]:
+    """Languages that a training set is for; of one that only says what donors know of a support
+    language none, because the question of the study is not about it."""
+    trained = training_set in study.training_sets or training_set in study.languages
+    return list(study.training_set(training_set).languages) if trained else []
+
+
+def _retention(study: Study) -> dict[str, Any]:
+    """What donors knew before, and what models are compared with that hear or learn otherwise."""
+    sets = study.training_sets
+    return {
+        "languages": study.retained_languages,
+        "joint": study.config["retention"]["joint"],
+        "replay": {name: one.replay.fraction if one.replay else 0.0 for name, one in sets.items()},
+        "plain": {name: study.plain_set(name) for name in sets},
+        "donors": {name: study.zero_shot_arm(arm.init) for name, arm in study.arms.items()},
+        "full": {name: study.fully_tuned(name) for name in study.arms},
+    }
 
 
 def _dirty(study: Study) -> dict[str, Any]:
@@ -397,7 +417,9 @@ def display(study: Study) -> dict[str, Any]:
         "training_sets": {
             name: {
                 "name": study.training_set(name).label,
-                "languages": dict(study.training_set(name).languages),
+                "languages": {
+                    lang: study.training_set(name).languages[lang] for lang in _targets(study, name)
+                },
             }
             for name in study.decoded_sets
         },

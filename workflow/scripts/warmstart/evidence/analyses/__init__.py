@@ -42,6 +42,7 @@ ANALYSES = {
     "routing": Files(figures=("routing",)),
     "confusion": Files(),
     "experts": Files(figures=("experts",)),
+    "retention": Files(figures=("retention",)),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),

@@ -14,6 +14,7 @@ from warmstart.study.checks import (
     languages,
     names,
     noise,
+    retention,
     routing,
     secrets,
     tiers,
@@ -32,11 +33,13 @@ def check(study: Study) -> None:
     """
     secrets.check(study.config)
     names.check(study)
+    retention.check_languages(study)
     tiers.check(study)
     recipe.check(study.config)
     consistency.check(study.config)
     languages.check(study)
     training_sets.check(study)
+    retention.check(study)
     inits.check(study)
     arms.check(study)
     experts.check(study)

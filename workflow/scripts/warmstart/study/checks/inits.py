@@ -209,7 +209,8 @@ def _check_zero_shot(study: Study, name: str, init: dict[str, Any]) -> None:
             "key out"
         )
     for lang in init["zero_shot"]["prompts"] or {}:
-        require(f"inits.{name}.zero_shot.prompts", lang, study.languages)
+        known = [*study.languages, *study.retained_languages]
+        require(f"inits.{name}.zero_shot.prompts", lang, known)
 
 
 def _newer(path: Path, other: Path) -> bool:

@@ -208,17 +208,7 @@ def _check_replay(study: Study, one: TrainingSet) -> None:
             f"{here}; give it a block under support_languages: with training_corpora and "
             f"test_sets; blocks: {', '.join(support) or 'none'}"
         )
-    block = support[lang]
-    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
-        raise UserError(
-            f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what is replayed, and "
-            "what is scored"
-        )
-    for corpus in block["training_corpora"]:
-        _need_code(lang, "training_corpora", corpus, block["corpora"])
-    for name in block["test_sets"]:
-        require(f"support_languages.{lang}.test_sets", name, study.config["test_sets"])
-        _need_code(lang, "test_sets", study.config["test_sets"][name]["corpus"], block["corpora"])
+    require_pool_and_tests(study, here, lang)
     if (found := available(study, lang)) is None:
         return
     hours, source = found
@@ -231,6 +221,25 @@ def _check_replay(study: Study, one: TrainingSet) -> None:
             f"{largest:g} h of {one.name}, {hours:.4g} h available ({source}); lower it (at most "
             f"{most:.3g}), or give support_languages.{lang} more training_corpora"
         )
+
+
+def require_pool_and_tests(study: Study, here: str, lang: str) -> None:
+    """A support language that is scored has test sets, and a pool, whose words tell rare ones.
+
+    Args:
+        here: key and value that ask for it, for the message.
+    """
+    block = study.config["support_languages"][lang]
+    if missing := [key for key in ("training_corpora", "test_sets") if not block.get(key)]:
+        raise UserError(
+            f"{here}; support_languages.{lang} lacks {', '.join(missing)}: what its pool is made "
+            "of, and what is scored"
+        )
+    for corpus in block["training_corpora"]:
+        _need_code(lang, "training_corpora", corpus, block["corpora"])
+    for name in block["test_sets"]:
+        require(f"support_languages.{lang}.test_sets", name, study.config["test_sets"])
+        _need_code(lang, "test_sets", study.config["test_sets"][name]["corpus"], block["corpora"])
 
 
 def _need_code(lang: str, key: str, corpus: str, codes: Mapping[str, object]) -> None:
