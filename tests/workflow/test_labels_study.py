@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import Checkout
+from conftest import ROOT, Checkout
 from made.studies import smoke_config
 
 
@@ -29,3 +29,20 @@ def test_dirty_budgets_are_made_for_the_sets_that_ask_and_for_no_other(
     assert "--budget results/budgets/it/0.02h.jsonl.gz" in done
     assert "--train-cuts results/dirty_labels/it_swap50/it/0.02h.jsonl.gz" in done
     assert "--train-cuts results/budgets/it/0.02h.jsonl.gz" in done
+
+
+@pytest.mark.slow
+def test_what_donors_keep_is_decoded_before_and_after(checkout: Checkout, tmp_path):
+    """Donors as they are in their own language, and every run in it, whether it replays or not."""
+    config = yaml.safe_load((ROOT / "studies/retention.yaml").read_text(encoding="utf-8"))
+    path = write(tmp_path / "retention.yaml", config)
+    done = checkout.snakemake("--dry-run", "--printshellcmds", config=path).stdout
+    jobs = checkout.planned(config=path)
+    assert jobs["decode_en"] == 1
+    # Two arms and the donor, and one arm on the sets that replay.
+    assert (jobs["decode_it"], jobs["decode_it_en10"], jobs["decode_it_en30"]) == (3, 1, 1)
+    assert (jobs["train"], jobs["mix_training_set"], jobs["subset_budget"]) == (4, 2, 1)
+    before = "en/english=results/hypotheses/en/ml/0h/seed1/full/1120ms/english.jsonl"
+    after = "en/english=results/hypotheses/it/ml/0.16h/seed1/full/1120ms/en_english.jsonl"
+    assert before in done
+    assert after in done
