@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 from made.planted import Truth, score_table
+from made.report import DISPLAY, rows_of
 from made.tables import make_tables
 
 from warmstart.evidence import crossings
-from warmstart.evidence.analyses import load
+from warmstart.evidence.analyses import base, load
+from warmstart.evidence.display import Display
 
 # Clean texts: 8 + 6·(h/100)^−0.4; what dirt adds is the same at all hours.
 COST_PP = {"ml": 0.0, "swap25": 1.101, "swap50": 1.830, "en": 4.0}
@@ -105,7 +107,7 @@ def test_clean_hours_of_the_same_wer_come_back(table):
     assert math.isnan(row.equal_hours)
     assert row.beyond == "below"
     assert row.status == "not estimable: fewer than the 100 h of the smallest clean budget"
-    assert row.equal_low_hours == 0
+    assert (row.equal_low_hours, row.equal_high_hours) == (0, pytest.approx(100))
 
 
 @pytest.mark.slow
@@ -127,7 +129,7 @@ def test_the_share_at_which_more_hours_do_what_fewer_clean_ones_do_comes_back(ta
     row = one(table, asked="dirty_share", lang="it", hours=800.0, compared_hours=100.0)
     assert (row.beyond, math.isnan(row.equal_share_pct)) == ("above", True)
     assert row.status == "not estimable: more than the largest share, 50%"
-    assert row.equal_share_low_pct > 40
+    assert 40 < row.equal_share_low_pct <= 50
     assert math.isinf(row.equal_share_high_pct)
 
 
@@ -179,6 +181,40 @@ def test_models_that_do_not_recognise_are_no_points_of_a_curve(tmp_path):
     assert row.recognition.startswith("not recognising")
     row = one(table, asked="dirty_share", lang="it", hours=800.0, compared_hours=100.0)
     assert row.status == "not estimable: more than the largest share, 25%"
+
+
+@pytest.mark.slow
+def test_page_and_figure_say_what_the_table_says(tables):
+    sets = {name: {"name": f"<{name}>", "languages": langs} for name, langs in TARGETS.items()}
+    display = Display.of(
+        DISPLAY
+        | {"languages": {"it": "Italian", "fr": "French"}, "targets": ["it", "fr"]}
+        | {"training_sets": sets}
+    ).measured(tables)
+    analysis = load("label_noise")
+    shown = {tuple(row[:5]): row for row in rows_of(analysis.sheet(tables, display, None))}
+    row = shown["Italian", "Multilingual", "400", "swap", "50"]
+    hours = float(one(tables["label_noise"], **EQUAL).equal_hours)
+    assert row[9].startswith(f"{hours:.0f} [")
+    assert row[-1] == "ok"
+    # Worse than the smallest clean budget: the bound on the side where it lies.
+    below = shown["Italian", "Multilingual", "100", "swap", "50"]
+    assert below[9] == "under 100"
+    assert shown["Italian", "Multilingual", "400", "clean", "0"][9] == "–"
+    said = analysis.text(tables, display, None)
+    assert "Italian, Multilingual: 400 h do what 200 h of clean texts do up to 2" in said
+    assert "800 h do what 100 h of clean texts do with all shares of texts dirty (swap)" in said
+    assert not analysis.absent(tables, display, None)
+    figure = analysis.figures[0].draw(base.Material(tables), display, None)
+    titles = [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes]
+    assert [title for title in titles if title] == [
+        f"{lang}, Multilingual, swap" for lang in ("Italian", "French")
+    ]
+    lines = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert lines == {"clean", "25 % dirty", "50 % dirty"}
+
+
+EQUAL = {"asked": "clean_hours", "training_set": "it_swap50", "hours": 400.0}
 
 
 @pytest.mark.parametrize(

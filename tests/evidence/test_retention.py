@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made.planted import Truth, score_table
+from made.report import DISPLAY, rows_of
 from made.tables import make_tables
 
-from warmstart.evidence.analyses import load
+from warmstart.evidence.analyses import base, load
+from warmstart.evidence.display import Display
 
 BLOCKS = 5
 # Wrong words of 100 in each block: (training set, arm, hours) -> by language of the test set. The
@@ -82,12 +84,17 @@ def made(folder, errors=ERRORS, **changes):
         **changes,
     }
     studies = {lang: scores(lang, errors) for lang in ("it", "en", "de")}
-    return make_tables(folder, studies, **settings)["retention"]
+    return make_tables(folder, studies, **settings)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def tables(tmp_path_factory):
     return made(tmp_path_factory.mktemp("retention"))
+
+
+@pytest.fixture(scope="module")
+def table(tables):
+    return tables["retention"]
 
 
 def one(table, **wanted):
@@ -159,9 +166,45 @@ def test_intervals_are_paired_by_blocks(table):
 
 
 @pytest.mark.slow
+def test_page_and_figure_say_what_the_table_says(tables):
+    display = Display.of(DISPLAY | SHOWN).measured(tables)
+    analysis = load("retention")
+    shown = rows_of(analysis.sheet(tables, display, None))
+    assert ["Backward transfer", "German", "-50.00"] in [row[:3] for row in shown]
+    assert ["Forward transfer", "Italian", "+2.00"] in [row[:3] for row in shown]
+    assert not analysis.absent(tables, display, None)
+    figure = analysis.figures[0].draw(base.Material(tables), display, None)
+    axis = figure.axes[0]
+    assert (
+        axis.get_title(loc="left") or axis.get_title()
+    ) == "Donor's languages, after Only Italian"
+    # A mean of -45 without replay, of -25 with a tenth.
+    drawn = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
+    assert drawn[0].get_xdata().tolist() == [0, 10]
+    assert drawn[0].get_ydata().tolist() == pytest.approx([-45, -25])
+    silent = {**tables, "retention": tables["retention"].iloc[:0]}
+    assert "does not say" in analysis.absent(silent, display, None)
+
+
+SHOWN = {
+    "languages": {"it": "Italian", "en": "English", "de": "German"},
+    "targets": ["it"],
+    "arms": {name: {"name": name, "init": "ml"} for name in ("ml", "adapter")},
+    "contrasts": {"adapter": {"baseline": "ml", "challenger": "adapter"}},
+    "training_sets": {
+        "it": {"name": "Only Italian", "languages": ["it"]},
+        "it_en10": {"name": "With English", "languages": ["it"]},
+        "it+en": {"name": "Both", "languages": ["it"]},
+        "en": {"name": "English", "languages": []},
+        "de": {"name": "German", "languages": []},
+    },
+}
+
+
+@pytest.mark.slow
 def test_a_donor_is_asked_the_languages_that_it_knows(tmp_path):
     known = {"ml": ["en"], "adapter": None}
-    table = made(tmp_path, heard=known)
+    table = made(tmp_path, heard=known)["retention"]
     rows = table[(table.measure == "backward_transfer") & (table.languages_as == "one")]
     # Nobody knows what the second one heard: it is asked all.
     assert set(rows[rows.arm == "ml"].lang) == {"en"}
@@ -174,10 +217,10 @@ def test_what_was_not_decoded_or_not_asked_has_no_row(tmp_path):
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    table = made(folders[0], without)
+    table = made(folders[0], without)["retention"]
     assert set(table.measure) == {"intransigence", "forward_transfer"}
-    table = made(folders[1], retention={**RETENTION, "joint": None})
+    table = made(folders[1], retention={**RETENTION, "joint": None})["retention"]
     assert set(table.measure) == {"backward_transfer", "forward_transfer"}
-    table = made(folders[2], retention={})
+    table = made(folders[2], retention={})["retention"]
     assert list(table) == [column.name for column in load("retention").columns]
     assert len(table) == 0

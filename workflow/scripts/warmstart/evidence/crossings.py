@@ -160,6 +160,8 @@ def _crossing(
     low, high = intervals.interval(found[1:], confidence, df)
     if math.isnan(low):
         return Crossing(status="not estimable: fewer than two blocks")
+    # All that is known beyond the ends of the curve is that a place is there.
+    low, high = min(low, float(at[-1])), max(high, float(at[0]))
     low, high = (max(0.0, float(unit(bound))) for bound in (low, high))
     if math.isfinite(found[0]):
         return Crossing(float(unit(found[0])), low, high)

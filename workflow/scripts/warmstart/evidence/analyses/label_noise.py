@@ -122,7 +122,7 @@ class Analysis(base.Analysis):
         "which share of dirty labels `hours` do what `compared_hours` of clean texts do. Between "
         "measured points curves are straight lines, over the logarithm of the hours and over the "
         "share, and isotonic. What lies outside of what was measured has no estimate: `beyond` "
-        "says on which side, and 0 and inf are bounds that the points do not give. Models that do "
+        "says on which side, and the end of what was measured bounds it there. Models that do "
         "not recognise are no points of a curve. Means over languages have the cost alone."
     )
     columns = (
@@ -233,11 +233,18 @@ def _equal_cell(row: Any) -> Shown:
     """Clean hours with their interval, or the side on which they lie."""
     low, high = row.equal_low_hours, row.equal_high_hours
     if isinstance(row.beyond, str):
-        text = f"under {high:.2g}" if row.beyond == "below" else f"over {low:.2g}"
-        at = high if row.beyond == "below" else low
-        return number_cell(at, 0, text=text if math.isfinite(at) and at > 0 else "not bounded")
-    shown = f"{row.equal_hours:.2g} {interval_text(low, high, 2, signed=False)}"
+        below = row.beyond == "below"
+        at = high if below else low
+        return number_cell(at, 0, text=f"{'under' if below else 'over'} {_hours(at)}")
+    shown = f"{_hours(row.equal_hours)} [{_hours(low)}, {_hours(high)}]"
     return number_cell(row.equal_hours, 2, text=shown)
+
+
+def _hours(hours: float) -> str:
+    """Hours with two digits that count."""
+    if not math.isfinite(hours):
+        return "∞"
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 def _share_text(row: Any) -> str:
