@@ -206,6 +206,9 @@ def test_trained_killed_resumed_merged_saved_and_loaded_without_peft(
     resumed = run("cut")
     assert [start["first_step"] for start in resumed["starts"]] == [0, 4]
     assert resumed["model_sha256"] == whole["model_sha256"]
+    for record in (whole, resumed):
+        assert record["timed_steps"] == record["steps"] == 6
+        assert 0 < record["steps_s"] < record["train_s"]
     assert resumed["beside_sha256"] == whole["beside_sha256"]
     assert whole["beside_sha256"] == {
         name: files.digest(tmp_path / "whole" / name)

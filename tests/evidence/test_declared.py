@@ -150,6 +150,7 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "saturation": "saturation",
         "power": "power",
         "power_adapter": "power",
+        "adaptation": "adaptation",
         "training": "training",
         "validation": "validation",
     }

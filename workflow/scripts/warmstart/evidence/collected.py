@@ -158,6 +158,7 @@ class Evidence:
         voices: errors by speaker, gender and accent, a test set each, in the order of `scored`.
         leaderboard: test set and cell -> its errors by the leaderboard's rules.
         phones: rates of models that write phones, which are in none of the above.
+        runs: record of each training, `run.json`.
         inventories: language -> what `list_phones.py` counted of it.
         labels: (training set, language, hours) -> what `corrupt_labels.py` did to its texts.
     """
@@ -175,6 +176,7 @@ class Evidence:
         default_factory=dict
     )
     phones: PhoneRates = field(default_factory=PhoneRates)
+    runs: Sequence[Mapping[str, Any]] = ()
     inventories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: Mapping[tuple[str, str, float], Mapping[str, Any]] = field(default_factory=dict)
 
@@ -232,6 +234,7 @@ def collect(
         read_routed(routed),
         reader.voices(),
         leaderboard_rates.read(scores),
+        runs=[read_json(log.with_name("run.json")) for log in logs],
     )
 
 

@@ -121,6 +121,9 @@ class Recorder(pl.Callback):
         # could so far, with their seconds as recorded; the first files.
         self.state |= {"unread_hours": 0.0, "unread_replay_hours": 0.0}
         self.state |= {"never_heard": {}, "unreadable_files": []}
+        # Seconds from the start of a step to its end, without data, validations and checkpoints, and
+        # how many steps they are of: a run that began before this was counted goes on.
+        self.state |= {"steps_s": 0.0, "timed_steps": 0}
         # The last step until which little enough was missing: checkpoints of later ones go when a
         # run stops for it.
         self.state |= {"heard_enough_until": 0}
@@ -129,7 +132,7 @@ class Recorder(pl.Callback):
         self.averaged_steps: list[
             int
         ] = []  # of the checkpoints whose mean the model is; none: its last weights
-        self._clock = time.monotonic()
+        self._clock = self._began = time.monotonic()
 
     # What a checkpoint carries.
 
@@ -180,6 +183,7 @@ class Recorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Random numbers of this step from (seed, step)."""
+        self._began = time.monotonic()
         seed_step(self._seed, trainer.global_step, self._ranks.rank)
         self._learns = any(self._heard(trainer.global_step)) and self._learns_of(batch)
 
@@ -204,7 +208,9 @@ class Recorder(pl.Callback):
         heard = self._heard(step - 1)
         read, missing = any(heard), heard.count(False)
         learns = self._learns
-        loss = float(outputs["loss"]) if learns else 0.0
+        loss = float(outputs["loss"]) if learns else 0.0  # which waits for a GPU
+        self.state["steps_s"] += time.monotonic() - self._began
+        self.state["timed_steps"] += 1
         if missing:
             logger.warning(
                 "step %d: %d of %d cuts could not be read and were left out",
@@ -481,6 +487,8 @@ class Recorder(pl.Callback):
             "first": self.first,
             "final": self.final,
             "train_s": round(self.elapsed_s, 2),
+            "steps_s": round(self.state["steps_s"], 3),
+            "timed_steps": self.state["timed_steps"],
             "audio_hours_per_hour": round(audio_s / self.elapsed_s, 2),
             "wall_s": self.starts.wall_s,
             "gpu_hours": self.starts.gpu_hours,

@@ -47,6 +47,7 @@ ANALYSES = {
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),
     "quantization": Files(figures=("quantization",)),
+    "adaptation": Files(figures=("adaptation",)),
     "training_noise": Files(),
     "saturation": Files(figures=("saturation",)),
     "power": Files(figures=("power",), each_contrast=True),
