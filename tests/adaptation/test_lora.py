@@ -22,7 +22,7 @@ def test_a_glob_that_no_layer_has_is_refused_with_those_that_are_there():
     names = ("layers.0.att.linear_q", "layers.1.att.linear_q", "layers.1.ff.linear1", "out")
     with pytest.raises(
         UserError,
-        match=r"lora.layers is '\*query', .* there: layers.\*.att.linear_q, "
+        match=r"lora.layers is '\*query', which no .* there: layers.\*.att.linear_q, "
         r"layers.\*.ff.linear1, out$",
     ):
         insert(layers(*names), layers="*query")

@@ -15,7 +15,9 @@ from made.studies import smoke_config
 
 pytestmark = pytest.mark.slow
 
-ARMS = ["en", "ml", "scratch", "ml_adapter", "ml_ctc"]
+ARMS = ["en", "ml", "scratch", "ml_adapter", "ml_ctc", "ml_lora"]
+LORA_TENSORS = "model.safetensors"
+LORA = {"kind": "lora", "rank": 4, "alpha": 8, "layers": "*linear_[qv]"}
 SETS = ["it", "fr", "it+fr"]
 CONTRASTS = ["warm_start", "from_scratch", "adapter", "head"]
 
@@ -42,6 +44,7 @@ def arms_config() -> dict:
     config["tiers"] = {name: config["tiers"][name] for name in ("560ms", "offline")}
     config["precisions"] = {"full": {"tiers": ["560ms"]}}
     config["bundle"] = None
+    config["arms"]["ml_lora"] = {"init": "ml", "adaptation": LORA}
     return config
 
 
@@ -77,6 +80,29 @@ def test_every_arm_was_trained_on_every_training_set(study):
         digests = [runs[name, arm]["start_digests"] for arm in ("en", "ml", "scratch")]
         assert len({digest["encoder"] for digest in digests}) == 3
         assert len({digest["joint"] for digest in digests}) == 1
+
+
+def test_a_lora_lies_beside_its_model_and_its_cost_in_the_table(study):
+    for name in SETS:
+        folder = study.folder / f"results/runs/{name}/ml_lora/0.004h/seed1"
+        beside = json.loads((folder / "run.json").read_text(encoding="utf-8"))["beside_sha256"]
+        assert set(beside) == {f"adapter/adapter_{end}" for end in ("config.json", LORA_TENSORS)}
+        assert all((folder / file).is_file() for file in beside)
+    rows = {
+        (row["training_set"], row["lang"], row["arm"]): row
+        for row in table(study, "adaptation")
+        if row["tier"] == "560ms"
+    }
+    kinds = {arm: row["adaptation"] for (_, _, arm), row in rows.items()}
+    assert kinds == dict.fromkeys(ARMS, "full") | {"ml_adapter": "adapter", "ml_lora": "lora"}
+    for (name, _, arm), row in rows.items():
+        record = study.folder / f"results/runs/{name}/{arm}/0.004h/seed1/run.json"
+        said = json.loads(record.read_text(encoding="utf-8"))
+        own = said["trained_mb"] / (2 if name == "it+fr" else 1)
+        assert float(row["mb_per_language"]) == pytest.approx(own, abs=1e-4)
+        assert 0 < float(row["step_s"]) < float(row["loop_step_s"])
+    page = (study.folder / "results/report.html").read_text(encoding="utf-8")
+    assert "What does an adaptation cost?" in page
 
 
 def test_a_model_of_two_languages_heard_both_and_is_scored_on_both(study):
@@ -135,7 +161,7 @@ def test_a_new_arm_and_a_new_training_set_run_their_own_jobs(study):
     config["training_sets"]["mostly_it"] = {"languages": {"it": 1, "fr": 0.5}}
     study.write_config(config, "more.yaml")
     jobs = study.planned(config="more.yaml")
-    assert jobs["train"] == len(ARMS)
+    assert (jobs["train"], jobs["train_lora"]) == (len(ARMS) - 1, 1)
     assert jobs["mix_training_set"] == jobs["train_tokenizer"] == 1
     assert {name for name in jobs if name.startswith("decode_")} == {"decode_mostly_it"}
 

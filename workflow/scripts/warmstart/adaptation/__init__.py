@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from warmstart import models
+from warmstart.adaptation import layers
 from warmstart.run.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from warmstart.adaptation.base import Adaptation
+    from warmstart.models.base import Donor
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Kind:
         made_of: the option that names the arms whose low-rank updates it is made of; '' = of none.
         own_steps: the option that says how many steps a run has, in place of `training.steps`; '' =
             none does.
+        fits: options and the linear layers of a donor (`models.base.Donor.linears`) -> why the two
+            do not go together and how to mend it; None if they do.
         fault: options -> what is wrong with them together and how to mend it; None if nothing.
     """
 
@@ -48,6 +52,7 @@ class Kind:
     unsaid: frozenset[str] = frozenset()
     made_of: str = ""
     own_steps: str = ""
+    fits: Callable[[Mapping[str, Any], layers.Linears], str | None] | None = None
     fault: Callable[[Mapping[str, Any]], str | None] | None = None
 
     def schema(self, name: str) -> dict[str, Any]:
@@ -263,6 +268,7 @@ KINDS: dict[str, Kind] = {
         },
         needs=frozenset({"linears"}),
         keeps_encoder=True,
+        fits=layers.lora_fault,
         writes=("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
     ),
     "experts": Kind(
@@ -423,6 +429,24 @@ def check(kind: str, family: str) -> None:
             f"family {family} cannot have the adaptation {kind}, which needs "
             f"{', '.join(sorted(missing))}; allowed: {', '.join(possible(family))}"
         )
+
+
+def check_donor(block: Mapping[str, Any], donor: "Donor") -> None:
+    """Refuse an adaptation that does not fit the layers of a donor, as far as its file tells.
+
+    Args:
+        block: {kind, ...options}, as `of_settings` gives it.
+        donor: as its family reads it.
+
+    Raises:
+        UserError: with the option and what the donor has.
+    """
+    kind = kind_of(block["kind"])
+    if kind.fits is None or (linears := donor.linears()) is None:
+        return
+    options = {key: value["default"] for key, value in kind.options.items() if "default" in value}
+    if (fault := kind.fits({**options, **block}, linears)) is not None:
+        raise UserError(fault)
 
 
 def open_adaptation(block: Mapping[str, Any]) -> "Adaptation":

@@ -5,7 +5,6 @@ it had before, so it decodes, streams, quantises and ships as any other. The upd
 lie beside it.
 """
 
-import fnmatch
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from warmstart.adaptation import layers as layers_of
 from warmstart.adaptation import peft_folder
 from warmstart.adaptation.base import Adaptation
 from warmstart.adaptation.still import StillStatistics
@@ -49,7 +49,11 @@ class Lora(Adaptation):
             UserError: a glob that no linear layer has, or a rank above the width of one.
         """
         module = recogniser.pretrained()
-        chosen = self._chosen(module)  # before peft is imported, which takes seconds
+        linears = linears_of(module)
+        options = {"rank": self._rank, "layers": self._layers}
+        # Before peft is imported, which takes seconds.
+        if (fault := layers_of.lora_fault(options, linears)) is not None:
+            raise UserError(fault)
         from peft import LoraConfig
         from peft.tuners.lora import LoraModel
 
@@ -58,7 +62,7 @@ class Lora(Adaptation):
             lora_alpha=self._alpha,  # type: ignore[arg-type]  # multiplied, never an index
             lora_dropout=self._dropout,
             # A pattern, because of names in a list peft takes endings too.
-            target_modules="|".join(map(re.escape, chosen)),
+            target_modules="|".join(map(re.escape, layers_of.chosen(self._layers, linears))),
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -81,25 +85,6 @@ class Lora(Adaptation):
         """Add B A to W, and take A and B out."""
         self._tuner.merge_and_unload()
         self._tuner = None
-
-    def _chosen(self, module: torch.nn.Module) -> list[str]:
-        """Names of the layers."""
-        linears = linears_of(module)
-        chosen = fnmatch.filter(linears, self._layers)
-        if not chosen:
-            # `layers.0.linear` and `layers.1.linear` are one line.
-            there = dict.fromkeys(re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name) for name in linears)
-            raise UserError(
-                f"adaptation lora.layers is {self._layers!r}, which no linear layer of the encoder "
-                f"is called; these are there: {', '.join(there)}"
-            )
-        width, narrowest = min((min(linears[name]), name) for name in chosen)
-        if self._rank > width:
-            raise UserError(
-                f"adaptation lora.rank is {self._rank}, above the width {width} of {narrowest}; "
-                f"take {width} at most, or leave that layer out of lora.layers"
-            )
-        return chosen
 
 
 def linears_of(module: torch.nn.Module) -> dict[str, tuple[int, int]]:

@@ -293,6 +293,12 @@ class Donor(ABC):
             settings: block `training` of the arm; what it replaces in both does not count.
         """
 
+    def linears(self) -> dict[str, tuple[int, int]] | None:
+        """Name -> (in, out) of the linear layers of `Recogniser.pretrained`, without reading
+        weights, so that a dry run can say which updates of them there can be. None: its file does
+        not tell. Of kinds that offer `linears`."""
+        return None
+
     def export_refusal(self) -> str | None:
         """Why models that start from it cannot be exported, with a remedy; None if they can. Of
         kinds that export."""

@@ -117,7 +117,8 @@ class Job:
         """Check that everything is there that the run reads.
 
         Raises:
-            UserError: naming the first that is not, or a control without what it needs.
+            UserError: naming the first that is not, an adaptation that does not fit the donor, or
+                a control without what it needs.
         """
         for path in (
             self.train_cuts,
@@ -133,6 +134,9 @@ class Job:
                 raise UserError(
                     f"{path}: no such file; run the rule that makes it, or correct the path"
                 )
+        if adaptation.kind_of(self.adaptation["kind"]).fits is not None:
+            donor = models.open_family(self.family).read_donor(self.donor)
+            adaptation.check_donor(self.adaptation, donor)
         if self.targets.phonemes and not self.text:
             raise UserError(
                 "tokens are ipa, and --text names no language whose phones are learnt; give "

@@ -121,8 +121,8 @@ class Recorder(pl.Callback):
         # could so far, with their seconds as recorded; the first files.
         self.state |= {"unread_hours": 0.0, "unread_replay_hours": 0.0}
         self.state |= {"never_heard": {}, "unreadable_files": []}
-        # Seconds from the start of a step to its end, without data, validations and checkpoints, and
-        # how many steps they are of: a run that began before this was counted goes on.
+        # Seconds of steps, without data, validations and checkpoints, and of how many: a run that
+        # began before they were counted goes on.
         self.state |= {"steps_s": 0.0, "timed_steps": 0}
         # The last step until which little enough was missing: checkpoints of later ones go when a
         # run stops for it.

@@ -170,6 +170,33 @@ def not_causal(config: dict[str, Any]) -> list[str]:
     ]
 
 
+def linears(known: dict[str, Any]) -> dict[str, tuple[int, int]] | None:
+    """Name -> (in, out) of the linear layers of an encoder; None where one has others.
+
+    Args:
+        known: of `facts`.
+    """
+    width, count = known["encoder.d_model"], known["encoder.n_layers"]
+    if known["encoder.subsampling"] != "dw_striding" or known["encoder.reduction"] is not None:
+        return None
+    # Padding of both sides of a convolution of width 3 and stride 2, causal or not.
+    padding = 3 if known["encoder.causal_downsampling"] else 2
+    bins = known["encoder.feat_in"]
+    for _ in range(round(math.log2(known["encoder.subsampling_factor"]))):
+        bins = (bins + padding - 3) // 2 + 1
+    channels = known["encoder.subsampling_conv_channels"]
+    inner = width * known["encoder.ff_expansion_factor"]
+    layer = {
+        **{f"feed_forward{half}.linear1": (width, inner) for half in (1, 2)},
+        **{f"feed_forward{half}.linear2": (inner, width) for half in (1, 2)},
+        **{f"self_attn.linear_{part}": (width, width) for part in ("q", "k", "v", "out", "pos")},
+    }
+    return {
+        "pre_encode.out": (bins * (width if channels == -1 else channels), width),
+        **{f"layers.{n}.{name}": sizes for n in range(count) for name, sizes in layer.items()},
+    }
+
+
 class NemoDonor(Donor):
     """A `.nemo` file whose encoder, and nothing else, is taken: the file of a transducer, of a CTC
     model or of both serves every family here.
@@ -185,6 +212,10 @@ class NemoDonor(Donor):
     def about(self) -> dict[str, Any]:
         """See `about`."""
         return about(self.config)
+
+    def linears(self) -> dict[str, tuple[int, int]] | None:
+        """Of a Conformer as NeMo 3.0 builds it (conformer_encoder.py, conformer_modules.py)."""
+        return linears(facts(self.config))
 
     def refusal(self) -> str | None:
         """Why its encoder cannot stream."""

@@ -42,6 +42,17 @@ class SnapshotDonor(Donor):
             "tensors": sum(len(header.shapes) for header in self._headers),
         }
 
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Matrices of the encoder that are no table of embeddings."""
+        found: dict[str, tuple[int, int]] = {}
+        for header in self._headers:
+            for name, shape in header.shapes.items():
+                module, _, kind = (self._architecture.own_name(name) or "").rpartition(".")
+                matrix = kind == "weight" and len(shape) == 2
+                if matrix and "embed" not in module.rpartition(".")[2]:
+                    found[module] = (shape[1], shape[0])
+        return found
+
     def refusal(self) -> str | None:
         """Nothing that can be read is refused; tensors are counted when a model is built."""
         return None

@@ -83,8 +83,8 @@ def check_donors(study: Study) -> None:
     compares.
 
     Raises:
-        UserError: a donor cannot be read or started from, its models not be exported, or two differ
-            in what a contrast is not about.
+        UserError: a donor cannot be read or started from, its models not be exported, its layers
+            not be adapted as an arm asks, or two differ in what a contrast is not about.
     """
     here = inits.at_hand(study)
     seen: set[tuple[str, ...]] = set()
@@ -106,7 +106,13 @@ def check_donors(study: Study) -> None:
                 ) from None
         seen.add(names)
     for arm in study.arms.values():
-        _check_export(study, arm, here.get(study.donor(arm.init)))
+        donor = here.get(study.donor(arm.init))
+        _check_export(study, arm, donor)
+        if donor is not None and adaptation.kind_of(arm.adaptation["kind"]).fits is not None:
+            with _said_of(study, arm):
+                adaptation.check_donor(
+                    arm.adaptation, models.open_family(arm.family).read_donor(donor)
+                )
 
 
 def _check_export(study: Study, arm: Arm, donor: Path | None) -> None:

@@ -27,13 +27,25 @@ class Architecture(ABC):
         names: `model_type` of transformers -> what people call it.
         dropouts: keys that `training.model.encoder_dropout` replaces.
         layerdrop: key of the share of layers that pretraining left out; nothing of it remains here.
+        prefixes: what names of the encoder's tensors begin with in a checkpoint, in this order.
+        beside: what names of other tensors begin with, of heads, quantisers and decoders.
         exports: whether its encoders become ONNX graphs; see `Encoding.states`.
     """
 
     names: Mapping[str, str]
     dropouts: tuple[str, ...]
     layerdrop: str = "layerdrop"
+    prefixes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     exports: bool = False
+
+    def own_name(self, name: str) -> str | None:
+        """Name in the encoder of a checkpoint's tensor; None for one that is beside it."""
+        if name.startswith(self.beside):
+            return None
+        for prefix in self.prefixes:
+            name = name.removeprefix(prefix)
+        return name
 
     @abstractmethod
     def read(

@@ -61,6 +61,12 @@ class RawAudio(Architecture):
 
     names = MappingProxyType({"wav2vec2": "wav2vec 2.0 or XLS-R", "hubert": "HuBERT or mHuBERT"})
     dropouts = tuple(_DROPOUTS)
+    prefixes = ("wav2vec2.", "hubert.")
+    # What published checkpoints have beside the encoder, and that starts anew here.
+    beside = (
+        *("lm_head.", "quantizer.", "project_hid.", "project_q.", "dropout_features."),
+        *("final_proj.", "label_embs_concat", "classifier.", "projector."),
+    )
     exports = True
 
     def read(

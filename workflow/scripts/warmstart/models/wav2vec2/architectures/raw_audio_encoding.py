@@ -22,6 +22,7 @@ from warmstart.models.wav2vec2.architectures.base import (
     samples_of,
 )
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
+from warmstart.models.wav2vec2.architectures.raw_audio import RawAudio
 
 # What Wav2Vec2FeatureExtractor adds to a variance.
 _LEAST_VARIANCE = 1e-7
@@ -89,14 +90,11 @@ class RawAudioEncoding(Encoding):
 
     def own_name(self, name: str) -> str | None:
         """Without the prefix of a class with a head, and with torch's names of today."""
-        if name.startswith(_HEADS):
-            return None
-        for prefix in _PREFIXES:
-            name = name.removeprefix(prefix)
+        kept = RawAudio().own_name(name)
         for old, new in _RENAMED.items():
-            if name.endswith(old):
-                return name.removesuffix(old) + new
-        return name
+            if kept is not None and kept.endswith(old):
+                return kept.removesuffix(old) + new
+        return kept
 
     def stand_ins(self, encoder: nn.Module) -> dict[str, Tensor]:
         """The vector under masks is learned anew where a donor has none: most heads drop it."""
@@ -196,12 +194,6 @@ def fewest_samples(config: Mapping[str, Any]) -> int:
     return samples
 
 
-# Modules beside the encoder that published checkpoints have, and that start anew here.
-_HEADS = (
-    *("lm_head.", "quantizer.", "project_hid.", "project_q.", "dropout_features."),
-    *("final_proj.", "label_embs_concat", "classifier.", "projector."),
-)
-_PREFIXES = ("wav2vec2.", "hubert.")
 # As torch named the two halves of a weight norm before 2.1, and as it does now.
 _RENAMED = {
     ".conv.weight_g": ".conv.parametrizations.weight.original0",

@@ -69,6 +69,9 @@ class W2vBert(Architecture):
 
     names = MappingProxyType({"wav2vec2-bert": "w2v-BERT 2.0"})
     dropouts = tuple(_DROPOUTS)
+    prefixes = ("wav2vec2_bert.",)
+    # What published checkpoints have beside the encoder, and that starts anew here.
+    beside = ("lm_head.", "quantizer.", "project_hid.", "project_q.", "classifier.", "projector.")
     exports = True
 
     def read(

@@ -22,6 +22,7 @@ from warmstart.models.wav2vec2.architectures.base import (
 )
 from warmstart.models.wav2vec2.architectures.checks import NO_POSITIONS
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
+from warmstart.models.wav2vec2.architectures.w2v_bert import W2vBert
 from warmstart.models.wav2vec2.windows import WINDOW_S
 
 # Of transformers 5.23, models/seamless_m4t/feature_extraction_seamless_m4t.py, which follows
@@ -91,7 +92,7 @@ class W2vBertEncoding(Encoding):
 
     def own_name(self, name: str) -> str | None:
         """Without the prefix of a class with a head."""
-        return None if name.startswith(_HEADS) else name.removeprefix("wav2vec2_bert.")
+        return W2vBert().own_name(name)
 
     def stand_ins(self, encoder: nn.Module) -> dict[str, Tensor]:
         """The vector under masks is learned anew where a donor has none."""
@@ -189,7 +190,3 @@ class W2vBertEncoding(Encoding):
         variance = centred.square().sum(1, keepdim=True) / others
         normal = (centred * torch.rsqrt(variance + _LEAST_VARIANCE)).T[: whole[0] * stride]
         return normal.reshape(1, -1, stride * bins), whole
-
-
-# Modules beside the encoder that published checkpoints have, and that start anew here.
-_HEADS = ("lm_head.", "quantizer.", "project_hid.", "project_q.", "classifier.", "projector.")

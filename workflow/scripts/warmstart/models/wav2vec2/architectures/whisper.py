@@ -47,6 +47,12 @@ class Whisper(Architecture):
     names = MappingProxyType({"whisper": "the encoder of Whisper"})
     dropouts = tuple(_DROPOUTS)
     layerdrop = "encoder_layerdrop"
+    prefixes = ("model.", "encoder.")
+    # What published checkpoints have beside the encoder, and that is left where it is.
+    beside = (
+        *("model.decoder.", "decoder.", "proj_out.", "projector.", "classifier."),
+        "layer_weights",
+    )
     exports = True
 
     def read(

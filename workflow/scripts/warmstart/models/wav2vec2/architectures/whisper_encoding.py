@@ -16,6 +16,7 @@ from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures import spectra
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding, samples_of
 from warmstart.models.wav2vec2.architectures.masks import under_mel_masks, under_time_masks
+from warmstart.models.wav2vec2.architectures.whisper import Whisper
 from warmstart.models.wav2vec2.windows import EDGE_S, windows
 
 _FFT, _HOP = 400, 160
@@ -54,9 +55,7 @@ class WhisperEncoding(Encoding):
 
     def own_name(self, name: str) -> str | None:
         """Without the prefix of a class with a decoder."""
-        if name.startswith(_BESIDE):
-            return None
-        return name.removeprefix("model.").removeprefix("encoder.")
+        return Whisper().own_name(name)
 
     def blocks(self, encoder: nn.Module) -> list[nn.Module]:
         """The two convolutions, then the layers."""
@@ -181,10 +180,6 @@ class WhisperEncoding(Encoding):
                 taken.append(states[0, window.first : window.last])
             rows.append(torch.cat(taken))
         return nn.utils.rnn.pad_sequence(rows, batch_first=True), _halved(lengths)
-
-
-# Modules beside the encoder that published checkpoints have, and that are left where they are.
-_BESIDE = ("model.decoder.", "decoder.", "proj_out.", "projector.", "classifier.", "layer_weights")
 
 
 def _mel_frames(samples: Tensor) -> Tensor:
