@@ -370,6 +370,10 @@ FAULTS = {
         {"training_sets__it+fr": {"languages": {"it": 1, "fr": 1}, "budgets_hours": [3]}},
         ["training_sets.it+fr.budgets_hours has 3", "3 h of it", "0.36 h available"],
     ),
+    "batches of an arm by a profile of its own": (
+        {"arms__ml__training": {"batch_profile": True}},
+        ["arms.ml.training.batch_profile belongs to the study", "one order of data"],
+    ),
     "weights in bfloat16 of a family without": (
         {
             "arms__ml__family": "wav2vec2_ctc",
@@ -380,6 +384,17 @@ FAULTS = {
     ),
     "bundle of two spellings": ({"bundle__arm": "ml"}, ["bundle", "two spellings"]),
 }
+
+
+def test_arms_that_are_compared_are_trained_with_one_profile_of_batches():
+    study = make(demo(training__batch_profile=True, training__bucket_bins_s=30))
+    folders = {slices.training(study, arm)["batch_profile"] for arm in ("en", "ml")}
+    assert folders == {"results/profiles/en"}
+    assert paths.batch_profile(study, "it+fr", "ml") == "results/profiles/en/it+fr.json"
+    plain = make(demo())
+    assert slices.training(plain, "ml")["batch_profile"] is False
+    assert "batch_profile" not in stages.canonical("train", slices.training(plain, "ml"))
+    assert paths.batch_profile(plain, "it", "ml") is None
 
 
 @pytest.mark.parametrize("fault", FAULTS)

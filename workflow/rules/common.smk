@@ -317,6 +317,11 @@ def written_beside(arms):
     return [f"results/runs/{RUN}/{name}" for name in STUDY.arms[arms[0]].writes]
 
 
+def batch_profile(wildcards):
+    """What a batch of a run is made by; nothing where seconds make it."""
+    return paths.batch_profile(STUDY, wildcards.training_set, wildcards.arm) or []
+
+
 def mixture_parts(wildcards):
     """Language -> the budget that it gives to a mixture."""
     return paths.parts(STUDY, wildcards.training_set, wildcards.hours)

@@ -82,6 +82,7 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
                 STUDY, wildcards.training_set, wildcards.hours
             ),
             noise=paths.training_noise(STUDY) or [],
+            profile=batch_profile,
             validation=lambda wildcards: list(
                 paths.validation_manifests(STUDY, wildcards.training_set).values()
             ),

@@ -80,7 +80,8 @@ class Recipe(TypedDict):
     schedule: Schedule
     steps: Steps
     batch_duration_s: float
-    bucket_bins_s: list[float]
+    bucket_bins_s: list[float] | int
+    batch_profile: NotRequired[bool | str]  # a path where a program is told
     devices: int
     num_nodes: int
     precision: Literal["32", "bf16-mixed", "bf16-true"]

@@ -26,6 +26,7 @@ _FOLLOW = {
     "early_stop": ("steps", "audio seen"),
     "batch_duration_s": ("audio seen",),
     "bucket_bins_s": ("audio seen",),
+    "batch_profile": ("audio seen",),
     "speed_perturb": ("audio seen",),
 }
 """Key of the recipe -> what is another where it is."""

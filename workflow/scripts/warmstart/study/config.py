@@ -40,6 +40,7 @@ OF_THE_STUDY = {
     "adapter_dim": "it is an adaptation: write arms.NAME.adaptation: {kind: adapter, dim: ...}",
     "devices": "runs on other numbers of devices hear other batches: set training.devices",
     "num_nodes": "runs on other numbers of devices hear other batches: set training.num_nodes",
+    "batch_profile": "arms that are compared hear one order of data: set training.batch_profile",
     "num_workers": "no model changes with it: set training.num_workers",
     "max_unreadable_fraction": "it is a limit: set training.max_unreadable_fraction",
     "log_every_steps": "no model changes with it: set training.log_every_steps",

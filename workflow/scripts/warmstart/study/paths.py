@@ -151,6 +151,13 @@ def training_cuts(study: Study, training_set: str, hours: str) -> str:
     return next(iter(parts(study, training_set, hours).values()))
 
 
+def batch_profile(study: Study, training_set: str, arm: str) -> str | None:
+    """The profile of a run; None where `batch_duration_s` makes the batches."""
+    if not study.config["training"].get("batch_profile"):
+        return None
+    return f"{slices.batch_profiles(study, arm)}/{training_set}.json"
+
+
 def tokenizer(training_set: str, tokens: str) -> str:
     """Folder of a tokenizer; that of `bpe` has the name of the training set alone.
 

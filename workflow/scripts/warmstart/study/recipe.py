@@ -99,7 +99,7 @@ def _check_steps(training: Recipe) -> None:
     least, most = steps.get("min", 1), steps.get("max", math.inf)
     if least > most:
         raise UserError(f"training.steps.min is {least}, above training.steps.max {most}; lower it")
-    if bins != sorted(set(bins)):
+    if not isinstance(bins, int) and bins != sorted(set(bins)):
         raise UserError(
             f"training.bucket_bins_s is {bins}; give rising bounds: {sorted(set(bins))}"
         )

@@ -136,10 +136,18 @@ def training(study: Study, arm: str) -> dict[str, Any]:
         settings = {**settings, "tokens": tokens}
     if (teachers := study.arms[arm].distil) is not None:
         settings = {**settings, "distil": dict(teachers)}
+    if settings["batch_profile"] is True:
+        settings = {**settings, "batch_profile": batch_profiles(study, arm)}
     if (study.config["noise"] or {}).get("training") is None:
         return settings
     how = {key: study.config["noise"]["training"][key] for key in ("snr_db", "probability")}
     return {**settings, "noise": {"manifest": "results/noise/training.jsonl.gz", **how}}
+
+
+def batch_profiles(study: Study, arm: str) -> str:
+    """Folder of the profiles of batches that an arm is trained with, one a training set: those of
+    its first peer, because arms that are compared hear their data in one order."""
+    return f"results/profiles/{study.peers(arm)[0]}"
 
 
 def pace(study: Study, arm: str) -> dict[str, Any]:

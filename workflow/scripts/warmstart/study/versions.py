@@ -18,6 +18,7 @@ VERSIONS = {
     "train_tokenizer": 1,
     "download_init": 1,
     "pretrain_init": 1,
+    "profile_batches": 1,
     "train": 1,
     "decode": 4,
     "cross_decode": 1,

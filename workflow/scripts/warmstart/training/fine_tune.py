@@ -17,7 +17,7 @@ from warmstart.models.digests import tensors_digest
 from warmstart.run import files, kept, vouchers
 from warmstart.run.errors import UserError
 from warmstart.study import recipe, run_length, stages
-from warmstart.training import alignment, distil, loop, record
+from warmstart.training import alignment, batch_profile, distil, loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 from warmstart.training.recorder import Recorder
@@ -49,6 +49,7 @@ class Start:
         adaptation: of the run.
         encoder_tensors: of the encoder, without what the adaptation put in.
         digests: part -> digest of its weights.
+        architecture: digest of names and shapes of its weights without the adaptation's.
     """
 
     donor: Donor
@@ -56,6 +57,7 @@ class Start:
     adaptation: Adaptation
     encoder_tensors: int
     digests: dict[str, str]
+    architecture: str
 
 
 def fine_tune(job: Job) -> None:
@@ -92,6 +94,8 @@ def fine_tune(job: Job) -> None:
         job.settings["speed_perturb"],
         job.targets,
     )
+    if job.profile is not None and job.batch_profile is not None:
+        job.profile.require(job.batch_profile, start.architecture, job.settings)
     recorder = train(job, start, length, identity(job, digests))
     if not ranks.first:
         return
@@ -133,6 +137,7 @@ def train(job: Job, start: Start, length: Length, identity: dict[str, Any]) -> R
         identity=identity,
         callbacks=start.adaptation.callbacks(start.recogniser),
         targets=job.targets,
+        profile=job.profile,
     )
 
 
@@ -218,7 +223,7 @@ def run_length_of(job: Job, ranks: Ranks) -> Length:
     steps = run_length.resolve_steps(
         job.settings["steps"],
         (heard.hours + heard.replayed_hours) * stretch,
-        job.settings["batch_duration_s"] * ranks.world,
+        (job.profile.seconds if job.profile else job.settings["batch_duration_s"]) * ranks.world,
     )
     recipe.check_warmup(job.settings, steps)
     require_taught(job, heard)
@@ -275,6 +280,7 @@ def begin(job: Job, steps: int) -> Start:
         own = job.tokenizer if trained_tokenizer else None
         recogniser = family.build(donor, job.settings, tokenizer=own, **shared)
     encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
+    architecture = batch_profile.model_digest(recogniser)
     adaptation.take_experts(job.experts)
     adaptation.insert(recogniser, job.seed)
     if job.teachers:
@@ -284,7 +290,7 @@ def begin(job: Job, steps: int) -> Start:
         logger.info("%d weights are the teachers' and the student's", teacher.share(recogniser))
         distil.teach(recogniser, teacher, job.settings.get("distil", {}))
     digests = {name: tensors_digest(part) for name, part in recogniser.parts().items()}
-    return Start(donor, recogniser, adaptation, encoder_tensors, digests)
+    return Start(donor, recogniser, adaptation, encoder_tensors, digests, architecture)
 
 
 def write_settings(job: Job) -> None:
@@ -305,6 +311,8 @@ def input_digests(job: Job) -> dict[str, Any]:
         "init": None if job.from_scratch else job.donor,
         "noise": job.noise,
     }
+    if job.batch_profile:  # no key else: the records of runs without stay what they are
+        paths["batch_profile"] = job.batch_profile
     found: dict[str, Any] = {
         name: files.digest(path) if path else None for name, path in paths.items()
     }

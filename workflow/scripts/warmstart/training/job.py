@@ -4,7 +4,7 @@ mistake is found before ten seconds of imports."""
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warmstart import adaptation, models
 from warmstart.data.targets import BPE, Targets
@@ -14,6 +14,9 @@ from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.study import recipe
 from warmstart.study.grid import Run
+
+if TYPE_CHECKING:
+    from warmstart.training.batch_profile import Profile
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,22 @@ class Job:
         return Path(manifest) if manifest else None
 
     @property
+    def batch_profile(self) -> Path | None:
+        """What `profile_batches.py` measured, of a folder the file of the training set; None where
+        `batch_duration_s` makes the batches."""
+        if not (asked := self.settings.get("batch_profile")):
+            return None
+        path = Path(str(asked))
+        return path if path.suffix == ".json" else path / f"{self.run.training_set}.json"
+
+    @cached_property
+    def profile(self) -> "Profile | None":
+        """The same, read."""
+        from warmstart.training.batch_profile import Profile
+
+        return Profile.read(self.batch_profile) if self.batch_profile else None
+
+    @property
     def tokenizer_model(self) -> Path | None:
         """The file of the tokenizer."""
         return self.tokenizer / "tokenizer.model" if self.tokenizer is not None else None
@@ -124,6 +143,7 @@ class Job:
             self.train_cuts,
             *self.dev_cuts.values(),
             self.noise,
+            self.batch_profile,
             self.tokenizer_model,
             *self.head_tokenizers.values(),
             self.donor,

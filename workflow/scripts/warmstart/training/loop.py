@@ -30,6 +30,7 @@ from warmstart.run.errors import UserError
 from warmstart.run.memory import is_out_of_memory
 from warmstart.study import recipe, stages
 from warmstart.training import alignment, checkpoints, early_stop, memory, precision
+from warmstart.training.batch_profile import Profile
 from warmstart.training.distributed import Ranks
 from warmstart.training.order import EndlessSampler, dataloader
 from warmstart.training.recorder import Recorder
@@ -52,6 +53,7 @@ def fit(
     identity: dict[str, Any] | None = None,
     callbacks: Sequence[pl.Callback] = (),
     targets: Targets = PLAIN,
+    profile: Profile | None = None,
 ) -> Recorder:
     """Train a model until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if
     there is one.
@@ -68,6 +70,7 @@ def fit(
             not continued.
         callbacks: of the adaptation; they are called after the recorder and before early stopping.
         targets: what is learnt of the cuts' texts.
+        profile: how many utterances are in a batch; None = as `batch_duration_s` says.
 
     Returns:
         The recorder with the totals of the run.
@@ -90,7 +93,7 @@ def fit(
         "steps": steps,
     }
     checkpoints.claim(directory, identity, tidy=ranks.first)
-    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks, targets)
+    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks, targets, profile)
     watchdog = Watchdog(run_dir, settings["stall_minutes"], ranks.rank)
     recorder = Recorder(
         *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),
@@ -101,15 +104,17 @@ def fit(
     if not steps:
         recorder.show()
         return recorder
-    _, other = dataloader(recogniser, cuts_path, settings, seed, targets=targets)
-    probe = memory.LargestFirst(other, recogniser.dataset(), settings["batch_duration_s"])
+    _, other = dataloader(recogniser, cuts_path, settings, seed, targets=targets, profile=profile)
+    # What a batch is made by, and what is to be lowered where it does not fit.
+    batch_s = settings["batch_duration_s"] if profile is None else None
+    probe = memory.LargestFirst(other, recogniser.dataset(), batch_s)
     averaged = settings["average_last"]
     saver = checkpoints.Saver(
         directory,
         settings["checkpoint_every_steps"],
         keep=max(2, averaged),
     )
-    trainer = _trainer(
+    trainer = trainer_of(
         settings,
         steps,
         ranks,
@@ -125,7 +130,7 @@ def fit(
         logger.info("continuing from %s", resume)
     recorder.interruption.listen()
     try:
-        with watchdog, _explaining_step(trainer, sampler, settings["batch_duration_s"]):
+        with watchdog, _explaining_step(trainer, sampler, batch_s):
             trainer.fit(recogniser.lightning, loader, ckpt_path=resume)
     finally:
         recorder.close()
@@ -153,7 +158,7 @@ def _average(recogniser: Recogniser, directory: Path, every: int, count: int) ->
     return [checkpoints.step_of(path) for path in paths]
 
 
-def _trainer(
+def trainer_of(
     settings: Recipe,
     steps: int,
     ranks: Ranks,
@@ -192,7 +197,7 @@ def _trainer(
 
 @contextlib.contextmanager
 def _explaining_step(
-    trainer: pl.Trainer, sampler: EndlessSampler, batch_duration_s: float
+    trainer: pl.Trainer, sampler: EndlessSampler, batch_duration_s: float | None
 ) -> Iterator[None]:
     """Turn an allocator's error into a message that names the batch of the step.
 

@@ -32,11 +32,16 @@ def let_segments_grow() -> None:
         logger.info("segments of GPU memory stay as they are: %s", error)
 
 
-def message(durations_s: list[float], batch_duration_s: float, when: str) -> str:
+def message(durations_s: list[float], batch_duration_s: float | None, when: str) -> str:
     """What a person needs to mend it: the batch, both keys that make it smaller, and which of them
-    to lower."""
+    to lower. Without `batch_duration_s` a profile makes the batches."""
     count, longest_s = len(durations_s), max(durations_s, default=0.0)
-    if count > 2:
+    if batch_duration_s is None:
+        advice = (
+            "delete the profile of batches (training.batch_profile) so that it is made again on "
+            "this GPU, with nothing beside it"
+        )
+    elif count > 2:
         advice = (
             f"lower training.batch_duration_s (now {batch_duration_s:g}), say to "
             f"{0.75 * batch_duration_s:.3g}; "
@@ -55,7 +60,9 @@ def message(durations_s: list[float], batch_duration_s: float, when: str) -> str
 
 
 @contextlib.contextmanager
-def explaining(durations_s: list[float], batch_duration_s: float, when: str) -> Iterator[None]:
+def explaining(
+    durations_s: list[float], batch_duration_s: float | None, when: str
+) -> Iterator[None]:
     """Turn an allocator's error into `message`.
 
     Raises:
@@ -99,10 +106,10 @@ class LargestFirst(pl.Callback):
     Args:
         sampler: has `preview(count)`, the first batches of its stream as cuts.
         dataset: makes tensors of cuts.
-        batch_duration_s: for the message.
+        batch_duration_s: for the message; None where a profile makes the batches.
     """
 
-    def __init__(self, sampler: Any, dataset: Any, batch_duration_s: float):
+    def __init__(self, sampler: Any, dataset: Any, batch_duration_s: float | None):
         self._sampler, self._dataset, self._batch_duration_s = sampler, dataset, batch_duration_s
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -113,21 +120,29 @@ class LargestFirst(pl.Callback):
         """
         for cuts in largest(self._sampler.preview(SCANNED)):
             durations_s = [cut.duration for cut in cuts]
-            with (
-                explaining(
-                    durations_s,
-                    self._batch_duration_s,
-                    "in the largest batch, tried before the first step",
-                ),
-                _untouched(pl_module),
+            with explaining(
+                durations_s,
+                self._batch_duration_s,
+                "in the largest batch, tried before the first step",
             ):
-                reserved = _reserve(pl_module, trainer.optimizers[0], trainer.world_size)
-                batch = trainer.strategy.batch_to_device(self._dataset[cuts], pl_module.device)
-                with trainer.precision_plugin.train_step_context():
-                    loss = pl_module.training_step(batch, 0)["loss"]
-                loss.backward()
-                del reserved, batch, loss
+                try_step(trainer, pl_module, self._dataset[cuts])
             logger.info("%d cuts of at most %.1f s fit", len(durations_s), max(durations_s))
+
+
+def try_step(trainer: pl.Trainer, module: Any, batch: Any) -> None:
+    """Forward and backward of a batch in the precision of the run and beside the room that the
+    optimizer will take. Afterwards everything is as it was.
+
+    Raises:
+        MemoryError, RuntimeError: it does not fit (`run.memory.is_out_of_memory`).
+    """
+    with _untouched(module):
+        reserved = _reserve(module, trainer.optimizers[0], trainer.world_size)
+        batch = trainer.strategy.batch_to_device(batch, module.device)
+        with trainer.precision_plugin.train_step_context():
+            loss = module.training_step(batch, 0)["loss"]
+        loss.backward()
+        del reserved, batch, loss
 
 
 def _reserve(model: Any, optimizer: Any, world: int) -> list[torch.Tensor]:

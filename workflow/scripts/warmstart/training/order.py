@@ -14,6 +14,7 @@ import torch
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
+from lhotse.dataset.sampling.dynamic_bucketing import FixedBucketBatchSizeConstraint
 
 from warmstart.data import mixing
 from warmstart.data.targets import PLAIN, Targets
@@ -21,7 +22,9 @@ from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch, SpeechDataset
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
+from warmstart.training import buckets
 from warmstart.training.augment import Augmentation
+from warmstart.training.batch_profile import Profile
 from warmstart.training.distributed import Ranks
 from warmstart.training.unreadable import audio_file
 
@@ -171,7 +174,11 @@ class EndlessSampler(torch.utils.data.Sampler):
 
 
 def batch_sampler(
-    cuts_path: str | Path, settings: Recipe, seed: int, sample_rate: int
+    cuts_path: str | Path,
+    settings: Recipe,
+    seed: int,
+    sample_rate: int,
+    profile: Profile | None = None,
 ) -> CutSampler:
     """Lhotse's sampler over a manifest: batches of an epoch, in an order that follows from the
     seed.
@@ -179,10 +186,20 @@ def batch_sampler(
     Args:
         settings: block `training`: batch_duration_s, bucket_bins_s.
         sample_rate: of the audio that the model hears, Hz.
+        profile: so many utterances a batch as it has for their bucket; None = batch_duration_s.
+
+    Raises:
+        UserError: a cut is longer than the buckets of the profile.
     """
     cuts = CutSet.from_file(cuts_path).resample(sample_rate)
+    constraint: Any = TimeConstraint(max_duration=settings["batch_duration_s"])
+    bins = buckets.inner_bounds(cuts_path, settings)
+    if profile is not None:
+        profile.require_lengths(buckets.lengths(cuts_path, settings["speed_perturb"])[-1])
+        bins = profile.longest_s[:-1]
+        constraint = FixedBucketBatchSizeConstraint(profile.longest_s, profile.counts)
     shared = {
-        "constraint": TimeConstraint(max_duration=settings["batch_duration_s"]),
+        "constraint": constraint,
         "shuffle": True,
         "drop_last": False,
         "shuffle_buffer_size": _SHUFFLED,
@@ -190,7 +207,6 @@ def batch_sampler(
         "rank": 0,
         "world_size": 1,
     }
-    bins = list(settings["bucket_bins_s"] or [])
     if not bins:
         return DynamicCutSampler(cuts, **shared)
     return DynamicBucketingSampler(
@@ -236,11 +252,12 @@ def dataloader(
     seed: int,
     ranks: Ranks | None = None,
     targets: Targets = PLAIN,
+    profile: Profile | None = None,
 ) -> tuple[Loader, EndlessSampler]:
     """The batches of a run for its model, endless and resumable."""
     rate = recogniser.sample_rate
     augmentation = Augmentation(seed, rate, settings["speed_perturb"], settings.get("noise"))
-    inner = batch_sampler(cuts_path, settings, seed, rate)
+    inner = batch_sampler(cuts_path, settings, seed, rate, profile)
     sampler = EndlessSampler(inner, augmentation, ranks, targets)
     loader = Loader(
         _Telling(recogniser.dataset()),

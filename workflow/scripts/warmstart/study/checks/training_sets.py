@@ -135,6 +135,10 @@ def _check_heads(study: Study, one: TrainingSet) -> None:
         raise UserError(
             f"{here}, and {one.heads()[0]} is its only language: remove the key, or add languages"
         )
+    if study.config["training"]["batch_profile"]:
+        raise UserError(
+            f"{here}, and training.batch_profile measures models with one head: set it to false"
+        )
     for arm in study.arms.values():
         if arm.training_sets is None or one.name in arm.training_sets:
             try:
