@@ -128,6 +128,13 @@ def without_zero_shot(made):
             lambda made: made["retention"].update(languages=["xx"]),
             r"retention\.languages .*'xx'",
         ),
+        (
+            lambda made: made.update(
+                training_sets={"both": {"languages": {"it": 1, "fr": 1}, "heads": "per_language"}},
+                arms={name: {**arm, "family": "wav2vec2_ctc"} for name, arm in ARMS.items()},
+            ),
+            r"has 'en', and training_sets\.both has heads: per_language \(it, fr\), none of which",
+        ),
         (lambda made: made["retention"].update(languages=[]), r"retention\.languages is \[\]"),
         (lambda made: made["retention"].pop("languages"), r"retention lacks 'languages'"),
     ],

@@ -25,7 +25,8 @@ def check_languages(study: Study) -> None:
 
 
 def check(study: Study) -> None:
-    """Some init is decoded in them as it is, and the joint training set hears all of them.
+    """Some init is decoded in them as it is, every model can write them, and the joint training set
+    hears all of them.
 
     Raises:
         UserError: with key, value and remedy.
@@ -33,6 +34,14 @@ def check(study: Study) -> None:
     if (asked := study.config["retention"]) is None:
         return
     here = "retention.languages"
+    for name, one in study.training_sets.items():
+        headless = [lang for lang in asked["languages"] if one.heads() and lang not in one.heads()]
+        if headless:
+            raise UserError(
+                f"{here} has {headless[0]!r}, and training_sets.{name} has heads: per_language "
+                f"({', '.join(one.heads())}), none of which writes it; replay {headless[0]} in "
+                "it, which gives it a head, or write heads: shared"
+            )
     if not any(map(study.zero_shot_runs, asked["languages"])):
         raise UserError(
             f"{here} is {', '.join(asked['languages'])}, and no init is decoded in them before it "
