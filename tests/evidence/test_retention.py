@@ -177,7 +177,7 @@ def test_page_and_figure_say_what_the_table_says(tables):
     axis = figure.axes[0]
     assert (
         axis.get_title(loc="left") or axis.get_title()
-    ) == "Donor's languages, after Only Italian"
+    ) == "Mean of languages\nafter Only Italian"
     # A mean of -45 without replay, of -25 with a tenth.
     drawn = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
     assert drawn[0].get_xdata().tolist() == [0, 10]

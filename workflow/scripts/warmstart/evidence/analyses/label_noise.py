@@ -10,7 +10,6 @@ many hours do what fewer clean ones do. Curves are isotonic (`crossings`), in ev
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from warmstart.evidence import crossings, intervals
@@ -30,9 +29,10 @@ from warmstart.evidence.columns import (
     Column,
     estimate,
 )
+from warmstart.evidence.dirty_series import Series, counts, series_of
 from warmstart.evidence.display import Display
 from warmstart.evidence.intervals import Draws
-from warmstart.evidence.keys import FULL, MEAN, Cell, part_of
+from warmstart.evidence.keys import MEAN, Cell, part_of
 from warmstart.evidence.means import NAN, over_languages, with_interval
 from warmstart.evidence.recognition import OK
 from warmstart.evidence.settings import Contrast, Dirty, Settings
@@ -55,19 +55,6 @@ class Dose(NamedTuple):
     arm: str
     hours: float
     tier: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """Cells of one language, arm and tier whose training sets differ in their labels alone.
-
-    Attributes:
-        clean: hours -> cell of the clean set.
-        dirty: (hours, share) -> cell.
-    """
-
-    clean: dict[float, Cell]
-    dirty: dict[tuple[float, float], Cell]
 
 
 def draw(material: base.Material, display: Display, contrast: Contrast | None) -> "Figure":
@@ -169,8 +156,9 @@ class Analysis(base.Analysis):
         for test_set, members in evidence.by_test_set().items():
             yield from _costs(test_set, members, evidence, settings)
             for one in members:
-                for key, series in sorted(_series(one, settings).items()):
-                    for row in _equals(one, key, series, evidence, settings):
+                found = series_of(one, settings)
+                for key in sorted(found, key=lambda key: (*key[:2], settings.tier_place(key[2]))):
+                    for row in _equals(one, key, found[key], evidence, settings):
                         yield {"lang": one.lang, "languages_as": "one", "languages": 1} | row
 
     def absent(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
@@ -180,15 +168,20 @@ class Analysis(base.Analysis):
         return "No model was trained on dirty labels, so the study does not say."
 
     def text(self, tables: base.Tables, display: Display, contrast: Contrast | None) -> str:
-        """Up to which share more hours do what fewer clean ones do."""
+        """Up to which share the most hours do what fewer clean ones do."""
         table = display.headline(tables["label_noise"])
-        parts = [
-            f"{display.language(row.lang)}, {display.arm(row.arm)}: {row.hours:g} h do what "
-            f"{row.compared_hours:g} h of clean texts do {_share_text(row)}"
-            for row in table[table.asked == DIRTY_SHARE].itertuples()
-            if row.status == OK or isinstance(row.beyond, str)
-        ]
-        return f"{'. '.join(parts)}." if parts else ""
+        table = table[table.asked == DIRTY_SHARE]
+        told = table.status.eq(OK) | table.beyond.notna()
+        parts = []
+        for (lang, arm, kind), own in table[told].groupby(["lang", "arm", "kind"], sort=False):
+            most = own[own.hours == own.hours.max()].sort_values("compared_hours", ascending=False)
+            shares = "; ".join(
+                f"{row.compared_hours:g} h of clean ones {_share_text(row)}"
+                for row in most.itertuples()
+            )
+            hours = f"{own.hours.max():g} h with dirty texts ({kind})"
+            parts.append(f"{display.language(lang)}, {display.arm(arm)}: {hours} do what {shares}.")
+        return " ".join(parts)
 
     def sheet(
         self, tables: base.Tables, display: Display, contrast: Contrast | None
@@ -249,16 +242,13 @@ def _hours(hours: float) -> str:
 
 def _share_text(row: Any) -> str:
     """Up to which share, with its interval."""
-    what = f"texts dirty ({row.kind})"
-    low, high = row.equal_share_low_pct, row.equal_share_high_pct
     if row.beyond == "above":
-        return f"with all shares of {what} that were tried"
+        return "do at every share that was tried"
     if row.beyond == "below":
-        return f"with no share of {what} that was tried"
-    return (
-        f"up to {written(row.equal_share_pct, 0)} % of {what} "
-        f"{interval_text(low, high, 0, signed=False)}"
-    )
+        return "do at no share"
+    low, high = row.equal_share_low_pct, row.equal_share_high_pct
+    bounds = interval_text(low, high, 0, signed=False)
+    return f"do up to a share of {written(row.equal_share_pct, 0)} % {bounds}"
 
 
 # ---- what dirt costs
@@ -272,14 +262,14 @@ def _costs(
     common = {"test_set": test_set, "asked": COST}
     for one in members:
         for cell in sorted(one.wer, key=settings.order_of):
-            if cell.training_set in clean and _counts(cell):
+            if cell.training_set in clean and counts(cell):
                 yield common | _rate(one, cell, evidence, settings) | {"corrupt_pct": 0.0}
     costs: dict[str, dict[Dose, Draws]] = {}
     cells: dict[tuple[str, Dose], Cell] = {}
     for one in members:
         for cell in one.wer:
             dirty = settings.dirty.get(cell.training_set)
-            if dirty is None or not _counts(cell):
+            if dirty is None or not counts(cell):
                 continue
             if dirty.clean is None or (own := _clean(cell, dirty)) not in one.wer:
                 said = "not estimable: no clean set of the same hours"
@@ -303,11 +293,6 @@ def _costs(
             "status": row.status,
             "recognition": recognition_status(both),
         }
-
-
-def _counts(cell: Cell) -> bool:
-    """Whether a cell is of this question: models as trained, not donors as they are."""
-    return cell.precision == FULL and cell.hours > 0
 
 
 def _clean(cell: Cell, dirty: Dirty) -> Cell:
@@ -362,24 +347,6 @@ def _of_mean(dose: Dose) -> dict[str, Any]:
 
 
 # ---- what equals what
-
-
-def _series(one: Scored, settings: Settings) -> dict[tuple[str, str, str, str], Series]:
-    """(clean set, arm, tier, kind) -> its cells; of dirty sets without a clean one none."""
-    found: dict[tuple[str, str, str, str], Series] = {}
-    for cell in one.wer:
-        dirty = settings.dirty.get(cell.training_set)
-        if dirty is not None and dirty.clean is not None and _counts(cell):
-            key = dirty.clean, cell.arm, cell.tier, dirty.described
-            clean = {
-                other.hours: other
-                for other in sorted(one.wer)
-                if _counts(other)
-                and (other.training_set, other.arm, other.tier) == (dirty.clean, *key[1:3])
-            }
-            series = found.setdefault(key, Series(clean, {}))
-            series.dirty[cell.hours, dirty.corrupt] = cell
-    return found
 
 
 def _equals(

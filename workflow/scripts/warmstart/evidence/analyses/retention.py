@@ -80,7 +80,7 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
 
     table = _headline(display, material.tables["retention"])
     rows = table[(table.measure == BACKWARD) & table.effect_pp.notna()]
-    panels = _panels(rows)
+    panels, shares = _panels(rows), sorted(rows.replay_pct.unique())
     figure, axes = plotting.panels(len(panels))
     if not panels:
         plotting.note(axes[0], "No donor was decoded before and after.")
@@ -93,9 +93,10 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
             if len(series):
                 name = plotting.plain(display.arm(arm))
                 plotting.errorbars(axis, series.replay_pct, series, "effect_pp", style, name)
-        after = "donor's languages" if lang == MEAN else display.language(lang)
-        title = f"{after}, after {display.training_set(plain)}"
-        axis.set_title(plotting.plain(title[:1].upper() + title[1:]))
+        kept = "Mean of languages" if lang == MEAN else display.language(lang)
+        axis.set_title(plotting.plain(f"{kept}\nafter {display.training_set(plain)}"))
+        axis.set_xticks(shares, [f"{share:g}" for share in shares])
+        axis.set_xlim(shares[0] - 3, shares[-1] + 3)
     figure.supylabel("WER before − after (pp)", fontsize=9)
     plotting.under(axes, "Replayed share of the audio (%)")
     plotting.shared_legend(figure, axes)
