@@ -1,11 +1,13 @@
 """What is asked of routing: its runs, files and settings, its faults, and nothing unless asked."""
 
 import copy
+import dataclasses
 import functools
 
 import pytest
 from conftest import ROOT
 
+from warmstart import models
 from warmstart.run.errors import UserError
 from warmstart.study import checks, config, paths, routing, stages
 from warmstart.study.grid import Run, Study
@@ -160,7 +162,9 @@ def test_phones_are_not_routed(heads):
         make(made)
 
 
-def test_families_that_cannot_say_how_sure_they_are_are_in_no_ensemble():
+def test_families_that_cannot_say_how_sure_they_are_are_in_no_ensemble(monkeypatch):
+    silent = dataclasses.replace(models.kind_of("fastconformer_rnnt"), confidence=False)
+    monkeypatch.setitem(models.KINDS, "fastconformer_rnnt", silent)
     made = demo()
     made["routing"] = {"ensembles": {"apart": ["it", "fr"]}}
     with pytest.raises(

@@ -1,6 +1,7 @@
 """How sure a model is of what it wrote."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -46,6 +47,9 @@ def of_utterance(log_probs: Tensor, blank: int) -> float:
         blank: its label.
     """
     spoken = log_probs[log_probs.argmax(-1) != blank] if len(log_probs) else log_probs
-    if not len(spoken):
-        return 0.0
-    return min(1.0, max(0.0, float(of_frames(spoken.double()).mean())))
+    return mean(of_frames(spoken.double()).tolist())
+
+
+def mean(frames: Sequence[float]) -> float:
+    """Of an utterance whose frames with a token are known one by one; 0 where there is none."""
+    return min(1.0, max(0.0, sum(frames) / len(frames))) if frames else 0.0

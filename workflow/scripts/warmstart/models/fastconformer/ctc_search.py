@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warmstart.models import candidates
+from warmstart.models import candidates, confidence
 from warmstart.models.fastconformer.found import Found
 
 
@@ -34,6 +34,7 @@ class CtcSearch:
     """
 
     candidates = 0
+    confident = False
 
     def __init__(self, head: Any):
         self._head = head
@@ -67,6 +68,12 @@ class CtcSearch:
             best = candidates.best(scores[rows, frames], taken, self._blank, self.candidates)
             for row, *kept in zip(rows.tolist(), *best, strict=True):
                 found[row].candidates.append(tuple(kept))
+        if self.confident:
+            # Repeated frames count each, as in `confidence.of_utterance`.
+            rows, frames = ((labels != self._blank) & inside).nonzero(as_tuple=True)
+            sure = confidence.of_frames(scores[rows, frames].double())
+            for row, one in zip(rows.tolist(), sure.tolist(), strict=True):
+                found[row].confidences.append(one)
         for one, count in zip(found, counts.tolist(), strict=True):
             one.encoder_frames += count
         ends = labels.gather(1, (counts - 1).clamp(min=0)[:, None].long())[:, 0]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from warmstart.models import base, candidates
+from warmstart.models import base, candidates, confidence
 from warmstart.models.base import Hypothesis, NotFinite, Timing, Vocabulary
 from warmstart.models.fastconformer.chunks import _MOST_FRAMES, ChunkShape, Encoder, set_tier
 from warmstart.models.fastconformer.found import FRAME_S, Found, Search
@@ -108,6 +108,14 @@ class Decoder(base.Decoder):
         other._search.candidates = min(count, self.model.tokenizer.vocab_size)
         return other
 
+    def with_confidence(self) -> "Decoder":
+        """See `base.Decoder`: the mean over emissions of a transducer, of the distribution from
+        which each token was taken, the blank in it; of CTC over the frames of all tokens."""
+        other = copy.copy(self)
+        other._search = copy.copy(self._search)
+        other._search.confident = True
+        return other
+
     @property
     def engine(self) -> str:
         """What computes the encoder."""
@@ -131,6 +139,7 @@ class Decoder(base.Decoder):
                 self.pieces(one),
                 self.emission_s(one),
                 candidates.stacked(one.tokens, one.candidates, kept) if kept else None,
+                confidence.mean(one.confidences) if self._search.confident else None,
             )
             for one in found
         ]

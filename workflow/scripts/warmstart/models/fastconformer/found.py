@@ -12,12 +12,14 @@ FRAME_S = 0.08  # of the encoder: 10 ms hop x 8-fold subsampling
 @dataclass
 class Found:
     """Greedy tokens of one utterance and the encoder frames that emitted them; of a search that
-    keeps candidates, those of each token (ids and probabilities, (K,))."""
+    keeps candidates, those of each token (ids and probabilities, (K,)); of one that says how sure
+    it is, the confidence of each position whose best label is a token (`models.confidence`)."""
 
     tokens: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     encoder_frames: int = 0
     candidates: list[tuple["Tensor", "Tensor"]] = field(default_factory=list, compare=False)
+    confidences: list[float] = field(default_factory=list, compare=False)
 
 
 class Search(Protocol):
@@ -25,9 +27,11 @@ class Search(Protocol):
 
     Attributes:
         candidates: how many of the best tokens are kept at each emission; 0 = none.
+        confident: whether it says how sure it is.
     """
 
     candidates: int
+    confident: bool
 
     def start(self, batch: int) -> Any:
         """The state before the first frame."""

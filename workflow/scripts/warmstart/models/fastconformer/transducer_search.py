@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warmstart.models import candidates
+from warmstart.models import candidates, confidence
 from warmstart.models.fastconformer.found import Found
 from warmstart.run.errors import UserError
 
@@ -47,6 +47,7 @@ class GreedySearch:
     """
 
     candidates = 0
+    confident = False
 
     def __init__(self, model: Any):
         from nemo.collections.asr.modules import RNNTDecoder
@@ -140,14 +141,23 @@ class GreedySearch:
                 return
             rows = [rows[place] for place in going]
             taken = torch.tensor(tokens, device=frames.device)
-            if self.candidates:
-                at_emission = scores[going, frames_of]
-                best = candidates.best(at_emission, taken, self._blank, self.candidates)
-                for row, *kept in zip(rows, *best, strict=True):
-                    hypotheses[row].candidates.append(tuple(kept))
+            if self.candidates or self.confident:
+                self._keep([hypotheses[row] for row in rows], scores[going, frames_of], taken)
             self._move(state, rows if len(rows) < len(counts) else None, taken)
             # At its end an utterance has its token, but nothing more to ask.
             rows = [row for row in rows if first[row] < min(counts[row], frames.shape[1])]
+
+    def _keep(self, hypotheses: list[Found], scores: Tensor, taken: Tensor) -> None:
+        """What is asked beside the tokens that some utterances emit, (N,), of the scores from which
+        they were taken, (N, V)."""
+        if self.candidates:
+            best = candidates.best(scores, taken, self._blank, self.candidates)
+            for hypothesis, *kept in zip(hypotheses, *best, strict=True):
+                hypothesis.candidates.append(tuple(kept))
+        if self.confident:
+            sure = confidence.of_frames(scores.double().log_softmax(-1))
+            for hypothesis, one in zip(hypotheses, sure.tolist(), strict=True):
+                hypothesis.confidences.append(one)
 
     def _move(self, state: State, rows: list[int] | None, tokens: Tensor) -> None:
         """Feed `tokens` to the predictor of `rows` (None: all)."""
