@@ -46,9 +46,9 @@ def test_most_tables_of_that_study_are_empty(sparse):
     gaps = {"gap", "fit", "guideline", "gap_by_tier", "power"}
     # No decode kept candidates, nothing was labelled, no arm writes phones, no list of phones,
     # nothing was routed, no arm is made of experts, all labels were clean, nobody asked what is
-    # kept.
+    # kept, no run is in rounds.
     nothing_asked = {"saturation", "topics", "per", "phone_coverage", "routing", "confusion"}
-    nothing_asked |= {"experts", "label_noise", "retention"}
+    nothing_asked |= {"experts", "label_noise", "retention", "rounds"}
     assert empty == gaps | nothing_asked | {"latency", "quantization", "leaderboard"}
 
 
@@ -144,6 +144,8 @@ def test_what_is_drawn_for_each_contrast_has_its_name_but_for_the_first():
         "routing": "routing",
         "experts": "experts",
         "retention": "retention",
+        "rounds": "rounds",
+        "semi_supervised": "semi_supervised",
         "gap_by_tier": "gap_by_tier",
         "gap_by_tier_adapter": "gap_by_tier",
         "quantization": "quantization",

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ from warmstart.study import (
     owner,
     paths,
     products,
+    round_files,
+    rounds,
     routing,
     slices,
     stages,
@@ -101,6 +104,7 @@ wildcard_constraints:
     seed=r"[0-9]+",
     precision=r"[a-z][a-z0-9]*",
     tier=r"[a-z0-9]+",
+    round=r"[1-9]",
     test_set=r"[a-z][a-z0-9_+]*",
     snr_db=r"-?[0-9]+",
 
@@ -331,6 +335,53 @@ def clean_budget(wildcards):
     """The budget of a language whose texts are made wrong."""
     parts = STUDY.training_set(wildcards.training_set).parts(wildcards.hours)
     return paths.budget(wildcards.lang, parts[wildcards.lang])
+
+
+# Training sets whose runs are trained at once, and those that are trained in rounds. A pattern of no
+# name where there is none.
+AT_ONCE = [name for name in STUDY.training_sets if not STUDY.training_set(name).rounds]
+IN_ROUNDS = round_files.sets(STUDY)
+
+
+def one_of_names(names):
+    """A wildcard that has one of some names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def round_of(wildcards):
+    """What a round of a run is trained on, and how."""
+    return round_files.one_of(STUDY, wildcards.training_set, int(wildcards.round))
+
+
+def round_start(wildcards, number=None):
+    """The model that a round goes on from; none of the first."""
+    number = int(wildcards.round) if number is None else number
+    return round_files.model(STUDY, run_of(wildcards), number - 1) if number > 1 else []
+
+
+def round_replay(wildcards):
+    """--replay of a choice for a training set that replays a language."""
+    one = replayed(wildcards)
+    if one is None:
+        return []
+    return ["--replay", f"{one.lang}={paths.pool(one.lang)}", "--fraction", str(one.fraction)]
+
+
+def choice_reports(wildcards):
+    """Number of a round -> the report of what a model chose for it."""
+    run = run_of(wildcards)
+    return {
+        number: f"{round_files.labels(run.path, number)}/labels.json"
+        for other, number in round_files.choices(STUDY)
+        if other == run
+    }
+
+
+def decoded_run_model(training_set, wildcards):
+    """The model of a run, or of one of its rounds, which stands in place of a precision."""
+    run = Run(training_set, wildcards.arm, wildcards.hours, int(wildcards.seed))
+    number = rounds.number_of(wildcards.precision)
+    return round_files.model(STUDY, run, number) if number else paths.model(STUDY, run)
 
 
 def replayed(wildcards):

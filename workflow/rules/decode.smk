@@ -20,6 +20,10 @@ DECODING = {
 DECODE_GPUS = {
     precision: slices.decode_gpus(STUDY, precision) for precision in config["precisions"]
 }
+# Models of rounds are decoded as those of runs are.
+for NAME in IN_ROUNDS:
+    for ROUND in round_files.earlier(STUDY, NAME):
+        DECODING[ROUND], DECODE_GPUS[ROUND] = DECODING[FULL], DECODE_GPUS[FULL]
 
 
 def run_pattern(training_set):
@@ -39,6 +43,8 @@ def hypothesis_files(training_set):
 def decoded_model(training_set):
     """The model behind hypotheses; a pattern where no init is decoded as it is, because a function
     costs every job of a dry run."""
+    if training_set in IN_ROUNDS:
+        return lambda wildcards: decoded_run_model(training_set, wildcards)
     if not STUDY.zero_shot_runs(training_set) and len(MODEL_FILES) == 1:
         return f"results/runs/{run_pattern(training_set)}/{next(iter(MODEL_FILES))}"
     return lambda wildcards: paths.model(
@@ -83,7 +89,7 @@ for NAME in STUDY.decoded_sets:
             model=decoded_model(NAME),
             encoder=lambda wildcards, run=run_pattern(NAME): (
                 []
-                if wildcards.precision == FULL
+                if wildcards.precision == FULL or rounds.number_of(wildcards.precision)
                 else paths.encoder(run, wildcards.precision, wildcards.tier).format(**wildcards)
             ),
             tests=decode_tests(NAME),

@@ -20,6 +20,11 @@ LISTS = {
         f"phones_{lang}": lambda lang=lang: paths.hypotheses(STUDY, lang, phones=True)
         for lang in STUDY.scored_languages
     },
+    **{
+        f"rounds_{lang}": lambda lang=lang: round_files.hypotheses(STUDY, lang)
+        for lang in STUDY.scored_languages
+    },
+    "round_labels": lambda: round_files.chosen(STUDY),
     "headers": lambda: [paths.header(path) for path in HYPOTHESES],
     "quantized": lambda: paths.quantize_reports(STUDY),
     "routed": lambda: routing.routed(STUDY),

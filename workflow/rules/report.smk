@@ -30,7 +30,11 @@ rule aggregate:
         understood=UNDERSTOOD,
         routed=ROUTED,
         labels=paths.label_reports(STUDY),
-        lists=[listed("headers"), listed("quantized"), listed("curves"), listed("routed")],
+        round_scores=round_files.scores(STUDY),
+        round_labels=round_files.chosen(STUDY),
+        lists=[
+            listed(name) for name in ("headers", "quantized", "curves", "routed", "round_labels")
+        ],
         code=code("aggregate", *analyses.modules()),
     output:
         tables=[
@@ -59,6 +63,7 @@ rule aggregate:
         " --phone-scores {input.phone_scores:q} --phones {input.phones:q}"
         " --understood {input.understood:q} --routed @{input.lists[3]:q}"
         " --labels {input.labels:q}"
+        " --round-scores {input.round_scores:q} --round-labels @{input.lists[4]:q}"
         " --settings {params.settings:q} --output-dir {params.directory} --log {log:q}"
 
 

@@ -70,6 +70,22 @@ def expert_arguments(wildcards):
     return words
 
 
+# What rounds of a run are trained by too.
+TRAIN = (
+    # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over
+    # before its checkpoint is written.
+    "exec "
+    + training_launcher()
+    + "python {params.program:q} --version {params.version} --family {params.family:q}"
+    f" --run {THIS_RUN} --init {{params.init:q}} --same-kind-as {{params.reference:q}}"
+    " --train-cuts {input.cuts:q} --dev-cuts {params.validation:q}"
+    " --tokenizer {params.tokenizer:q} --settings {params.settings:q}"
+    " --pace {params.pace:q}"
+    " --text {params.text:q} --run-dir {params.directory:q} --output {output.model:q}"
+    " --log {log:q}"
+)
+
+
 # Families differ in the file that a model is, adaptations in what they write beside it, and an output
 # cannot depend on a wildcard: one rule for each combination, from one template.
 for (FILE, BESIDE), ARMS in TRAININGS.items():
@@ -102,6 +118,7 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
             f"results/benchmarks/train/{RUN}.tsv"
         wildcard_constraints:
             arm="|".join(ARMS),
+            training_set=one_of_names(AT_ONCE),
         conda:
             ENVIRONMENT
         threads: config["resources"]["train_threads"]
@@ -135,14 +152,4 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
         message:
             f"Train {THIS_RUN}"
         shell:
-            # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be
-            # over before its checkpoint is written.
-            "exec "
-            + training_launcher()
-            + "python {params.program:q} --version {params.version} --family {params.family:q}"
-            f" --run {THIS_RUN} --init {{params.init:q}} --same-kind-as {{params.reference:q}}"
-            " --train-cuts {input.cuts:q} --dev-cuts {params.validation:q}"
-            " --tokenizer {params.tokenizer:q} --settings {params.settings:q}"
-            " --pace {params.pace:q}"
-            " --text {params.text:q} --run-dir {params.directory:q} --output {output.model:q}"
-            " --log {log:q}"
+            TRAIN

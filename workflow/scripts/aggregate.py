@@ -18,7 +18,7 @@ tables were asked for, kept.
 from dataclasses import replace
 from pathlib import Path
 
-from warmstart.evidence import analyses, collected, phone_rates, registration
+from warmstart.evidence import analyses, collected, phone_rates, registration, round_rates
 from warmstart.evidence.settings import Settings
 from warmstart.evidence.tables import write_table
 from warmstart.run import cli
@@ -95,6 +95,21 @@ def main(argv: list[str] | None = None) -> None:
         help="what corrupt_labels.py did to the texts of each budget",
     )
     parser.add_argument(
+        "--round-scores",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="counts of errors of the models of earlier rounds, a file a language, where runs are "
+        "trained in rounds",
+    )
+    parser.add_argument(
+        "--round-labels",
+        action=cli.Paths,
+        nargs="*",
+        default=[],
+        help="labels.parquet of each choice that a model made for a round",
+    )
+    parser.add_argument(
         "--settings",
         type=stages.argument("statistics"),
         required=True,
@@ -104,8 +119,9 @@ def main(argv: list[str] | None = None) -> None:
         "unspaced (languages without spaces), shared_sentences (test set -> languages whose "
         "blocks of one name are one sentence, as in FLEURS), phone_contrasts (of arms that write "
         "phones), heard (arm -> languages that its init was pretrained on, or null), dirty "
-        "(training set -> clean, corrupt, kind, word_error_rate of its labels) and retention "
-        "(languages, joint, and by training set or arm replay, plain, donors, full)",
+        "(training set -> clean, corrupt, kind, word_error_rate of its labels), retention "
+        "(languages, joint, and by training set or arm replay, plain, donors, full) and rounds "
+        "(training set -> data of each round, total_hours, at_once, rank)",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -129,6 +145,7 @@ def main(argv: list[str] | None = None) -> None:
             (done["training_set"], done["lang"], float(done["budget_hours"])): done
             for done in map(read_json, arguments.labels)
         },
+        rounds=round_rates.read(arguments.round_scores, arguments.round_labels),
     )
     for analysis in analyses.load_all():
         if analysis.columns:

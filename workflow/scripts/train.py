@@ -79,6 +79,12 @@ def main(argv: list[str] | None = None) -> None:
             help=f"of each language, {what}",
         )
     parser.add_argument(
+        "--start",
+        type=Path,
+        nargs="?",
+        help="model of the round before, which a later round goes on from",
+    )
+    parser.add_argument(
         "--run", type=Run.of_path, required=True, help="training set, arm, hours and seed"
     )
     parser.add_argument(
@@ -153,6 +159,7 @@ def read_job(arguments: argparse.Namespace) -> Job:
         experts=dict(arguments.experts),
         teachers=dict(arguments.teachers),
         text=stages.filled("texts", arguments.text),
+        start=arguments.start,
         version=arguments.version,
     )
 

@@ -71,7 +71,8 @@ def order_key(cut_id: str) -> int:
     )
 
 
-def _fingerprint(value: str) -> int:
+def fingerprint(value: str) -> int:
+    """64 bits that stand for a text or a name."""
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
 
 
@@ -145,7 +146,7 @@ def read_tests(
             characters.update(normalised)
             count += 1
             length += cut_lines.duration_s(cut)
-            made.sentences.setdefault(_fingerprint(normalised), name)
+            made.sentences.setdefault(fingerprint(normalised), name)
             if speaker := supervision.get("speaker"):
                 made.speakers.setdefault(_speaker_key(cut, speaker, speakers_of), name)
         if known := digests.read(path):
@@ -160,12 +161,20 @@ def _speaker_key(cut: dict[str, Any], speaker: str, speakers_of: dict[str, str])
     """A person is known by id and who gave it: two corpora may use the same number for two
     people."""
     corpus = cut_lines.custom(cut)["corpus"]
-    return _fingerprint(f"{speakers_of.get(corpus, corpus)}\t{speaker}")
+    return fingerprint(f"{speakers_of.get(corpus, corpus)}\t{speaker}")
 
 
 @dataclass(frozen=True)
-class _Checker:
-    """Looks at one cut by itself; sent to every worker process once."""
+class Checker:
+    """Looks at one cut by itself; sent to every worker process once.
+
+    Attributes:
+        text_settings: of the language.
+        filters: what may enter.
+        alphabet: characters that a normalised text may have.
+        tests: what training must not hold.
+        speakers_of: see `build`.
+    """
 
     text_settings: text.TextSettings
     filters: Filters
@@ -177,6 +186,31 @@ class _Checker:
     def _normalise(self) -> Callable[[str], str]:
         return text.normaliser(self.text_settings)
 
+    @classmethod
+    def of(cls, settings: dict[str, Any], tests: list[tuple[str, Path]]) -> "Checker":
+        """By the settings of a pool and the test sets that it is kept free of.
+
+        Raises:
+            UserError: unknown setting, or a manifest that cannot be read.
+        """
+        if unknown := sorted(set(settings) - {"text", "filters", "speakers_of"}):
+            raise UserError(
+                f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters, speakers_of"
+            )
+        own, speakers_of = settings["text"], settings.get("speakers_of") or {}
+        filters = Filters.from_settings(settings.get("filters") or {})
+        return cls(own, filters, _alphabet(own), read_tests(tests, own, speakers_of), speakers_of)
+
+    def judge(self, cut: dict[str, Any], text: str) -> tuple[str, str]:
+        """A text normalised, and why no pool would have the cut with it; '' where one would."""
+        normalised = self._normalise(text)
+        speaker = cut_lines.supervision(cut).get("speaker")
+        speaker_key = _speaker_key(cut, speaker, self.speakers_of) if speaker else 0
+        reason, *_ = self._reason(
+            cut_lines.duration_s(cut), normalised, fingerprint(normalised), speaker_key
+        )
+        return normalised, reason or ""
+
     def check(self, cut: dict[str, Any], chunk: "_Chunk") -> None:
         """Judge one cut of a manifest and add it to `chunk`, rewritten, or to what the chunk
         drops."""
@@ -186,18 +220,18 @@ class _Checker:
         normalised = self._normalise(raw)
         speaker = supervision.get("speaker")
         speaker_key = _speaker_key(cut, speaker, self.speakers_of) if speaker else 0
-        fingerprint = _fingerprint(normalised)
-        reason, test_set, foreign = self._reason(length, normalised, fingerprint, speaker_key)
+        key = fingerprint(normalised)
+        reason, test_set, foreign = self._reason(length, normalised, key, speaker_key)
         if reason is not None:
             chunk.dropped.append((reason, length, test_set, foreign))
             return
         supervision["text"] = normalised
         supervision["custom"] = {**(supervision.get("custom") or {}), "raw_text": raw}
-        chunk.add(cut_lines.line(cut), order_key(cut["id"]), length, speaker_key, fingerprint)
+        chunk.add(cut_lines.line(cut), order_key(cut["id"]), length, speaker_key, key)
         chunk.characters.update(normalised)
 
     def _reason(
-        self, length: Seconds, normalised: str, fingerprint: int, speaker_key: int
+        self, length: Seconds, normalised: str, sentence: int, speaker_key: int
     ) -> tuple[str | None, str, str]:
         limits = self.filters
         if limits.min_duration_s is not None and length < limits.min_duration_s:
@@ -213,7 +247,7 @@ class _Checker:
             return "too_slow", "", ""
         if limits.max_chars_per_s is not None and speed > limits.max_chars_per_s:
             return "too_fast", "", ""
-        if "sentence" in limits.guard and (test_set := self.tests.sentences.get(fingerprint)):
+        if "sentence" in limits.guard and (test_set := self.tests.sentences.get(sentence)):
             return "sentence_in_test", test_set, ""
         if (
             "speaker" in limits.guard
@@ -234,10 +268,10 @@ class _Checker:
         return chunk
 
 
-_checker: _Checker | None = None
+_checker: Checker | None = None
 
 
-def _set_checker(checker: _Checker) -> None:
+def _set_checker(checker: Checker) -> None:
     # The worker process's own copy: sending it with every chunk would cost more than the work.
     global _checker
     _checker = checker
@@ -392,16 +426,8 @@ def build(
         UserError: unknown setting, nothing left, an id that occurs twice, or a corpus that lost
             more than `max_drop_fraction`.
     """
-    if unknown := sorted(set(settings) - {"text", "filters", "speakers_of"}):
-        raise UserError(
-            f"pool settings: unknown key {', '.join(unknown)}; keys: text, filters, speakers_of"
-        )
-    filters = Filters.from_settings(settings.get("filters") or {})
-    speakers_of = settings.get("speakers_of") or {}
-    found_tests = read_tests(tests, settings["text"], speakers_of)
-    checker = _Checker(
-        settings["text"], filters, _alphabet(settings["text"]), found_tests, speakers_of
-    )
+    checker = Checker.of(settings, tests)
+    filters, speakers_of, found_tests = checker.filters, checker.speakers_of, checker.tests
     names = list(dict.fromkeys(name for name, _ in manifests))
     counts = _Counts(names, [name for name, _ in tests])
     known = [digests.read(path) for _, path in manifests]
@@ -650,7 +676,7 @@ def _write(
 
 
 def _checked(
-    manifests: list[tuple[str, Path]], checker: _Checker, threads: int
+    manifests: list[tuple[str, Path]], checker: Checker, threads: int
 ) -> Iterator[tuple[int, _Chunk]]:
     """(number of the manifest, its next lines, judged), in the order of the manifests."""
     if threads == 1:

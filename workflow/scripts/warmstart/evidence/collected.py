@@ -13,6 +13,7 @@ import pandas as pd
 from warmstart.evidence import (
     intervals,
     leaderboard_rates,
+    pseudo_labels,
     recognition,
     speakers,
     training_logs,
@@ -161,6 +162,7 @@ class Evidence:
         runs: record of each training, `run.json`.
         inventories: language -> what `list_phones.py` counted of it.
         labels: (training set, language, hours) -> what `corrupt_labels.py` did to its texts.
+        rounds: what runs that are trained in rounds left of them; None: there are none.
     """
 
     counts: pd.DataFrame
@@ -179,6 +181,7 @@ class Evidence:
     runs: Sequence[Mapping[str, Any]] = ()
     inventories: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: Mapping[tuple[str, str, float], Mapping[str, Any]] = field(default_factory=dict)
+    rounds: pseudo_labels.Material | None = None
 
     def by_test_set(self) -> dict[str, list[Scored]]:
         """Name of a test set -> what is compared on it, a language each, in the order in which

@@ -127,6 +127,23 @@ class Retention:
     full: Mapping[str, str | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """A training set whose runs are trained in rounds.
+
+    Attributes:
+        data: what each round is trained on.
+        total_hours: of speech that is heard; None: the budget alone.
+        at_once: the training set of the same languages without rounds; '' = the study has none.
+        rank: arm -> the arm whose updates have the rank of all rounds of this one together.
+    """
+
+    data: tuple[str, ...]
+    total_hours: float | None = None
+    at_once: str = ""
+    rank: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
     """How intervals are made; the defaults stand in the schema of the configuration.
@@ -175,6 +192,7 @@ class Settings(Resampling):
         experts: of arms that are made of language experts.
         dirty: training set -> what was made wrong in its texts.
         retention: what is asked of the languages of donors.
+        rounds: of the training sets that have some.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -197,12 +215,13 @@ class Settings(Resampling):
     experts: MadeOfExperts = field(default_factory=MadeOfExperts)
     dirty: Mapping[str, Dirty] = field(default_factory=dict)
     retention: Retention = Retention()
+    rounds: Mapping[str, Rounds] = field(default_factory=dict)
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Settings":
         """From JSON: the block `statistics`, with `contrasts`, `targets`, `exports`, `test_sets`,
-        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard`, `experts`, `dirty` and
-        `retention` where the study has them.
+        `tiers`, `unspaced`, `shared_sentences`, `phone_contrasts`, `heard`, `experts`, `dirty`,
+        `retention` and `rounds` where the study has them.
 
         Raises:
             UserError: no contrast, or something else is missing.
@@ -211,7 +230,7 @@ class Settings(Resampling):
             *("contrasts", "exports", "targets", "test_sets", "tiers", "unspaced"),
             *("wer_targets_pct", "forecast_hours", "shared_sentences"),
             *("power", "training_sd_pp", "phone_contrasts", "heard", "experts", "dirty"),
-            "retention",
+            *("retention", "rounds"),
         )
         wanted = [name for name in cls.__dataclass_fields__ if name not in own]
         if missing := [name for name in wanted if name not in block]:
@@ -241,6 +260,10 @@ class Settings(Resampling):
             experts=MadeOfExperts.of(block.get("experts", {})),
             dirty={name: Dirty(**one) for name, one in block.get("dirty", {}).items()},
             retention=_retention(block.get("retention", {})),
+            rounds={
+                name: Rounds(**{**one, "data": tuple(one["data"])})
+                for name, one in block.get("rounds", {}).items()
+            },
             **chosen,
         )
 

@@ -301,6 +301,9 @@ def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 
 def _fill_defaults(value: Any, node: dict[str, Any], root: dict[str, Any]) -> None:
     node = _resolve(node, root)
+    if isinstance(value, list) and isinstance(node.get("items"), dict):
+        for item in value:
+            _fill_defaults(item, node["items"], root)
     if not isinstance(value, dict):
         return
     for key, child in node.get("properties", {}).items():

@@ -43,7 +43,7 @@ def _hours(study: Study) -> str:
         unknown = None in hours.values()
         cells = [_number(hours[corpus]) if corpus in hours else "-" for corpus in corpora]
         last = (
-            _budgets(block["budgets_hours"], total, unknown)
+            _budgets(block["budgets_hours"], total, unknown) + _rounds(study, lang, total, unknown)
             if lang in config["languages"]
             else _replay(study, lang, total, unknown)
         )
@@ -62,6 +62,20 @@ def _budgets(asked: list[float], total: float, unknown: bool) -> str:
     if too_large:
         text += f"; {'perhaps' if unknown else 'TOO LARGE:'} {' '.join(too_large)}"
     return text + (f"; would fit: {' '.join(more)}" if more else "")
+
+
+def _rounds(study: Study, lang: str, total: float, unknown: bool) -> str:
+    """What rounds hear of a language, with texts or without, by the training set that asks for
+    most."""
+    asked = [
+        one.rounds.total_hours * one.languages[lang]
+        for one in study.training_sets.values()
+        if one.rounds and one.rounds.total_hours and lang in one.languages
+    ]
+    if not asked:
+        return ""
+    fits = "" if max(asked) <= total else " (perhaps)" if unknown else " (TOO LARGE)"
+    return f"; heard in rounds: {format_hours(max(asked))}{fits}"
 
 
 def _replayed(study: Study) -> dict[str, Any]:

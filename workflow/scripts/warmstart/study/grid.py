@@ -22,7 +22,9 @@ from warmstart.evidence.keys import FULL
 from warmstart.evidence.settings import Contrast, contrasts_of
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError, did_you_mean
+from warmstart.study import rounds
 from warmstart.study.hours import format_hours
+from warmstart.study.rounds import Rounds
 
 ZERO_SHOT = "0"  # hours of an init that is decoded as published, with its own decoder
 OWN_TOKENS = "own"  # of models that bring their tokenizer
@@ -130,6 +132,7 @@ class TrainingSet:
     label: str
     heads_per_language: bool = False
     labels: Labels | None = None
+    rounds: Rounds | None = None
 
     @property
     def budgets(self) -> list[str]:
@@ -588,6 +591,8 @@ def _training_sets(config: dict[str, Any]) -> dict[str, TrainingSet]:
             label += ", a head each"
         if labels := _labels(block["labels"]):
             label += f", {labels.described}"
+        if block["rounds"]:
+            label += ", in rounds"
         made[name] = TrainingSet(
             name,
             languages,
@@ -596,6 +601,7 @@ def _training_sets(config: dict[str, Any]) -> dict[str, TrainingSet]:
             block["name"] or label,
             block["heads"] == "per_language",
             labels,
+            rounds.of_block(block["rounds"]),
         )
     return made
 

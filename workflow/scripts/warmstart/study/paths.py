@@ -302,7 +302,10 @@ def run_files(study: Study, run: Run) -> list[str]:
 
 
 def beside(study: Study, run: Run) -> list[str]:
-    """What the adaptation of a run writes beside its model."""
+    """What the adaptation of a run writes beside its model; nothing of a run in rounds, because an
+    update is of the model of the round before, and lies beside that of its round."""
+    if study.training_set(run.training_set).rounds:
+        return []
     return [f"results/runs/{run.path}/{name}" for name in study.arms[run.arm].writes]
 
 

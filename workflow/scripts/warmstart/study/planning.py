@@ -17,10 +17,13 @@ from typing import Any
 
 from warmstart.data.corpora import Corpus, open_corpus
 from warmstart.data.corpora.pinned import Count, Size
+from warmstart.evidence.keys import FULL
 from warmstart.models.tier import Tier
 from warmstart.run import files
-from warmstart.study import owner, slices
+from warmstart.study import owner, paths, round_files, slices
 from warmstart.study.grid import Run, Study, TestSet
+from warmstart.study.hours import format_hours
+from warmstart.study.rounds import number_of
 from warmstart.study.run_length import heard_hours, resolve_steps
 
 Hours = float
@@ -101,7 +104,9 @@ class Planner:
         settings = slices.recipe_of(self.study, run.arm)
         batch_s = settings["batch_duration_s"] * self.processes
         one = self.study.training_set(run.training_set)
-        hours = sum(map(float, one.parts(run.hours).values()))
+        # Rounds share the steps of a run on all that they hear.
+        total = one.rounds.total_hours if one.rounds else None
+        hours = sum(map(float, one.parts(format_hours(total) if total else run.hours).values()))
         replayed = one.replay.fraction if one.replay else 0.0
         heard = heard_hours(hours, replayed, settings["speed_perturb"])
         return resolve_steps(settings["steps"], heard, batch_s) * batch_s / 3600
@@ -210,16 +215,32 @@ class Planner:
         if record:
             wall_h = record["wall_s"] / 3600
         else:
-            wall_h = (
-                self.training_audio_h(run) / self.training_speed.value / self.processes
-                + self._start_h
-            )
-        disk_gb = self.assumed["model_gb"] + self.assumed["checkpoints_gb"]
+            wall_h = self.training_audio_h(
+                run
+            ) / self.training_speed.value / self.processes + self._start_h * self._rounds(run)
+        disk_gb = (self.assumed["model_gb"] + self.assumed["checkpoints_gb"]) * self._rounds(run)
         return Cost(
             wall_h,
             wall_h * self.training_gpus,
             wall_h * config["resources"]["train_threads"],
             disk_gb,
+        )
+
+    def _rounds(self, run: Run) -> int:
+        """Trainings that a run consists of."""
+        found = self.study.training_set(run.training_set).rounds
+        return len(found.each) if found else 1
+
+    def training_round(self, run: Run, number: int) -> Cost:
+        """A training job of one round: its share of the run's."""
+        begin, end = round_files.of(self.study, run.training_set).shares()[number - 1]
+        whole = self.training(run)
+        share = end - begin
+        return Cost(
+            share * whole.wall_h,
+            share * whole.gpu_h,
+            share * whole.core_h,
+            whole.disk_gb / self._rounds(run),
         )
 
     # ---- decoding
@@ -257,21 +278,36 @@ class Planner:
         return known["kept"] if known else None
 
     def decoding(self, run: Run, precision: str, tier: Tier) -> Cost:
-        """A decoding job: all test sets of the run at one precision and tier."""
+        """A decoding job: all test sets of the run at one precision (or by the model of an earlier
+        round) and tier."""
         audio_h = sum(map(self.test_audio_h, self.study.test_sets(run.training_set)))
-        wall_h = audio_h / self.decoding_speed(precision, tier.name).value + self._start_h
+        return self._decoded(audio_h, FULL if number_of(precision) else precision, tier.name)
+
+    def _decoded(self, audio_h: Hours, precision: str, tier: str) -> Cost:
+        wall_h = audio_h / self.decoding_speed(precision, tier).value + self._start_h
         return Cost(
             wall_h,
             wall_h * slices.gpus(self.study, "decode"),
             wall_h * self.study.config["decoding"]["threads"],
         )
 
+    def labelling(self, run: Run, number: int) -> Cost:
+        """Asking the model of the round before what a round is trained on."""
+        tier = round_files.label_tier(self.study, self.study.arms[run.arm], run.training_set)
+        return self._decoded(round_files.asked_hours(self.study, run, number), FULL, tier)
+
     def decoding_of(self, run: Run) -> Cost:
-        """All decoding jobs of a run."""
-        return sum(
-            (self.decoding(run, precision, tier) for precision, tier in self.study.precisions(run)),
-            Cost(),
-        )
+        """All decoding jobs of a run, those of its rounds too."""
+        jobs = [self.decoding(run, *each) for each in self.study.precisions(run)]
+        if self.study.training_set(run.training_set).rounds:
+            tier = self.study.tiers[paths.crossed_tier(self.study, run.arm)]
+            jobs += [
+                self.decoding(run, name, tier)
+                for name in round_files.earlier(self.study, run.training_set)
+            ]
+            asked = [number for of, number in round_files.choices(self.study) if of == run]
+            jobs += [self.labelling(run, number) for number in asked]
+        return sum(jobs, Cost())
 
     def decoding_speed(self, precision: str, tier: str) -> Speed:
         """RTFx at a precision and tier, over the hypotheses that this study has of them."""
@@ -468,6 +504,9 @@ _PLACES = {
         r"results/manifests/(?P<corpus>[^/]+)/(?P<lang>[^/]+)/(?P<split>[^/.]+)\."
     ),
     "train": re.compile(rf"results/runs/{_LEVELS}/"),
+    "train_round": re.compile(rf"results/runs/{_LEVELS}/round(?P<round>[1-9])/"),
+    "label_pool": re.compile(rf"results/runs/{_LEVELS}/labels(?P<round>[1-9])/"),
+    "join_rounds": re.compile(rf"results/runs/{_LEVELS}/"),
     "quantize": re.compile(rf"results/runs/{_LEVELS}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
     "decode": re.compile(rf"results/hypotheses/{_LEVELS}/(?P<precision>[^/]+)/(?P<tier>[^/]+)/"),
     "build_bundle": re.compile(r"results/bundles/(?P<path>.*)/"),
@@ -497,10 +536,14 @@ _ORDER = {
                 "download_init",
                 "pretrain_init",
                 "train",
+                "train_round",
+                "label_pool",
+                "join_rounds",
                 "quantize",
                 "decode",
                 "write_list",
                 "score",
+                "score_rounds",
                 "count_candidates",
                 "probe_init",
                 "understand",
@@ -511,7 +554,8 @@ _ORDER = {
 }
 # Stages that are a rule for each training set, or kind of file or bundle: `decode_de` is `decode`.
 _SEVERAL = (
-    *("decode", "train_tokenizer", "train", "download_init", "pretrain_init", "build_bundle"),
+    *("decode", "train_tokenizer", "train_round", "join_rounds", "train", "download_init"),
+    *("pretrain_init", "build_bundle"),
 )
 _ENDING = re.compile(r"(\.qc)?\.json$|\.jsonl\.gz$|\.[a-z]+$")
 
@@ -553,11 +597,15 @@ def cost_of(planner: Planner, stage: str, keys: dict[str, str]) -> Cost:
         return planner.quantizing()
     if stage == "build_bundle":
         return planner.bundle()
-    if stage not in ("train", "decode"):
+    if stage not in ("train", "train_round", "label_pool", "decode"):
         return planner.small_job()
     run = Run.of_path(keys["run"])
     if stage == "train":
         return planner.training(run)
+    if stage == "train_round":
+        return planner.training_round(run, int(keys["round"]))
+    if stage == "label_pool":
+        return planner.labelling(run, int(keys["round"]))
     return planner.decoding(run, keys["precision"], planner.study.tiers[keys["tier"]])
 
 

@@ -12,7 +12,7 @@ from warmstart.data.wheels import described
 from warmstart.evidence.settings import Contrast
 from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
-from warmstart.study import consistency, experts, recipe, stages
+from warmstart.study import compared_rounds, consistency, experts, recipe, stages
 from warmstart.study.config import merged, schema
 from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Study
 
@@ -320,6 +320,8 @@ def statistics(study: Study) -> dict[str, Any]:
     settings |= _unspaced(unspaced(study))
     if made := experts.compared(study):
         settings["experts"] = made
+    if rounds := compared_rounds.of(study):
+        settings["rounds"] = rounds
     if shared := shared_sentences(study):
         settings["shared_sentences"] = shared
     if dirty := _dirty(study):

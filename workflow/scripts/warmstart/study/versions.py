@@ -20,6 +20,7 @@ VERSIONS = {
     "pretrain_init": 1,
     "profile_batches": 1,
     "train": 1,
+    "label_pool": 1,
     "decode": 4,
     "cross_decode": 1,
     "probe_init": 1,

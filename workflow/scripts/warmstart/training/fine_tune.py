@@ -16,8 +16,8 @@ from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
 from warmstart.run import files, kept, vouchers
 from warmstart.run.errors import UserError
-from warmstart.study import recipe, run_length, stages
-from warmstart.training import alignment, batch_profile, distil, loop, record
+from warmstart.study import recipe, rounds, run_length, stages
+from warmstart.training import alignment, batch_profile, continued, distil, loop, record
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 from warmstart.training.recorder import Recorder
@@ -220,11 +220,15 @@ def run_length_of(job: Job, ranks: Ranks) -> Length:
     heard = mixing.totals(job.train_cuts)
     # An epoch is a pass over all that is heard, as it is heard.
     stretch = run_length.stretch(job.settings["speed_perturb"])
+    of_round = job.settings.get("round")
+    hours = of_round["hours"] if of_round else heard.hours + heard.replayed_hours
     steps = run_length.resolve_steps(
         job.settings["steps"],
-        (heard.hours + heard.replayed_hours) * stretch,
+        hours * stretch,
         (job.profile.seconds if job.profile else job.settings["batch_duration_s"]) * ranks.world,
     )
+    if of_round:
+        steps = rounds.steps_between(steps, of_round["share"])
     recipe.check_warmup(job.settings, steps)
     require_taught(job, heard)
     return Length(heard, steps)
@@ -282,7 +286,10 @@ def begin(job: Job, steps: int) -> Start:
     encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
     architecture = batch_profile.model_digest(recogniser)
     adaptation.take_experts(job.experts)
-    adaptation.insert(recogniser, job.seed)
+    if job.start:
+        continued.insert(adaptation, recogniser, job.seed, continued.weights(family, job.start))
+    else:
+        adaptation.insert(recogniser, job.seed)
     if job.teachers:
         own = job.tokenizer if trained_tokenizer else None
         donors = family.build(donor, job.settings, tokenizer=own, **shared)
@@ -321,6 +328,8 @@ def input_digests(job: Job) -> dict[str, Any]:
     for name, folders in (("experts", job.experts), ("teachers", job.teachers)):
         if folders:
             found[name] = {lang: _folder_digests(folder) for lang, folder in folders.items()}
+    if job.start:
+        found["start"] = vouchers.verified(job.start)
     if job.heads:
         models = job.head_tokenizers
         found["tokenizer"] = {lang: files.digest(path) for lang, path in models.items()}

@@ -1,6 +1,7 @@
 """What one fine-tuning is made of, and whether it is all there. Nothing heavy is imported: a
 mistake is found before ten seconds of imports."""
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ class Job:
         teachers: language -> the same of a run that teaches.
         text: language -> its normaliser; with phones for tokens also the voice that reads them, and
             of what is replayed too.
+        start: model of the round before, which a later round goes on from; None = the donor.
         version: of the stage; checkpoints of another one are not continued.
     """
 
@@ -59,10 +61,16 @@ class Job:
     experts: dict[str, Path] = field(default_factory=dict)
     teachers: dict[str, Path] = field(default_factory=dict)
     text: dict[str, TextSettings] = field(default_factory=dict)
+    start: Path | None = None
     version: int = 0
     adaptation: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        if (self.start is not None) != (self.round_number > 1):
+            raise UserError(
+                f"--start is {self.start}, and the settings are of round {self.round_number}: "
+                "rounds after the first go on from a model, and nothing else does"
+            )
         block = adaptation.of_settings(self.settings)
         adaptation.check(block["kind"], self.family)
         if self.heads:
@@ -91,9 +99,18 @@ class Job:
         return adaptation.kind_of(self.adaptation["kind"]).writes
 
     @property
+    def round_number(self) -> int:
+        """Of the round of the run, from 1; 1 of a run that is trained at once."""
+        return self.settings.get("round", {}).get("number", 1)
+
+    @property
     def seed(self) -> int:
-        """Of the run."""
-        return self.run.seed
+        """Of the run; of a later round one of its own, or it would hear its cuts in the order of
+        the first, and the first matrix of its low-rank updates would span the same space."""
+        if self.round_number == 1:
+            return self.run.seed
+        drawn = hashlib.sha256(f"{self.run.seed} round {self.round_number}".encode()).digest()
+        return int.from_bytes(drawn[:4], "big")
 
     @property
     def init(self) -> str:
@@ -149,6 +166,7 @@ class Job:
             self.donor,
             *self.experts.values(),
             *self.teachers.values(),
+            self.start,
         ):
             if path is not None and not path.exists():
                 raise UserError(

@@ -43,6 +43,7 @@ ANALYSES = {
     "confusion": Files(),
     "experts": Files(figures=("experts",)),
     "retention": Files(figures=("retention",)),
+    "rounds": Files(figures=("rounds", "semi_supervised")),
     "forgetting": Files(table=False),
     "gap_by_tier": Files(figures=("gap_by_tier",), each_contrast=True),
     "latency": Files(),

@@ -152,8 +152,8 @@ class GreedySearch:
         they were taken, (N, V)."""
         if self.candidates:
             best = candidates.best(scores, taken, self._blank, self.candidates)
-            for hypothesis, *kept in zip(hypotheses, *best, strict=True):
-                hypothesis.candidates.append(tuple(kept))
+            for hypothesis, tokens, probabilities in zip(hypotheses, *best, strict=True):
+                hypothesis.candidates.append((tokens, probabilities))
         if self.confident:
             sure = confidence.of_frames(scores.double().log_softmax(-1))
             for hypothesis, one in zip(hypotheses, sure.tolist(), strict=True):

@@ -15,6 +15,7 @@ from warmstart.study.checks import (
     names,
     noise,
     retention,
+    rounds,
     routing,
     secrets,
     tiers,
@@ -43,6 +44,7 @@ def check(study: Study) -> None:
     inits.check(study)
     arms.check(study)
     experts.check(study)
+    rounds.check(study)
     tokenizers.check(study)
     understanding.check(study)
     routing.check(study)

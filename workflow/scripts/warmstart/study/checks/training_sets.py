@@ -49,13 +49,16 @@ def _check_apart(study: Study) -> None:
                 "where + is written _; rename one of them"
             )
         heard = [
-            (dict(each.languages), each.replay, each.heads_per_language, each.labels)
+            (
+                *(dict(each.languages), each.replay, each.heads_per_language),
+                *(each.labels, each.rounds),
+            )
             for each in (one, other)
         ]
         if heard[0] == heard[1] and set(one.budgets) & set(other.budgets):
             raise UserError(
                 f"training_sets.{one.name} and training_sets.{other.name} are equal: the same "
-                "languages, weights, replay, heads and labels; remove one of them, or say what "
+                "languages, weights, replay, heads, labels and rounds; remove one, or say what "
                 "differs"
             )
 
