@@ -137,12 +137,12 @@ def test_zeros_in_front_are_as_long_at_every_sample_rate(int4_bundle):
 
 def test_words_that_sherpa_adds_where_the_native_decode_has_none_are_counted(int4_bundle, clips):
     class Deaf:
-        sample_rate, tier = SAMPLE_RATE, TIER
+        sample_rate, tier, heads = SAMPLE_RATE, TIER, ()
 
         def decode(self, waveforms):
             return [Hypothesis() for _ in waveforms]
 
-    found = forms.open_form(DEFAULT_FORM).agreement(int4_bundle, Deaf(), clips)
+    found = forms.open_form(DEFAULT_FORM).agreement(int4_bundle, Deaf(), clips, [None] * len(clips))
     recognizer = sherpa.open_recognizer(int4_bundle)
     said = sum(
         len("".join(sherpa.recognize(recognizer, clip, SAMPLE_RATE, 0.58)).split())

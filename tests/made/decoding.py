@@ -22,8 +22,8 @@ def edge_lengths(right):
     return sorted({1, 2, 3, 9, 10, *(frames for frames in around if frames > 0)})
 
 
-def write_manifest(path, waveforms):
-    """A Lhotse manifest of `{id: samples or file}`."""
+def write_manifest(path, waveforms, lang=None):
+    """A Lhotse manifest of `{id: samples}`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", encoding="utf-8") as stream:
         for name, samples in waveforms.items():
@@ -45,6 +45,7 @@ def write_manifest(path, waveforms):
                 "duration": seconds,
                 "channel": 0,
                 "text": f"Testo {name}.",
+                **({"language": lang} if lang else {}),
             }
             cut = {
                 "id": name,

@@ -34,6 +34,7 @@ def config():
     }
     of_family = {"family": "wav2vec2_ctc", "tiers": ["offline"], "precisions": ["full"]}
     made["arms"] = {name: {"init": name, **of_family} for name in made["inits"]}
+    made["arms"]["xlsr"]["precisions"] = "all"
     made["arms"]["w2v_en"]["training_sets"] = ["both"]
     made["training_sets"] = {
         "it": {"languages": {"it": 1}},
@@ -42,7 +43,8 @@ def config():
     }
     made["contrasts"] = {"warm_start": {"baseline": "w2v_en", "challenger": "xlsr"}}
     made["tiers"] = {"offline": made["tiers"]["offline"]}
-    made["precisions"], made["bundle"] = {"full": {}}, None
+    made["precisions"] = {"full": {}, "int4": {"scheme": "k_quant", "bits": 4, "block_size": 16}}
+    made["bundle"] = {"arm": "xlsr", "precision": "int4", "tier": "offline", "force": True}
     made["training"]["spec_augment"] = None
     for key in ("baseline", "challenger"):
         made["statistics"].pop(key)
@@ -82,7 +84,12 @@ def test_heads_and_models_are_chosen_from_and_counted(study):
                 & (table.training_set == name)
                 & (table.arm == "xlsr")
             ]
-            usual = wer[(wer.training_set == model) & (wer.lang == lang) & (wer.arm == "xlsr")]
+            usual = wer[
+                (wer.training_set == model)
+                & (wer.lang == lang)
+                & (wer.arm == "xlsr")
+                & (wer.precision == "full")
+            ]
             assert given.wer_pct.item() == pytest.approx(usual.wer_pct.item(), abs=0.01)
     for name in ("both", "apart"):
         about = files.read_json(study.folder / (RUN.format(what="routing", name=name) + ".json"))
@@ -98,6 +105,28 @@ def test_heads_and_models_are_chosen_from_and_counted(study):
     assert "Nothing to be done" in study.snakemake("--cores", "2").stdout
 
 
+def test_heads_are_quantised_and_bundled_with_what_tells_the_language(study):
+    """By the same run: hypotheses of the encoder of 4 bits, and a bundle with a README."""
+    run = "both/xlsr/0.02h/seed1"
+    for lang in ("it", "fr"):
+        found = f"results/hypotheses/{run}/int4/offline/{lang}_new_voices.json"
+        header = files.read_json(study.folder / found)
+        assert header["engine"] == "onnxruntime"
+        assert header["batch_check"]["differing_utterances"] == 0
+    folder = study.folder / "results/bundles" / run / "int4/offline"
+    about = files.read_json(folder / "bundle.json")
+    assert (about["form"], about["heads"]) == ("offline_ctc_heads", ["it", "fr"])
+    met = about["agreement"]
+    assert [row["variant"] for row in met["variants"]] == ["given", "detected"]
+    assert met["variants"][0]["identical"] == met["utterances"] == 24
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for lang in ("it", "fr"):
+        assert f"| int4 | {lang} | new_voices |" in text
+    assert "What a language adds to the encoder" in text
+    alone = study.folder / "results/bundles/it/xlsr/0.02h/seed1/int4/offline/bundle.json"
+    assert files.read_json(alone)["form"] == "offline_ctc"
+
+
 def test_one_more_number_of_seconds_trains_and_decodes_nothing(study):
     made = config()
     made["routing"]["seconds_heard"] = [0.1, 0.5, 1, "all"]
@@ -105,3 +134,6 @@ def test_one_more_number_of_seconds_trains_and_decodes_nothing(study):
     jobs = study.planned()
     assert jobs["identify_language"] == 3
     assert not any(name.startswith(("train", "decode", "cross_decode", "score")) for name in jobs)
+    assert [name for name in jobs if name.startswith("build_bundle")] == [
+        "build_bundle_offline_ctc_heads_both"
+    ], "what tells the language is in it"

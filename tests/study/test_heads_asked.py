@@ -1,8 +1,11 @@
 """Training sets with a head a language: what follows from the key, and what is refused."""
 
+import dataclasses
+
 import pytest
 from test_arms import demo, make
 
+from warmstart import models
 from warmstart.run.errors import UserError
 from warmstart.study import bundles, notes, paths, slices, stages
 from warmstart.study.checks.tokenizers import letters
@@ -113,11 +116,6 @@ REFUSED = {
         r"one head for all languages; families with a head a language: wav2vec2_ctc. Take it\+fr "
         r"out of arms.en.training_sets, or give the arm another family",
     ),
-    "a quantised model": (
-        {"arms": {name: {"init": name, **OF_FAMILY, "precisions": "all"} for name in ("en", "ml")}},
-        r"heads is per_language, and arms.en.precisions has int4: a quantised network holds one "
-        r"head; give the arm precisions: \[full\], or take it\+fr out of its training_sets",
-    ),
     "phones": (
         {
             "arms": {
@@ -163,13 +161,48 @@ def test_a_vocabulary_need_not_hold_the_letters_of_all_languages():
         make(raw_demo(training_sets={"it+fr": {"languages": {"it": 1, "fr": 1}}}, **enough))
 
 
-def test_no_bundle_is_made_of_several_heads_and_the_dry_run_says_so():
+def test_a_bundle_of_several_heads_has_files_and_examples_of_each():
+    made = raw_demo()
+    made["routing"] = {"ensembles": {}}
+    study = make(made)
+    study.config["bundle"] = {"arm": "ml", "precision": "full", "tier": "offline"}
+    readmes = bundles.wanted(study)
+    assert [path.split("/")[2] for path in readmes] == ["it", "it+fr"]
+    assert not notes.without_bundle(study)
+    names = [path.split("/")[-1] for path in bundles.files_of(study, readmes[1])]
+    heads = ["head_it.onnx", "head_fr.onnx", "tokens_it.txt", "tokens_fr.txt"]
+    assert names == ["encoder.onnx", *heads, "example.wav", "bundle.json"]
+    found = bundles.find(study, "it+fr", "ml", "0.02", "full", bundles.tiers(study, "ml")[0])
+    assert found.split("/")[2] == "it+fr"
+    of_heads, of_one = (
+        next(maker for maker in bundles.makers(study) if name in maker.training_sets)
+        for name in ("it+fr", "it")
+    )
+    assert of_heads.rule == "build_bundle_offline_ctc_heads_it_fr"
+    assert of_one.rule == "build_bundle_offline_ctc"
+    assert of_one.training_sets == ["it"]
+    assert [path.split("/")[3] for path in bundles.examples(study, "it+fr")] == ["it", "fr"]
+    assert len(bundles.examples(study, "it")) == 1
+    run = next(run for run in study.runs("it+fr") if run.arm == "ml")
+    (said,) = bundles.identified(study, run, "offline")
+    assert said == f"results/languages/{run.path}/offline.json"
+    assert not bundles.identified(study, run, "560ms")
+    study.config["routing"] = None
+    assert not bundles.identified(study, run, "offline")
+
+
+def test_a_family_that_bundles_one_head_is_said_by_the_dry_run(monkeypatch):
+    study = make(raw_demo())
+    study.config["bundle"] = {"arm": "ml", "precision": "full", "tier": "offline"}
+    one_head = dataclasses.replace(models.KINDS["wav2vec2_ctc"], heads_bundle="")
+    monkeypatch.setitem(models.KINDS, "wav2vec2_ctc", one_head)
     study = make(raw_demo())
     study.config["bundle"] = {"arm": "ml", "precision": "full", "tier": "offline"}
     assert [path.split("/")[2] for path in bundles.wanted(study)] == ["it"]
     (said,) = notes.without_bundle(study)
-    assert said.startswith("bundle: none is made of it+fr, because a bundle holds one head")
-    with pytest.raises(UserError, match=r"LANG=it\+fr has a head a language \(it, fr\)"):
+    assert said.startswith("bundle: none is made of it+fr, because training_sets.*.heads gives")
+    assert [maker.training_sets for maker in bundles.makers(study)] == [["it"]]
+    with pytest.raises(UserError, match="makes no bundle of models with a head a language"):
         bundles.find(study, "it+fr", "ml", "0.02", "full", bundles.tiers(study, "ml")[0])
 
 

@@ -1,8 +1,8 @@
 """Deployable bundles: networks and tokens in the form that an arm's family declares, which
-sherpa-onnx loads as they are.
+sherpa-onnx or ONNX Runtime loads as they are.
 
-in    results/runs/.../model.nemo; for the README hypotheses of that run at that tier, test
-      manifests
+in    results/runs/.../model.nemo; of heads of a study with a router results/languages/...; for the
+      README hypotheses of that run at that tier, test manifests
 out   results/bundles/{run}/{precision}/{tier}/
 
 Beyond 2 GB the weights of a network lie in a .data file beside it, which is no output, because a
@@ -13,23 +13,27 @@ BUNDLE = f"results/bundles/{RUN}/{{precision}}/{{tier}}"
 
 
 # Forms of bundles differ in their files, and an output cannot depend on a wildcard: one rule a
-# form, from one template.
-for FORM, ARMS in bundles.arms_by_form(STUDY).items():
+# form, or a form and training set with a head a language, from one template.
+for MAKER in bundles.makers(STUDY):
 
     rule:
         name:
-            bundles.rule_of(FORM)
+            MAKER.rule
         input:
             model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
-            example=example_cuts,
+            examples=lambda wildcards: bundles.examples(STUDY, wildcards.training_set),
+            identified=lambda wildcards: bundles.identified(
+                STUDY, run_of(wildcards), wildcards.tier
+            ),
         output:
-            files=[f"{BUNDLE}/{name}" for name in models.form_of(FORM).files],
+            files=[f"{BUNDLE}/{name}" for name in MAKER.form.files],
         log:
             f"logs/build_bundle/{RUN}/{{precision}}/{{tier}}.log",
         benchmark:
             f"results/benchmarks/build_bundle/{RUN}/{{precision}}/{{tier}}.tsv"
         wildcard_constraints:
-            arm="|".join(ARMS),
+            arm="|".join(MAKER.arms),
+            training_set="|".join(map(re.escape, MAKER.training_sets)),
         conda:
             ENVIRONMENT
         threads: 1
@@ -46,6 +50,9 @@ for FORM, ARMS in bundles.arms_by_form(STUDY).items():
             directory=lambda wildcards, output: [
                 str(Path(output.files[0]).parent),
                 *slices.bundle_options(STUDY, wildcards.training_set),
+                *named_option(
+                    "--identified", bundles.identified(STUDY, run_of(wildcards), wildcards.tier)
+                ),
             ],
         message:
             f"Bundle {THIS_RUN}: {{wildcards.precision}} at {{wildcards.tier}}"
@@ -53,7 +60,7 @@ for FORM, ARMS in bundles.arms_by_form(STUDY).items():
             f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
             " --family {params.family:q} --tier {params.tier}"
             " --precision {wildcards.precision} --settings {params.settings:q}"
-            " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
+            " --example-cuts {input.examples:q} --output-dir {params.directory:q} --log {log:q}"
 
 
 # Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates

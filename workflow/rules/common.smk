@@ -479,9 +479,9 @@ def bundle_hypotheses(wildcards):
     return bundles.hypotheses(STUDY, run_of(wildcards), wildcards.precision, wildcards.tier)
 
 
-def example_cuts(wildcards):
-    """The test set that a bundle's example is from."""
-    return paths.test_manifest(STUDY, STUDY.test_sets(wildcards.training_set)[0])
+def named_option(name, values):
+    """An option of a program with its values; nothing of none."""
+    return [name, *values] if values else []
 
 
 @functools.cache

@@ -2,9 +2,10 @@
 is.
 
 Reads a model, the record and the log beside it (a model that recognises nothing gets no bundle
-without --force), and a test manifest for the example. Writes a folder with encoder.onnx,
-decoder.onnx, joiner.onnx, tokens.txt, example.wav and bundle.json (keys, digests, agreement of
-sherpa-onnx with native decoding); its README is describe_bundle.py's.
+without --force), and a test manifest for the example. Writes a folder with the networks of the form
+of the family (encoder.onnx, decoder.onnx, joiner.onnx of a transducer), tokens.txt, example.wav and
+bundle.json (keys, digests, agreement with native decoding); its README is describe_bundle.py's. Of
+a model with a head a language each head is a network with tokens of its own.
 
     python workflow/scripts/build_bundle.py --run it/ml/0.32h/seed1 --precision int4 \\
         --tier 560ms:70:6 --model results/runs/it/ml/0.32h/seed1/model.nemo \\
@@ -40,10 +41,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--example-cuts",
         type=Path,
+        nargs="+",
         required=True,
-        help="test manifest; the first utterance is the example",
+        help="test manifests, of a model with a head a language one in each; the first utterance "
+        "is the example",
     )
     parser.add_argument("--output-dir", type=Path, required=True)
+    parser.add_argument(
+        "--identified",
+        type=Path,
+        help="JSON of identify_language.py for this model: a bundle with a head a language then "
+        "detects languages as it did",
+    )
     parser.add_argument(
         "--family", default=DEFAULT_FAMILY, help="of the model, a name or module:OBJECT"
     )
@@ -68,12 +77,13 @@ def main(argv: list[str] | None = None) -> None:
         arguments.example_cuts,
         arguments.output_dir,
         family=arguments.family,
+        identified=arguments.identified,
     )
     met = about["agreement"]
     logger.info("%s: encoder %.2f MB", arguments.output_dir, about["encoder_bytes"] / 1e6)
     for row in met["variants"]:
         logger.info(
-            "sherpa-onnx %s: %d of %d as decoded natively",
+            "%s: %d of %d as decoded natively",
             row["variant"],
             row["identical"],
             met["utterances"],

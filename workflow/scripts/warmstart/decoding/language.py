@@ -149,7 +149,8 @@ def identify(job: Job) -> None:
                         ),
                     )
                 )
-        _LOG.info("%s s: %s", name, json.dumps(seconds[name]))
+        shown = {key: value for key, value in seconds[name].items() if key != "weights"}
+        _LOG.info("%s s: %s", name, json.dumps(shown))
     write(
         job.output,
         rows,
@@ -264,6 +265,20 @@ def learn(
         "learnt_from": len(names),
         "penalty": float(learnt.model[-1].C) if learnt.model is not None else None,
         "without_frame": 0,
+        "weights": _weights(learnt, languages),
+    }
+
+
+def _weights(learnt: classifiers.Learnt, languages: Sequence[str]) -> dict[str, Any] | None:
+    """The classifier, for a bundle: see `base.LanguageScores`."""
+    if learnt.why:
+        return None
+    coefficients, intercepts = learnt.linear()
+    order = [learnt.topics.index(lang) for lang in languages]
+    # As float32, which is what a network computes with.
+    return {
+        "coefficients": coefficients[order].astype("float32").tolist(),
+        "intercepts": intercepts[order].astype("float32").tolist(),
     }
 
 

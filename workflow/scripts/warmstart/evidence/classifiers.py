@@ -66,6 +66,26 @@ class Learnt:
             return np.zeros((0, len(self.topics)))
         return np.asarray(self.model.predict_proba(inputs))
 
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of standardised states as one linear map of the states: the topic with the largest
+        of `coefficients @ state + intercepts` is the one that is said.
+
+        Returns:
+            (K, D) coefficients and (K,) intercepts, in the order of `topics`.
+
+        Raises:
+            ValueError: nothing was learnt.
+        """
+        if self.model is None:
+            raise ValueError(f"nothing was learnt: {self.why}")
+        scaler, regression = self.model[0], self.model[-1]
+        coefficients, intercepts = regression.coef_, regression.intercept_
+        if len(coefficients) == 1:  # of two topics there is the score of the second over the first
+            coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+            intercepts = np.concatenate([np.zeros_like(intercepts), intercepts])
+        scaled = coefficients / scaler.scale_
+        return scaled, intercepts - scaled @ scaler.mean_
+
 
 def refusal(topics: Sequence[str], unit: str = "labelled sentence", kind: str = "topic") -> str:
     """Why nothing can be learnt from sentences of these topics; empty where it can.

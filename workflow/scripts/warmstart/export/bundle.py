@@ -6,17 +6,17 @@ and written into the bundle, not assumed.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from warmstart.data.audio import load_audio
 from warmstart.data.utterances import TestUtterance, read_test_set
 from warmstart.decoding import devices
-from warmstart.export import forms, matmul_nbits
+from warmstart.export import forms, identifiers, matmul_nbits
 from warmstart.export.scheme import Scheme
 from warmstart.models import (
     DEFAULT_FAMILY,
-    form_of,
     kind_of,
     onnx_file,
     open_family,
@@ -56,7 +56,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
     about = files.read_json(path, "make the bundle again with build_bundle.py")
     found = about if isinstance(about, dict) else {}
     blocks = {key: value if isinstance(value, dict) else {} for key, value in found.items()}
-    listed = set(form_of(forms.form_of(found)).files) - {"bundle.json"}
+    listed = set(forms.of_bundle(found).form.files) - {"bundle.json"}
     lacking = [
         key
         for key, parts in {**_ABOUT, "files": listed}.items()
@@ -97,26 +97,31 @@ def build(
     precision: str,
     settings: dict[str, Any],
     keys: dict[str, Any],
-    examples: str | Path,
+    examples: Sequence[str | Path],
     output: str | Path,
     agreement_utterances: int = 20,
     family: str = DEFAULT_FAMILY,
+    identified: str | Path | None = None,
 ) -> dict[str, Any]:
     """Make a bundle.
 
     Args:
         settings: of the precision (`Scheme`; scheme null = float32).
         keys: lang, init, hours, seed.
-        examples: test manifest; its first utterance that the form hears in one piece becomes
-            `example.wav`.
-        agreement_utterances: how many of the examples are decoded by sherpa-onnx and natively.
+        examples: test manifests. The first utterance of the first one that the form hears in one
+            piece becomes `example.wav`.
+        agreement_utterances: how many of each manifest are decoded with the bundle and natively.
+        family: of the model.
+        identified: what `identify_language.py` wrote beside its Parquet, of this model; with it a
+            bundle of a head a language detects languages. None: it does not.
 
     Returns:
         Content of `bundle.json`.
 
     Raises:
         UserError: a tier that the form has not, or one without cache; a family without bundles;
-            bad settings, model or examples, or examples that are all too long for the form.
+            bad settings, model or examples, examples that are all too long for the form, or see
+            `identifiers.read`.
     """
     import importlib.metadata
     import tempfile
@@ -124,17 +129,29 @@ def build(
     import soundfile
 
     require_bundle_tier(family, tier)
-    name = kind_of(family).bundle
-    form, opened = require_bundle(family), forms.open_form(name)
     scheme = Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
-    utterances = _short_enough(read_test_set(examples), form, examples)[:agreement_utterances]
     model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
+    heads = model.decoder(tier).heads
+    form = require_bundle(family, heads)
+    name = kind_of(family).heads_bundle if heads else kind_of(family).bundle
+    opened = forms.open_form(name, heads)
+    utterances = [
+        utterance
+        for path in examples
+        for utterance in _short_enough(read_test_set(path), form, path)[:agreement_utterances]
+    ]
+    langs = [utterance.lang for utterance in utterances]
+    _require_heads(langs, heads, examples)
+    identifier = identifiers.read(identified, model_sha256, tier) if identified else None
     sample_rate = model.sample_rate
     waveforms = [load_audio(utterance, sample_rate) for utterance in utterances]
     with atomic_directory(output) as folder, tempfile.TemporaryDirectory() as scratch:
         written = model.write_networks(
-            tier, folder, lambda graph: matmul_nbits.quantize(graph, scheme)
+            tier,
+            folder,
+            lambda graph: matmul_nbits.quantize(graph, scheme),
+            **({"identifier": identifier} if identifier else {}),
         )
         soundfile.write(folder / "example.wav", waveforms[0], sample_rate, subtype="PCM_16")
         example, _ = soundfile.read(
@@ -143,9 +160,10 @@ def build(
         native = Path(scratch) / "encoder.onnx"
         _write_native(model, tier, scheme, native)
         decoder = model.decoder(tier, EncoderFile(native))
-        spoken = opened.said(opened.open(folder), example, sample_rate, tier)
+        spoken = opened.said(opened.open(folder), example, sample_rate, tier, langs[0])
         about = {
             **({"form": name} if name != DEFAULT_FORM else {}),
+            **({"heads": list(heads)} if heads else {}),
             "keys": keys,
             "precision": precision,
             "tier": vars(tier),
@@ -160,9 +178,10 @@ def build(
             "example": {
                 "id": utterances[0].id,
                 "reference": utterances[0].text,
+                **({"lang": langs[0]} if heads else {}),
                 "sherpa_onnx": spoken,
             },
-            "agreement": opened.agreement(folder, decoder, waveforms),
+            "agreement": opened.agreement(folder, decoder, waveforms, langs),
             "files": {
                 name: {
                     "bytes": (folder / name).stat().st_size,
@@ -187,6 +206,17 @@ def _short_enough(
             "kind hears in one piece; give a test set of shorter ones for the example"
         )
     return found
+
+
+def _require_heads(
+    langs: Sequence[str | None], heads: Sequence[str], examples: Sequence[str | Path]
+) -> None:
+    """Examples of a model with a head a language are in languages that have one."""
+    if heads and (others := sorted({str(lang) for lang in langs} - set(heads))):
+        raise UserError(
+            f"{', '.join(map(str, examples))}: utterances in {', '.join(others)}, and the model "
+            f"has heads of {', '.join(heads)}; give test sets in these languages"
+        )
 
 
 def _write_native(model: Recogniser, tier: Tier, scheme: Scheme, path: Path) -> None:

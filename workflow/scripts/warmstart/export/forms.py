@@ -28,11 +28,13 @@ class Opened(ABC):
         fronts: what is tried in the comparison with the native decode: name -> zeros in front, in
             seconds. The last one is what the README shows.
         native: what the study decoded with, for the README.
+        compares: in what the variants of the comparison differ, for the head of their column.
     """
 
     fronts: Mapping[str, Seconds] = MappingProxyType({"as it is": 0.0})
 
     native: str = "NeMo's features and chunks"
+    compares: str = "zeros"
 
     def __init__(self, form: Form):
         self.form = form
@@ -47,10 +49,24 @@ class Opened(ABC):
 
     @abstractmethod
     def recognize(
-        self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier, front_s: Seconds
+        self,
+        recognizer: Any,
+        samples: Any,
+        sample_rate: int,
+        tier: Tier,
+        front_s: Seconds,
+        lang: str | None = None,
     ) -> list[str]:
         """Tokens that a recogniser of `open` finds in a waveform (samples,) of any rate; a space or
-        `▁` where a word begins."""
+        `▁` where a word begins.
+
+        Args:
+            recognizer: of `open`.
+            samples, sample_rate: the waveform.
+            tier: of the bundle.
+            front_s: zeros in front.
+            lang: whose head, of forms with a head a language.
+        """
 
     # ---- in the README; `about` is the content of `bundle.json`
 
@@ -81,64 +97,99 @@ class Opened(ABC):
 
     # ---- for all forms
 
-    def said(self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier) -> str:
+    def said(
+        self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier, lang: str | None = None
+    ) -> str:
         """The text of a waveform, with the zeros that the README shows."""
         front_s = list(self.fronts.values())[-1]
-        return _text(self.recognize(recognizer, samples, sample_rate, tier, front_s))
+        return text_of(self.recognize(recognizer, samples, sample_rate, tier, front_s, lang))
 
-    def agreement(self, folder: Path, decoder: Decoder, waveforms: Sequence) -> dict[str, Any]:
+    def agreement(
+        self, folder: Path, decoder: Decoder, waveforms: Sequence, langs: Sequence[str | None]
+    ) -> dict[str, Any]:
         """How often a bundle gives the text of the native decode with the same weights, and how far
-        apart they are in words."""
-        import jiwer
+        apart they are in words.
 
+        Args:
+            folder: of the bundle.
+            decoder: the native one.
+            waveforms: N of them.
+            langs: their languages; what is asked of a form with a head a language.
+        """
         sample_rate, tier = decoder.sample_rate, decoder.tier
         recognizer = self.open(folder)
-        native = [hypothesis.text.split() for hypothesis in decoder.decode(waveforms)]
+        native = self.native_texts(decoder, waveforms, langs)
         result: dict[str, Any] = {
             "utterances": len(waveforms),
-            "native_words": sum(map(len, native)),
+            "native_words": sum(len(text.split()) for text in native),
             "variants": [],
         }
         took_s = 0.0
         for name, front_s in self.fronts.items():
             started = time.perf_counter()
             tokens = [
-                self.recognize(recognizer, samples, sample_rate, tier, front_s)
-                for samples in waveforms
+                self.recognize(recognizer, samples, sample_rate, tier, front_s, lang)
+                for samples, lang in zip(waveforms, langs, strict=True)
             ]
             took_s = time.perf_counter() - started
-            texts = [_text(row).split() for row in tokens]
-            # A word where the native decode has none is an error too.
-            counts = jiwer.process_words(
-                [" ".join(words) for words in native], [" ".join(words) for words in texts]
-            )
-            errors = counts.substitutions + counts.deletions + counts.insertions
-            identical = sum(left == right for left, right in zip(native, texts, strict=True))
-            result["variants"].append(
-                {"variant": name, "identical": identical, "differing_words": errors}
-            )
+            result["variants"].append(compared(name, native, list(map(text_of, tokens))))
         # Of the last variant, the one to be used: features, networks, search, on one thread.
         result["rtfx"] = round(sum(map(len, waveforms)) / sample_rate / took_s, 2)
         return result
 
+    def native_texts(
+        self, decoder: Decoder, waveforms: Sequence, langs: Sequence[str | None]
+    ) -> list[str]:
+        """What the study's decoder says, of each with the head of its language where there is one a
+        language."""
+        found = [""] * len(waveforms)
+        for head in decoder.heads or (None,):
+            own = decoder if head is None else decoder.of_language(head)
+            places = [place for place, lang in enumerate(langs) if head in (None, lang)]
+            for place, one in zip(
+                places, own.decode([waveforms[place] for place in places]), strict=True
+            ):
+                found[place] = one.text
+        return found
 
-def open_form(name: str) -> Opened:
+
+def compared(variant: str, native: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
+    """How many texts are those of the native decode, and how many words differ."""
+    import jiwer
+
+    left, right = ([" ".join(text.split()) for text in each] for each in (native, texts))
+    # A word where the native decode has none is an error too.
+    counts = jiwer.process_words(left, right)
+    return {
+        "variant": variant,
+        "identical": sum(one == other for one, other in zip(left, right, strict=True)),
+        "differing_words": counts.substitutions + counts.deletions + counts.insertions,
+    }
+
+
+def open_form(name: str, heads: Sequence[str] = ()) -> Opened:
     """A form at work.
 
     Args:
         name: see `models.form_of`.
+        heads: languages, of a form with a head a language.
 
     Raises:
         UserError: no such form.
     """
-    form = models.form_of(name)
+    form = models.form_of(name).of_heads(heads)
     return models.named_object(form.target, f"target of bundle form {name!r}:")(form)
 
 
-def form_of(about: Mapping[str, Any]) -> str:
+def of_bundle(about: Mapping[str, Any]) -> Opened:
     """The form that `bundle.json` names. That of a streaming transducer is not written down, as in
-    bundles from before there were others."""
-    return about.get("form", DEFAULT_FORM)
+    bundles from before there were others.
+
+    Raises:
+        UserError: no such form.
+    """
+    heads = about.get("heads")
+    return open_form(about.get("form", DEFAULT_FORM), heads if isinstance(heads, list) else ())
 
 
 def require_loadable(folder: Path, form: Form) -> list[Any]:
@@ -172,6 +223,7 @@ def require_loadable(folder: Path, form: Form) -> list[Any]:
     return sessions
 
 
-def _text(tokens: Sequence[str]) -> str:
-    """SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in its place."""
+def text_of(tokens: Sequence[str]) -> str:
+    """The text of tokens: SentencePiece marks word starts with U+2581; sherpa-onnx gives a space in
+    its place."""
     return "".join(tokens).replace("\u2581", " ").strip()

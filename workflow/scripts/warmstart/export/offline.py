@@ -46,7 +46,13 @@ class OfflineCtc(Opened):
         )
 
     def recognize(
-        self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier, front_s: Seconds
+        self,
+        recognizer: Any,
+        samples: Any,
+        sample_rate: int,
+        tier: Tier,
+        front_s: Seconds,
+        lang: str | None = None,
     ) -> list[str]:
         """One utterance; nothing is put in front of it."""
         if isinstance(recognizer, tuple):

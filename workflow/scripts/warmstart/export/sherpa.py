@@ -51,7 +51,13 @@ class _Streaming(Opened):
         """`_open` as lines of the README."""
 
     def recognize(
-        self, recognizer: Any, samples: Any, sample_rate: int, tier: Tier, front_s: Seconds
+        self,
+        recognizer: Any,
+        samples: Any,
+        sample_rate: int,
+        tier: Tier,
+        front_s: Seconds,
+        lang: str | None = None,
     ) -> list[str]:
         """See `recognize` of this module."""
         return recognize(recognizer, samples, sample_rate, tail_s(tier), front_s)

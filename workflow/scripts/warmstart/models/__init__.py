@@ -6,7 +6,7 @@ named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -40,6 +40,7 @@ class Kind:
             at offline tiers.
         bundle: the form of its bundles, a key of `bundle_forms.FORMS` or `module:OBJECT`; '' = it
             makes none.
+        heads_bundle: the same of models with a head a language.
         zero_shot: whether a published model can be decoded as it is.
         probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
         heads: whether its models can have a head a language (`base.Family.build_heads`).
@@ -73,6 +74,7 @@ class Kind:
     exports: bool = False
     exports_whole: bool = False
     bundle: str = ""
+    heads_bundle: str = ""
     zero_shot: bool = False
     probes: bool = False
     heads: bool = False
@@ -139,6 +141,7 @@ KINDS: dict[str, Kind] = {
         exports=True,
         exports_whole=True,
         bundle="offline_ctc",
+        heads_bundle="offline_ctc_heads",
         probes=True,
         heads=True,
         confidence=True,
@@ -292,18 +295,29 @@ def require_precision(family: str, tier: Tier, *, only_onnx: bool = False) -> No
     open_family(family).check_export(tier)
 
 
-def require_bundle(family: str) -> Form:
+def require_bundle(family: str, heads: Sequence[str] = ()) -> Form:
     """The form of a family's bundles.
+
+    Args:
+        family: its name.
+        heads: languages of a model with a head a language.
 
     Raises:
         UserError: it makes none; with the family and those that do.
     """
-    if not kind_of(family).bundles:
+    kind = kind_of(family)
+    if not kind.bundles:
         raise UserError(
-            f"family {family} makes no bundle for sherpa-onnx; families that do: "
-            f"{', '.join(_that('bundles'))}"
+            f"family {family} makes no bundle; families that do: {', '.join(_that('bundles'))}"
         )
-    return form_of(kind_of(family).bundle)
+    if not heads:
+        return form_of(kind.bundle)
+    if not kind.heads_bundle:
+        raise UserError(
+            f"family {family} makes no bundle of models with a head a language; families that do: "
+            f"{', '.join(_that('heads_bundle'))}"
+        )
+    return form_of(kind.heads_bundle).of_heads(heads)
 
 
 def form_of(name: str) -> Form:

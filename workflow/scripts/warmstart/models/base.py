@@ -312,6 +312,24 @@ class Donor(ABC):
 # ---- models
 
 
+@dataclass(frozen=True)
+class LanguageScores:
+    """What tells the language of an utterance from the mean of its encoder's states: the largest of
+    `coefficients @ state + intercepts`.
+
+    Attributes:
+        languages: K of them.
+        coefficients: (K, D).
+        intercepts: (K,).
+        heard_s: seconds from the beginning of an utterance over which the mean is taken; None: all.
+    """
+
+    languages: tuple[str, ...]
+    coefficients: "Sequence[Sequence[float]]"
+    intercepts: "Sequence[float]"
+    heard_s: Seconds | None
+
+
 @dataclass
 class EncoderGraph:
     """What ONNX Runtime computes of a model at a tier, float32 weights inside.
@@ -320,7 +338,8 @@ class EncoderGraph:
         model: the graph; a product with a matrix is named by its module, `layers.0.linear/MatMul`.
         module: whose weights it holds, and whose names the graph has: the encoder, with the head
             where the graph ends in scores.
-        form: `native` = one streaming step of the encoder; `whole` = whole utterances to scores.
+        form: `native` = one streaming step of the encoder; `whole` = whole utterances to scores;
+            `states` = whole utterances to what a head a language hears.
         constants: parameter of `module` that is no weight of the graph -> why.
     """
 
@@ -529,9 +548,19 @@ class Recogniser(ABC):
         raise NotImplementedError
 
     def write_networks(
-        self, tier: Tier, folder: Path, quantise: "Callable[[onnx.ModelProto], onnx.ModelProto]"
+        self,
+        tier: Tier,
+        folder: Path,
+        quantise: "Callable[[onnx.ModelProto], onnx.ModelProto]",
+        identifier: "LanguageScores | None" = None,
     ) -> dict[str, Any]:
-        """Write the networks and tokens that sherpa-onnx loads; of kinds that bundle.
+        """Write the networks and tokens of a bundle; of kinds that bundle.
+
+        Args:
+            tier: of the bundle.
+            folder: gets them.
+            quantise: what is done to the weights of a network.
+            identifier: what tells the language of an utterance; of models with a head a language.
 
         Returns:
             What the README of a bundle says of them: `feature_dim`, and `architecture`, a noun

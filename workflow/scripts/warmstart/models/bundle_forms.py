@@ -5,7 +5,8 @@ form of this package is one entry of `FORMS` and one class of `export`; one of s
 named `module:OBJECT`, where OBJECT is a `Form` in a module on PYTHONPATH.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 # What a bundle is whose `bundle.json` names no form.
 DEFAULT_FORM = "streaming_transducer"
@@ -23,6 +24,8 @@ class Form:
             offline one.
         longest_s: of an utterance that is heard in one piece, in seconds; None = any. The study
             hears longer ones in windows, which no network does: they are not compared.
+        tokens: its files of tokens.
+        heads: languages of its heads, where it has one a language.
     """
 
     target: str
@@ -30,11 +33,26 @@ class Form:
     networks: tuple[str, ...]
     streams: bool
     longest_s: float | None = None
+    tokens: tuple[str, ...] = ("tokens.txt",)
+    heads: tuple[str, ...] = ()
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """What a recogniser is opened with: the networks, and `tokens.txt`."""
-        return (*self.networks, "tokens.txt")
+        """What a recogniser is opened with: networks and tokens."""
+        return (*self.networks, *self.tokens)
+
+    def of_head(self, lang: str) -> tuple[str, str]:
+        """The network and the tokens of a language, of forms with a head a language."""
+        return f"head_{lang}.onnx", f"tokens_{lang}.txt"
+
+    def of_heads(self, languages: Sequence[str]) -> "Form":
+        """The form with the files of some languages' heads; the same object of none."""
+        if not languages:
+            return self
+        networks, tokens = zip(*map(self.of_head, languages), strict=True)
+        return replace(
+            self, networks=(*self.networks, *networks), tokens=tokens, heads=tuple(languages)
+        )
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -61,5 +79,13 @@ FORMS: dict[str, Form] = {
         networks=("model.onnx",),
         streams=False,
         longest_s=30.0,
+    ),
+    "offline_ctc_heads": Form(
+        target="warmstart.export.heads:OfflineHeads",
+        about="CTC over the waveform of whole utterances: an encoder, and a head a language",
+        networks=("encoder.onnx",),
+        streams=False,
+        longest_s=30.0,
+        tokens=(),
     ),
 }

@@ -206,7 +206,7 @@ def _measured(about: dict[str, Any], rows: list[dict[str, Any]], confidence: flo
             ),
             "",
             f"Of this run alone (seed {about['keys']['seed']}) at {tier}, decoded natively "
-            f"({forms.open_form(forms.form_of(about)).native}) by the"
+            f"({forms.of_bundle(about).native}) by the"
             " study; `full` is PyTorch with the weights as trained. Intervals "
             f"({100 * confidence:g} %) are of the test set's"
             " blocks: speakers, sentences or utterances; the randomness of training is not in "
@@ -255,7 +255,7 @@ def readme(
             What is null is said to be not stated.
         confidence: of the intervals in `measured`.
     """
-    keys, form = about["keys"], forms.open_form(forms.form_of(about))
+    keys, form = about["keys"], forms.of_bundle(about)
     met = about["agreement"]
     lines = [
         f"# {form.title}: {keys['training_set']}",
@@ -295,7 +295,7 @@ def readme(
         f"{met['utterances']} utterances "
         f"({met['native_words']} words):",
         "",
-        "| zeros | identical utterances | differing words |",
+        f"| {form.compares} | identical utterances | differing words |",
         "| --- | --- | --- |",
         *(
             f"| {row['variant']} | {row['identical']} | {row['differing_words']} |"

@@ -1,10 +1,12 @@
 """Which models of a study become deployable bundles."""
 
+from dataclasses import dataclass
+
 from warmstart import models
-from warmstart.models.bundle_forms import DEFAULT_FORM
+from warmstart.models.bundle_forms import DEFAULT_FORM, Form
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError, did_you_mean
-from warmstart.study import paths
+from warmstart.study import paths, routing
 from warmstart.study.grid import FULL, Run, Study
 
 
@@ -21,7 +23,7 @@ def page(run: Run, precision: str, tier: str) -> str:
 
 def wanted(study: Study) -> list[str]:
     """README of every bundle of the study: one a training set, at its largest budget; none of one
-    with a head a language, which sherpa-onnx has no type of model for."""
+    with a head a language where the family makes none of such models."""
     chosen, name = study.config["bundle"], arm_of(study)
     if chosen is None:
         return []
@@ -31,8 +33,35 @@ def wanted(study: Study) -> list[str]:
         if run.arm == name
         and run.hours == study.budgets(run.training_set, name)[-1]
         and run.seed == study.config["seeds"][0]
-        and not study.heads(run.training_set)
+        and can(study, run.training_set, run.arm)
     ]
+
+
+def can(study: Study, training_set: str, arm: str) -> bool:
+    """Whether the arm's family makes bundles of models of a training set."""
+    kind = study.arms[arm].kind
+    return bool(kind.heads_bundle if study.heads(training_set) else kind.bundle)
+
+
+def examples(study: Study, training_set: str) -> list[str]:
+    """Manifests from which a bundle's example is, and on which it is compared: the first test set;
+    of a head a language that of each language."""
+    first = {test.lang: test for test in reversed(study.test_sets(training_set))}
+    heads = study.heads(training_set)
+    chosen = [first[lang] for lang in heads if lang in first]
+    return [
+        paths.test_manifest(study, test) for test in chosen or study.test_sets(training_set)[:1]
+    ]
+
+
+def identified(study: Study, run: Run, tier: str) -> list[str]:
+    """What has learnt to tell the languages of a bundle's heads: of a study with a router, at the
+    tier at which that hears."""
+    if not study.heads(run.training_set) or study.config["routing"] is None:
+        return []
+    if routing.tier(study, study.arms[run.arm]) != tier:
+        return []
+    return [routing.identified(study, run).removesuffix(".parquet") + ".json"]
 
 
 def hypotheses(study: Study, run: Run, precision: str, tier: str) -> list[str]:
@@ -49,6 +78,50 @@ def hypotheses(study: Study, run: Run, precision: str, tier: str) -> list[str]:
         if name in decoded
         for test in study.test_sets(run.training_set)
     ]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A rule that builds bundles; one a set of files, because forms of bundles differ in theirs.
+
+    Attributes:
+        rule: its name.
+        form: of its bundles.
+        arms: whose models they are of.
+        training_sets: the same.
+    """
+
+    rule: str
+    form: Form
+    arms: list[str]
+    training_sets: list[str]
+
+
+def makers(study: Study) -> list[Maker]:
+    """The rules that build the bundles of a study."""
+    alike = [name for name in study.training_sets if not study.heads(name)]
+    found = [
+        Maker(rule_of(form), models.form_of(form), arms, alike)
+        for form, arms in arms_by_form(study).items()
+        if alike
+    ]
+    for name in study.training_sets:
+        if not (heads := study.heads(name)):
+            continue
+        by_form: dict[str, list[str]] = {}
+        for arm in study.arms.values():
+            if arm.kind.heads_bundle:
+                by_form.setdefault(arm.kind.heads_bundle, []).append(arm.name)
+        found += [
+            Maker(
+                f"{rule_of(form)}_{name.replace('+', '_')}",
+                models.form_of(form).of_heads(heads),
+                arms,
+                [name],
+            )
+            for form, arms in by_form.items()
+        ]
+    return found
 
 
 def arms_by_form(study: Study) -> dict[str, list[str]]:
@@ -70,8 +143,8 @@ def rule_of(form: str) -> str:
 
 def files_of(study: Study, page: str) -> list[str]:
     """What lies beside the README of a bundle of the study."""
-    arm = page.removeprefix("results/bundles/").split("/")[1]
-    form = models.require_bundle(study.arms[arm].family)
+    training_set, arm = page.removeprefix("results/bundles/").split("/")[:2]
+    form = models.require_bundle(study.arms[arm].family, study.heads(training_set))
     return [page.replace("README.md", name) for name in form.files]
 
 
@@ -135,10 +208,5 @@ def find(
                 f"{', '.join(allowed)}"
             )
     run = Run(str(training_set), str(arm), str(hours), int(named["SEED"][0]))
-    if heads := study.heads(run.training_set):
-        raise UserError(
-            f"LANG={run.training_set} has a head a language ({', '.join(heads)}), and a bundle "
-            "holds one; its model decodes with cross_decode.py, or bundle a training set of one "
-            "language"
-        )
+    models.require_bundle(study.arms[run.arm].family, study.heads(run.training_set))
     return page(run, named["PRECISION"][0], named["TIER"][0])

@@ -79,10 +79,10 @@ def without_bundle(study: Study) -> list[str]:
     """A line for the training sets of which a bundle is asked for and none is made."""
     arm = bundles.arm_of(study)
     names = [run.training_set for run in study.runs() if run.arm == arm]
-    heads = [name for name in dict.fromkeys(names) if study.heads(name)]
-    if not heads:
+    without = [name for name in dict.fromkeys(names) if not bundles.can(study, name, str(arm))]
+    if not without:
         return []
     return [
-        f"bundle: none is made of {', '.join(heads)}, because a bundle holds one head and "
-        "training_sets.*.heads gives their models one a language"
+        f"bundle: none is made of {', '.join(without)}, because training_sets.*.heads gives their "
+        f"models a head a language, and family {study.arms[str(arm)].family} bundles one head"
     ]

@@ -24,7 +24,7 @@ VERSIONS = {
     "decode": 4,
     "cross_decode": 1,
     "probe_init": 1,
-    "identify_language": 1,
+    "identify_language": 2,
     "quantize": 2,
     "build_bundle": 5,
 }

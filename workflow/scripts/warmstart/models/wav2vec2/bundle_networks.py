@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sentencepiece
+import torch
 
 from warmstart.models import onnx_file
+from warmstart.models.base import LanguageScores
+from warmstart.models.bundle_forms import FORMS
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2 import onnx_export, settings
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
@@ -22,6 +25,8 @@ from warmstart.run.errors import UserError
 
 if TYPE_CHECKING:
     import onnx
+
+_FORM = FORMS["offline_ctc_heads"]
 
 
 def write(
@@ -35,6 +40,9 @@ def write(
 
     Args:
         network: on the CPU, in eval mode.
+        pieces: its tokenizer.
+        tier: of the bundle.
+        folder: gets both.
         quantise: what is done to its weights.
 
     Returns:
@@ -44,28 +52,104 @@ def write(
     Raises:
         UserError: see `settings.export_refusal`.
     """
-    config, encoding = network.encoding.config, network.encoding
-    what = settings.architecture_of(config).names[config["architecture"]]
-    if (why := settings.export_refusal(config)) is not None:
-        raise UserError(why)
-    form = encoding.waveform_form()
-    graph = quantise(onnx_export.export_waveform(network))
+    what = _exported(network)
+    scaled = network.encoding.hears_scaled()
     metadata = {
         "model_type": "omnilingual-asr",
         "version": "1",
         "vocab_size": network.blank + 1,
-        "sample_rate": SAMPLE_RATE,
-        "warmstart_form": form,
-        "warmstart_context": json.dumps(tier.context),
-        **({} if encoding.longest_s is None else {"longest_s": encoding.longest_s}),
+        **_metadata(network, tier, "sherpa" if scaled else "waveform"),
     }
-    onnx_file.set_metadata(graph, {key: str(value) for key, value in metadata.items()})
-    onnx_file.save(graph, folder / "model.onnx")
-    names = [pieces.id_to_piece(token) for token in range(pieces.vocab_size())]
-    lines = [f"{name} {token}" for token, name in enumerate([*names, "<blk>"])]
-    (folder / "tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _save(quantise(onnx_export.export_waveform(network, scaled)), metadata, folder / "model.onnx")
+    _write_tokens(pieces, folder / "tokens.txt")
     return {
         "architecture": f"{what} with CTC",
         "feature_dim": 1,
-        "loads_in": "sherpa" if form == "sherpa" else "onnxruntime",
+        "loads_in": "sherpa" if scaled else "onnxruntime",
     }
+
+
+def write_heads(
+    network: Network,
+    pieces_of: Callable[[str], sentencepiece.SentencePieceProcessor],
+    tier: Tier,
+    folder: Path,
+    quantise: "Callable[[onnx.ModelProto], onnx.ModelProto]",
+    identifier: LanguageScores | None,
+) -> dict[str, Any]:
+    """Write `encoder.onnx`, and of each language `head_{lang}.onnx`, in float32, and
+    `tokens_{lang}.txt`.
+
+    Args:
+        network: with a head a language, on the CPU, in eval mode.
+        pieces_of: the tokenizer of a head.
+        tier, folder, quantise: as of `write`.
+        identifier: becomes the encoder's second output.
+
+    Returns:
+        As `write`.
+
+    Raises:
+        UserError: see `settings.export_refusal`, or an identifier of other languages.
+    """
+    what = _exported(network)
+    metadata = {
+        **_metadata(network, tier, "waveform"),
+        "heads": ",".join(network.languages),
+    }
+    scores = None
+    if identifier is not None:
+        if sorted(identifier.languages) != sorted(network.languages):
+            raise UserError(
+                f"the identifier tells {', '.join(identifier.languages)}, and the model has heads "
+                f"of {', '.join(network.languages)}; identify the languages of this model"
+            )
+        order = [identifier.languages.index(lang) for lang in network.languages]
+        scores = onnx_export.Identifier(
+            torch.tensor(identifier.coefficients)[order], torch.tensor(identifier.intercepts)[order]
+        )
+        metadata["heard_s"] = "all" if identifier.heard_s is None else identifier.heard_s
+    graph = onnx_export.export_waveform(network, scaled=False, identifier=scores)
+    _save(quantise(graph), metadata, folder / "encoder.onnx")
+    for lang in network.languages:
+        name, tokens = _FORM.of_head(lang)
+        _save(onnx_export.export_head(network, lang), {"language": lang}, folder / name)
+        _write_tokens(pieces_of(lang), folder / tokens)
+    return {
+        "architecture": f"{what} with a CTC head a language",
+        "feature_dim": 1,
+        "loads_in": "onnxruntime",
+    }
+
+
+def _exported(network: Network) -> str:
+    """The encoder in words.
+
+    Raises:
+        UserError: see `settings.export_refusal`.
+    """
+    config = network.encoding.config
+    if (why := settings.export_refusal(config)) is not None:
+        raise UserError(why)
+    return settings.architecture_of(config).names[config["architecture"]]
+
+
+def _metadata(network: Network, tier: Tier, form: str) -> dict[str, Any]:
+    longest_s = network.encoding.longest_s
+    return {
+        "sample_rate": SAMPLE_RATE,
+        "warmstart_form": form,
+        "warmstart_context": json.dumps(tier.context),
+        **({} if longest_s is None else {"longest_s": longest_s}),
+    }
+
+
+def _save(graph: "onnx.ModelProto", metadata: dict[str, Any], path: Path) -> None:
+    onnx_file.set_metadata(graph, {key: str(value) for key, value in metadata.items()})
+    onnx_file.save(graph, path)
+
+
+def _write_tokens(pieces: sentencepiece.SentencePieceProcessor, path: Path) -> None:
+    names = [pieces.id_to_piece(token) for token in range(pieces.vocab_size())]
+    lines = [f"{name} {token}" for token, name in enumerate([*names, "<blk>"])]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

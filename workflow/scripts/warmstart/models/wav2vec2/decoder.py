@@ -234,13 +234,15 @@ class Wav2Vec2Decoder(Decoder):
         device = self._network.device
         lengths = torch.tensor([part.length for part in parts])
         inputs = torch.nn.utils.rnn.pad_sequence([part.inputs for part in parts], batch_first=True)
-        if self._computed is not None:  # a graph of encoder and the one head
-            scores, frames = self._computed(inputs, lengths)
-            found = [scores]
+        if self._computed is not None:  # a graph, with the one head or without any
+            states, frames = self._computed(inputs, lengths)
         else:
             states, frames = self._network.states(
                 inputs.to(device), lengths.to(device), prepared=True
             )
+        if self._computed is not None and not self.heads:
+            found = [states]
+        else:
             found = [self._network.scores(states, lang) for lang in langs]
         return [
             [of_head[index, :count].cpu() for of_head in found]

@@ -23,6 +23,7 @@ class OnnxNetwork:
     Args:
         path: `encoder.onnx` of `quantize.py`.
         tier, model_sha256, threads: see `open_session`.
+        form: see `onnx_export.form`.
 
     Raises:
         UserError: see `open_session`.
@@ -34,15 +35,17 @@ class OnnxNetwork:
         tier: Tier,
         model_sha256: str | None = None,
         threads: int = 1,
+        form: str = "whole",
     ):
-        self._session = open_session(path, "whole", tier, model_sha256, threads)
+        self._session = open_session(path, form, tier, model_sha256, threads)
 
     def __call__(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """As `Network.forward` of what is prepared: (B, N, ...) of the longest utterance, (B,) to
-        log-probabilities (B, F, V + 1) and frames (B,)."""
+        log-probabilities (B, F, V + 1) and frames (B,); as `Network.states`, where it has a head a
+        language."""
         given = dict(zip(onnx_export.INPUTS, (inputs.numpy(), lengths.numpy()), strict=True))
-        scores, frames = self._session.run(onnx_export.OUTPUTS, given)
-        return torch.from_numpy(scores), torch.from_numpy(frames)
+        found, frames = self._session.run(None, given)
+        return torch.from_numpy(found), torch.from_numpy(frames)
 
 
 def parity(network: Network, tier: Tier, path: str | Path) -> dict[str, Any]:
@@ -51,11 +54,11 @@ def parity(network: Network, tier: Tier, path: str | Path) -> dict[str, Any]:
     Changes the weights of `network` to these.
 
     Returns:
-        `max_abs`, the largest difference of two log-probabilities; `utterances`; `frames`, and
-        `differing_frames`, those with another best label.
+        `max_abs`, the largest difference of two log-probabilities, of any head; `utterances`;
+        `frames`, and `differing_frames`, those with another best label.
     """
     quantised_weights.load(network, path, any_activations=True)
-    computed = OnnxNetwork(path, tier)
+    computed = OnnxNetwork(path, tier, form=onnx_export.form(network))
     random = numpy.random.default_rng(1)
     lengths = torch.tensor([round(seconds * SAMPLE_RATE) for seconds in _PARITY_S])
     audio = torch.zeros(len(lengths), int(lengths.max()))
@@ -65,12 +68,18 @@ def parity(network: Network, tier: Tier, path: str | Path) -> dict[str, Any]:
         row[:count] = torch.from_numpy(noise)
     with torch.inference_mode():
         inputs, units = network.encoding.inputs(audio, lengths)
-        expected, frames = network(inputs, units, prepared=True)
+        states, frames = network.states(inputs, units, prepared=True)
         found, _ = computed(inputs, units)
-    inside = torch.arange(expected.shape[1]) < frames[:, None]
-    differing = (expected.argmax(-1) != found.argmax(-1)) & inside
+        pairs = [
+            (network.scores(states, lang), network.scores(found, lang) if lang else found)
+            for lang in network.languages or (None,)
+        ]
+    inside = torch.arange(states.shape[1]) < frames[:, None]
+    differing = torch.zeros_like(inside)
+    for expected, heard in pairs:
+        differing |= (expected.argmax(-1) != heard.argmax(-1)) & inside
     return {
-        "max_abs": float(((expected - found).abs().amax(-1) * inside).max()),
+        "max_abs": max(float(((one - two).abs().amax(-1) * inside).max()) for one, two in pairs),
         "utterances": len(lengths),
         "frames": int(frames.sum()),
         "differing_frames": int(differing.sum()),

@@ -171,7 +171,8 @@ class Wav2Vec2Recogniser(Recogniser):
         """
         if encoder is None:
             return Wav2Vec2Decoder(self, tier)
-        computed = OnnxNetwork(encoder.path, tier, encoder.model_sha256, encoder.threads)
+        form = onnx_export.form(self.network)
+        computed = OnnxNetwork(encoder.path, tier, encoder.model_sha256, encoder.threads, form)
         if self.network.device.type == "cpu":
             return Wav2Vec2Decoder(self, tier, computed=computed)
         quantised_weights.load(self.network, encoder.path)
@@ -182,13 +183,14 @@ class Wav2Vec2Recogniser(Recogniser):
         return EncoderListener(self.network.encoder, self.config)
 
     def export_encoder(self, tier: Tier) -> EncoderGraph:
-        """Encoder and head, see `onnx_export.export`."""
+        """Encoder and head, or the encoder alone in front of a head a language, see
+        `onnx_export.export`."""
         if (why := settings.export_refusal(self.config)) is not None:
             raise UserError(why)
         return EncoderGraph(
             onnx_export.export(self.network),
             self.network,
-            "whole",
+            onnx_export.form(self.network),
             onnx_export.constants(self.network),
         )
 
@@ -196,6 +198,12 @@ class Wav2Vec2Recogniser(Recogniser):
         """See `onnx_network.parity`."""
         return onnx_network.parity(self.network, tier, path)
 
-    def write_networks(self, tier: Tier, folder: Path, quantise: Any) -> dict[str, Any]:
-        """See `bundle_networks.write`."""
-        return bundle_networks.write(self.network, self.pieces, tier, folder, quantise)
+    def write_networks(
+        self, tier: Tier, folder: Path, quantise: Any, identifier: Any = None
+    ) -> dict[str, Any]:
+        """See `bundle_networks`."""
+        if not self.network.languages:
+            return bundle_networks.write(self.network, self.pieces, tier, folder, quantise)
+        return bundle_networks.write_heads(
+            self.network, self.pieces_of, tier, folder, quantise, identifier
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from warmstart import models
 from warmstart.data.labels import SWAP, WORDS
 from warmstart.data.targets import IPA
-from warmstart.evidence.keys import FULL, MEAN, OWN, POOLED
+from warmstart.evidence.keys import MEAN, OWN, POOLED
 from warmstart.run.errors import UserError
 from warmstart.study.checks.allowed import require
 from warmstart.study.checks.languages import available
@@ -131,8 +131,7 @@ def _check(study: Study, one: TrainingSet) -> None:
 
 
 def _check_heads(study: Study, one: TrainingSet) -> None:
-    """There are languages to have heads, and every arm on it is of a family that can, decoded as
-    trained: a quantised network holds one head."""
+    """There are languages to have heads, and every arm on it is of a family that can."""
     here = f"training_sets.{one.name}.heads is per_language"
     if len(one.heads()) < 2:
         raise UserError(
@@ -156,12 +155,6 @@ def _check_heads(study: Study, one: TrainingSet) -> None:
                     f"{here}, and arms.{arm.name} writes phones (tokens: ipa): what the heads of "
                     "several languages write is compared in words; give the arm tokens: bpe or "
                     f"char, or take {one.name} out of its training_sets"
-                )
-            if quantised := [name for name in arm.precisions if name != FULL]:
-                raise UserError(
-                    f"{here}, and arms.{arm.name}.precisions has {', '.join(quantised)}: a "
-                    f"quantised network holds one head; give the arm precisions: [{FULL}], or take "
-                    f"{one.name} out of its training_sets"
                 )
 
 

@@ -167,16 +167,17 @@ class Encoding(ABC):
             (B, F, D), and (B,) frames of each utterance.
         """
 
-    def waveform_form(self) -> str:
-        """How the graph of a bundle takes an utterance, of architectures that export: `sherpa` =
-        samples that sherpa-onnx has scaled, `waveform` = samples as they are."""
-        return "waveform"
+    def hears_scaled(self) -> bool:
+        """Whether nothing is lost to an encoder where sherpa-onnx has scaled the samples of an
+        utterance to mean 0 and variance 1."""
+        return False
 
-    def in_graph(self, samples: "Tensor") -> "tuple[Tensor, Tensor]":
+    def in_graph(self, samples: "Tensor", scaled: bool) -> "tuple[Tensor, Tensor]":
         """`inputs` of one utterance as a graph computes it, traced; of architectures that export.
 
         Args:
-            samples: (1, T), as `waveform_form` says; be it too short for one frame.
+            samples: (1, T), be it too short for one frame.
+            scaled: whether sherpa-onnx has scaled them, of encodings that `hears_scaled`.
 
         Returns:
             (1, N + `tail`, ...), and (1,) units.

@@ -157,11 +157,11 @@ class RawAudioEncoding(Encoding):
         # The encoder writes zeros behind the end into what it is given.
         return inside_it.encoder(hidden.clone(), attention_mask=inside)[0], frames
 
-    def waveform_form(self) -> str:
-        """sherpa-onnx scales an utterance to mean 0 and variance 1, whatever an encoder wants."""
-        return "sherpa" if self.config["do_normalize"] else "waveform"
+    def hears_scaled(self) -> bool:
+        """Where the encoder was trained on such samples."""
+        return self.config["do_normalize"]
 
-    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+    def in_graph(self, samples: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
         """With mean 0 and variance 1, as `inputs`, where the encoder wants that.
 
         sherpa-onnx divides by sqrt(v + a), v the variance of the waveform and a = 1e-5; the encoder
@@ -169,12 +169,12 @@ class RawAudioEncoding(Encoding):
         square r = v / (v + a), so (v + b) / (v + a) = r + (1 - r) b / a. Quiet recordings need
         this: at -60 dB the factor is 3.2.
         """
-        if not self.config["do_normalize"]:
-            return super().in_graph(samples)
+        if not scaled:
+            return super().in_graph(samples, scaled)
         ratio = _LEAST_VARIANCE / SHERPA_LEAST_VARIANCE
         mean_square = samples.square().mean(1, keepdim=True)
-        scaled = samples * torch.rsqrt(mean_square + (1 - mean_square) * ratio)
-        return scaled, samples_of(samples)
+        normal = samples * torch.rsqrt(mean_square + (1 - mean_square) * ratio)
+        return normal, samples_of(samples)
 
     def _tell_norm(self, encoder: Any, lengths: Tensor) -> None:
         first = encoder.feature_extractor.conv_layers[0]

@@ -165,12 +165,12 @@ class W2vBertEncoding(Encoding):
         inside = torch.arange(hidden.shape[1], device=hidden.device) < lengths.clamp(min=1)[:, None]
         return inside_it.encoder(hidden, attention_mask=inside)[0], lengths
 
-    def waveform_form(self) -> str:
-        """Of a scale and a mean of the samples nothing is left in the features but at their floor,
-        so those that sherpa-onnx takes away are no loss."""
-        return "sherpa"
+    def hears_scaled(self) -> bool:
+        """Of a scale and a mean of the samples nothing is left in the features but at their
+        floor."""
+        return True
 
-    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+    def in_graph(self, samples: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
         """sherpa-onnx divides by sqrt(v + a), v the variance of the waveform and a = 1e-5. What it
         gives has the mean square r = v / (v + a), so the energies get v + a = a / (1 - r) back
         before their floor is looked at, which matters in digital silence only. sherpa-onnx computes
@@ -180,9 +180,10 @@ class W2vBertEncoding(Encoding):
         count = samples_of(samples)
         least = _WINDOW + (stride - 1) * _HOP
         heard = nn.functional.pad(samples, (0, least))[:, : count[0].clamp(min=least)]
-        lost = (1 - samples.double().square().mean()).clamp(min=1e-6)
-        taken = (SHERPA_LEAST_VARIANCE / lost).float()
-        power = spectra.power(heard, self._spectrum, _HOP) * taken
+        power = spectra.power(heard, self._spectrum, _HOP)
+        if scaled:
+            lost = (1 - samples.double().square().mean()).clamp(min=1e-6)
+            power = power * (SHERPA_LEAST_VARIANCE / lost).float()
         energies = (self._mel.T.float() @ power).clamp(min=_LEAST_ENERGY).log()[0]
         whole = self.frames(count).clamp(min=1)
         centred = energies - energies.mean(1, keepdim=True)

@@ -142,7 +142,7 @@ class WhisperEncoding(Encoding):
             hidden = layer(hidden, mask)
         return inside_it.layer_norm(hidden), frames
 
-    def in_graph(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+    def in_graph(self, samples: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
         """Of up to 30 s, which is all that a graph hears: the padded window is cut to what `inputs`
         computes of it."""
         count = samples_of(samples).clamp(max=_WINDOW)
