@@ -31,6 +31,11 @@ class Kind:
         needs: what it uses of a model; a family must offer all of it (`models.Kind.offers`).
         keeps_encoder: whether the donor's encoder stays as it is, which makes no sense with random
             weights.
+        exportable: whether all of it is in the weights of a model in the end, so that exports and
+            bundles have it.
+        least_languages: how many a training set must have.
+        leaves_others: whether languages beside those of the training set decode as before, bit for
+            bit, so that there is nothing for replay to keep.
         writes: what it writes beside the model (`base.Adaptation.write`), paths below the folder of
             the run.
         unsaid: options that a filled block leaves out where they have their default. They came
@@ -48,6 +53,9 @@ class Kind:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     keeps_encoder: bool = False
+    exportable: bool = True
+    least_languages: int = 1
+    leaves_others: bool = False
     writes: tuple[str, ...] = ()
     unsaid: frozenset[str] = frozenset()
     made_of: str = ""
@@ -179,6 +187,38 @@ def _experts_fault(options: Mapping[str, Any]) -> str | None:
     return None
 
 
+_PROMPT: dict[str, dict[str, Any]] = {
+    "length": {
+        "description": (
+            "Vectors in front of each side. In front of the decoder they take so many of the "
+            "positions that a text has."
+        ),
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 400,
+        "default": 8,
+    },
+    "where": {
+        "description": (
+            "In front of what the layers of the `encoder` hear, of what the `decoder` reads, or of "
+            "`both`."
+        ),
+        "enum": ["both", "decoder", "encoder"],
+        "default": "both",
+    },
+}
+
+
+def _lapt_fault(options: Mapping[str, Any]) -> str | None:
+    """A part of a higher rank than a prompt has vectors is no part of low rank."""
+    if options["rank"] > options["length"]:
+        return (
+            f"rank is {options['rank']}, and a prompt has {options['length']} vectors, so that no "
+            "part of it has a higher rank; lower rank, or raise length"
+        )
+    return None
+
+
 KINDS: dict[str, Kind] = {
     "full": Kind(
         target="warmstart.adaptation.full:Full",
@@ -270,6 +310,42 @@ KINDS: dict[str, Kind] = {
         keeps_encoder=True,
         fits=layers.lora_fault,
         writes=("adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
+    ),
+    "soft_prompt": Kind(
+        target="warmstart.adaptation.soft_prompt:SoftPrompt",
+        about="Only vectors in front of encoder and decoder learn, and the model stays as it was.",
+        options=_PROMPT,
+        needs=frozenset({"prompts"}),
+        keeps_encoder=True,
+        exportable=False,
+        leaves_others=True,
+    ),
+    "lapt": Kind(
+        target="warmstart.adaptation.lapt:Lapt",
+        about="The same, of a part that languages share and a low-rank part of each.",
+        options={
+            **_PROMPT,
+            "rank": {
+                "description": "Rank of the part of a language; at most `length`.",
+                "type": "integer",
+                "minimum": 1,
+                "default": 2,
+            },
+            "similarity": {
+                "description": (
+                    "`tokens` = languages take of each other's parts what their tokens are alike "
+                    "in the donor; `none` = each has its own alone."
+                ),
+                "enum": ["none", "tokens"],
+                "default": "tokens",
+            },
+        },
+        needs=frozenset({"prompts"}),
+        keeps_encoder=True,
+        exportable=False,
+        least_languages=2,
+        leaves_others=True,
+        fault=_lapt_fault,
     ),
     "experts": Kind(
         target="warmstart.adaptation.experts:Experts",

@@ -25,6 +25,17 @@ class Adaptation:
         """Called first, of kinds with `made_of`: language -> folder of the updates of a LoRA run
         (`peft_folder`)."""
 
+    def hears(self, languages: Sequence[str], replayed: Sequence[str]) -> None:
+        """Called once, before `insert`: what the training cuts are in, sorted.
+
+        Args:
+            languages: that the model is made for.
+            replayed: that are heard beside them.
+
+        Raises:
+            UserError: the adaptation cannot have it so.
+        """
+
     def insert(self, recogniser: Recogniser, seed: int) -> None:
         """Called once, with the donor's weights in place: put in new modules, drawn from `seed`
         alone, and say by `requires_grad` what learns.

@@ -62,10 +62,11 @@ class Kind:
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
             frozen), `adapters` (its encoder takes new modules), `linears` (linear layers of its
             encoder may be replaced by name), `shared_tokens` (all models of a donor have its tokens
-            and its head, so that what was learnt beside one fits the others). See
-            `adaptation.Kind.needs`. And what arms may ask for beside: `distils` (it gives the
-            scores of each token, for teachers and students), `gates` (it keeps language experts
-            apart and weights them for each utterance).
+            and its head, so that what was learnt beside one fits the others), `prompts` (vectors
+            can stand in front of utterances of a language). See `adaptation.Kind.needs`. And what
+            arms may ask for beside: `distils` (it gives the scores of each token, for teachers and
+            students), `gates` (it keeps language experts apart and weights them for each
+            utterance).
     """
 
     target: str
@@ -176,7 +177,7 @@ KINDS: dict[str, Kind] = {
         ignores=frozenset(
             {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden", "dropout"}
         ),
-        offers=frozenset({"blocks", "linears"}),
+        offers=frozenset({"blocks", "linears", "prompts"}),
     ),
 }
 

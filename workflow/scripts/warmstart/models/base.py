@@ -400,6 +400,33 @@ class Recogniser(ABC):
         """
         raise NotImplementedError
 
+    def add_prompts(
+        self,
+        languages: Sequence[str],
+        length: int,
+        sides: Sequence[str],
+        seed: int,
+        *,
+        rank: int = 0,
+        alike: bool = False,
+    ) -> None:
+        """Put vectors that learn in front of utterances of some languages, drawn from `seed` alone.
+        They are saved with the model, and utterances of other languages are heard without them.
+
+        Of kinds that offer `prompts`.
+
+        Args:
+            languages: codes of the study.
+            length: vectors on each side.
+            sides: `encoder`, `decoder`, or both.
+            rank: of each language's part beside one that all share; 0 = one prompt for all.
+            alike: whether a language takes of the parts of those that are like it.
+
+        Raises:
+            UserError: there is no room for them, or two languages cannot be told apart.
+        """
+        raise NotImplementedError
+
     # ---- training
 
     @abstractmethod

@@ -81,7 +81,7 @@ def fine_tune(job: Job) -> None:
         logger.info("%s: made of the same inputs and settings before, nothing trained", job.output)
         return
     length = run_length_of(job, ranks)
-    start = begin(job, length.steps)
+    start = begin(job, length)
     logger.info(
         "%d cuts, %.4f h, %d steps, %d encoder tensors from %s",
         *(length.heard.cuts, length.heard.hours, length.steps),
@@ -255,7 +255,7 @@ def require_taught(job: Job, heard: mixing.Totals) -> None:
         )
 
 
-def begin(job: Job, steps: int) -> Start:
+def begin(job: Job, length: Length) -> Start:
     """Read the donor, build the model around it, put in what the adaptation brings.
 
     Raises:
@@ -274,7 +274,7 @@ def begin(job: Job, steps: int) -> Start:
             tokenizer.require_whole(model)
     shared: Any = {
         "seed": job.seed,
-        "steps": steps,
+        "steps": length.steps,
         "take_weights": not job.from_scratch,
         "adaptable": adaptation.adds_modules,
     }
@@ -286,6 +286,7 @@ def begin(job: Job, steps: int) -> Start:
     encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
     architecture = batch_profile.model_digest(recogniser)
     adaptation.take_experts(job.experts)
+    adaptation.hears(sorted(length.heard.language_hours), sorted(length.heard.replayed_languages))
     if job.start:
         continued.insert(adaptation, recogniser, job.seed, continued.weights(family, job.start))
     else:

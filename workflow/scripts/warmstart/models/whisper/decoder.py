@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 import torch
@@ -17,6 +18,7 @@ from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import recordings, settings
 from warmstart.models.whisper.network import Network
+from warmstart.models.whisper.prompts import Front
 from warmstart.models.whisper.search import Found, greedy
 from warmstart.models.whisper.text import Text
 
@@ -56,6 +58,7 @@ class WhisperDecoder(Decoder):
     def __init__(self, network: Network, text: Text, tier: Tier, language: str | None = None):
         self.tier, self._network, self._text = tier, network, text
         self._language = None if language is None else network.language_token(language)
+        self._lang = language
         self._told = language is not None
         self._candidates, self._confident = 0, False
 
@@ -69,7 +72,7 @@ class WhisperDecoder(Decoder):
         if self._told:
             return self
         other = copy.copy(self)
-        other._language = self._network.language_token(lang)
+        other._language, other._lang = self._network.language_token(lang), lang
         return other
 
     def decode(
@@ -180,22 +183,65 @@ class WhisperDecoder(Decoder):
         device, window = self._network.device, parts[0].window
         audio = torch.nn.utils.rnn.pad_sequence([part.samples for part in parts], batch_first=True)
         lengths = torch.tensor([len(part.samples) for part in parts])
-        states = self._network.states_of_window(audio.to(device), lengths.to(device), window)
+        audio, lengths = audio.to(device), lengths.to(device)
+        plain = None
+        if parts[0].first:
+            if self._detects:
+                plain = self._states(parts, audio, lengths, window)
+            told = self._languages(plain, len(parts))
+            languages |= dict(zip((part.index for part in parts), told, strict=True))
+        spoken = torch.tensor([languages[part.index] for part in parts], device=device)
+        found: list[Any] = [None] * len(parts)
+        for rows, front in self._network.fronts([self._prompt(token) for token in spoken.tolist()]):
+            if plain is not None and (front is None or front.encoder is None):
+                states = plain[rows]
+            else:
+                alike = [parts[row] for row in rows.tolist()]
+                states = self._states(alike, audio[rows], lengths[rows], window, front)
+            made = greedy(self._network, states, spoken[rows], self._candidates, most, front)
+            for row, one in zip(rows.tolist(), made, strict=True):
+                found[row] = one
+        return found
+
+    def _states(
+        self,
+        parts: Sequence[_Part],
+        audio: Tensor,
+        lengths: Tensor,
+        window: int,
+        front: Front | None = None,
+    ) -> Tensor:
+        states = self._network.states_of_window(audio, lengths, window, front)
         for row, part in enumerate(parts):
             if not bool(torch.isfinite(states[row]).all()):
                 raise NotFinite(part.index)
-        if parts[0].first:
-            told = self._languages(states)
-            languages |= dict(zip((part.index for part in parts), told, strict=True))
-        spoken = torch.tensor([languages[part.index] for part in parts], device=device)
-        return greedy(self._network, states, spoken, self._candidates, most)
+        return states
 
-    def _languages(self, states: Tensor) -> list[int]:
+    def _prompt(self, token: int) -> int | None:
+        """Place of the prompt of utterances with a language's token. Where the model tells the
+        language itself, a language that borrows its token has none: it would be taken from the one
+        whose token it is."""
+        prompts = self._network.prompts
+        if prompts is None:
+            return None
+        own = self._network.tokens.languages
+        lang = self._lang if self._language is not None else self._code(token)
+        if lang not in prompts.languages:
+            return None
+        borrowed = self._language is None and self._network.language_token(lang) != own.get(lang)
+        return None if borrowed else prompts.languages.index(lang)
+
+    @property
+    def _detects(self) -> bool:
+        """Whether the model tells the language itself."""
+        return self._language is None and bool(self._network.tokens.languages)
+
+    def _languages(self, states: Tensor | None, count: int) -> list[int]:
         """Id of the token of each window's language: the one that was told, or the likeliest."""
         tokens = list(self._network.tokens.languages.values())
-        if self._language is not None or not tokens:
+        if states is None:
             one = self._network.tokens.start if self._language is None else self._language
-            return [one] * len(states)
+            return [one] * count
         likeliest = self._network.probabilities_of_states(states, tokens).argmax(-1)
         return [tokens[place] for place in likeliest.tolist()]
 

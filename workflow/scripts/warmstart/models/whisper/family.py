@@ -82,6 +82,7 @@ class Whisper(Family):
             own = {name: one for name, one in tensors.items() if snapshot.is_published(name)}
             made.more_tensors = {name: one for name, one in tensors.items() if name not in own}
             tensors = own
+        made.take_prompts(str(path))
         made.network.take(tensors, str(path))
         made.lightning.eval().to(device)
         return made

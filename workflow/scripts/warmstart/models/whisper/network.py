@@ -6,7 +6,7 @@ positions. Every frame of a window is heard, those of the silence too, so an utt
 states alone and in any batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +17,7 @@ from warmstart.models.batches import LanguageBatch
 from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import settings
+from warmstart.models.whisper.prompts import Front, Prompts
 from warmstart.models.whisper.snapshot import Read
 from warmstart.run.errors import UserError
 
@@ -41,6 +42,7 @@ class Network(pl.LightningModule):
     Attributes:
         whisper: WhisperForConditionalGeneration; its tensors have the names of published files.
         masks: of the study, to learn under.
+        prompts: vectors in front of utterances of some languages; None: of none.
     """
 
     def __init__(self, said: Read, dropout: float | None = None):
@@ -54,14 +56,17 @@ class Network(pl.LightningModule):
             given |= dict.fromkeys(settings.DROPOUTS, dropout)
         self.whisper = WhisperForConditionalGeneration(WhisperConfig(**given))
         self.masks: SpecAugment | None = None
+        self.prompts: Prompts | None = None
+        self._prompted: dict[int, int] = {}
         self.configure: Callable[[], Any] | None = None
 
     # ---- the encoder
 
     @property
     def positions(self) -> int:
-        """Of the decoder, the prefix among them."""
-        return self.said.config["max_target_positions"]
+        """Of the decoder for prefix and text, of utterances with a prompt where there are such."""
+        prompt = 0 if self.prompts is None else self.prompts.tokens()
+        return self.said.config["max_target_positions"] - prompt
 
     def window_samples(self, samples: Tensor) -> Tensor:
         """(N,) samples of the window in which each utterance is heard."""
@@ -69,12 +74,15 @@ class Network(pl.LightningModule):
         whole = round(settings.WINDOW_S * SAMPLE_RATE)
         return torch.where(samples <= short, short, whole)
 
-    def states(self, audio: Tensor, audio_len: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def states(
+        self, audio: Tensor, audio_len: Tensor, front: Front | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
         """States of the encoder, of utterances of up to 30 s; what is longer is cut off.
 
         Args:
             audio: (B, T) samples, zero behind the end.
             audio_len: (B,) samples.
+            front: of all of them.
 
         Returns:
             A window length each: the (N,) utterances that have it, and their (N, F, D) states.
@@ -84,17 +92,79 @@ class Network(pl.LightningModule):
         for samples in windows.unique().tolist():
             rows = (windows == samples).nonzero()[:, 0]
             lengths = audio_len[rows].clamp(max=samples)
-            found.append((rows, self.states_of_window(audio[rows, :samples], lengths, samples)))
+            own = None if front is None else front.rows(rows)
+            made = self.states_of_window(audio[rows, :samples], lengths, samples, own)
+            found.append((rows, made))
         return found
 
-    def states_of_window(self, audio: Tensor, audio_len: Tensor, samples: int) -> Tensor:
-        """(B, F, D) states of (B, T) utterances of (B,) samples in windows of `samples`."""
+    def states_of_window(
+        self, audio: Tensor, audio_len: Tensor, samples: int, front: Front | None = None
+    ) -> Tensor:
+        """(B, F, D) states of (B, T) utterances of (B,) samples in windows of `samples`; of a
+        prompt of the encoder (B, L + F, D)."""
         whole = torch.full_like(audio_len, samples)
         features, lengths = self.encoding.inputs(audio, whole)
         if self.training and self.masks is not None:
             own = torch.div(audio_len, samples // int(lengths[0]), rounding_mode="floor")
             features = self.encoding.under_masks(features, own.clamp(min=1), self.masks)
-        return self.encoding.states(self.whisper.model.encoder, features, lengths)[0]
+        before = None if front is None else front.encoder
+        return self.encoding.states(self.whisper.model.encoder, features, lengths, front=before)[0]
+
+    # ---- prompts
+
+    def take_prompts(self, prompts: Prompts) -> None:
+        """Put prompts in front of utterances of their languages.
+
+        Raises:
+            UserError: two of the languages have one token, or the decoder has no room for them.
+        """
+        tokens = [self.language_token(lang) for lang in prompts.languages]
+        if len(set(tokens)) < len(tokens):
+            raise UserError(
+                f"languages {', '.join(prompts.languages)}: two of them are told by one token, so "
+                "that their prompts could not be told apart; let them borrow different ones "
+                "(training.model.language_tokens)"
+            )
+        room = self.said.config["max_target_positions"] - self.prefix_tokens
+        if prompts.tokens() >= room:
+            raise UserError(
+                f"a prompt of {prompts.length} vectors leaves no room for a text: behind the "
+                f"prefix the decoder has {room} positions; lower length, or take where: encoder"
+            )
+        self.prompts = prompts.to(self.device)
+        self._prompted = dict(zip(tokens, range(len(tokens)), strict=True))
+
+    def prompt_places(self, languages: Tensor) -> list[int | None]:
+        """Of (B,) ids of languages' tokens: the place of each prompt, None where there is none."""
+        return [self._prompted.get(token) for token in languages.tolist()]
+
+    def fronts(self, places: Sequence[int | None]) -> list[tuple[Tensor, Front | None]]:
+        """Utterances with prompts at these places, and those without: rows of each, and what is in
+        front of them."""
+        at = torch.tensor([-1 if place is None else place for place in places], device=self.device)
+        found: list[tuple[Tensor, Front | None]] = []
+        if len(rows := (at < 0).nonzero()[:, 0]):
+            found.append((rows, None))
+        if len(rows := (at >= 0).nonzero()[:, 0]):
+            assert self.prompts is not None
+            found.append((rows, self.prompts(at[rows])))
+        return found
+
+    def heard(
+        self, audio: Tensor, audio_len: Tensor, languages: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Front | None]]:
+        """As `states` gives them, of utterances that are told their languages by (B,) ids: rows,
+        states, and what is in front."""
+        for rows, front in self.fronts(self.prompt_places(languages)):
+            for inside, states in self.states(audio[rows], audio_len[rows], front):
+                yield rows[inside], states, None if front is None else front.rows(inside)
+
+    def read(self, tokens: Tensor, front: Front | None) -> dict[str, Tensor]:
+        """(B, U) tokens as the decoder takes them, behind a prompt where it has one."""
+        if front is None or front.decoder is None:
+            return {"input_ids": tokens}
+        table: Any = self.whisper.model.decoder.embed_tokens
+        return {"inputs_embeds": torch.cat([front.decoder, table(tokens)], 1)}
 
     # ---- the decoder
 
@@ -144,10 +214,10 @@ class Network(pl.LightningModule):
         targets = torch.where(counted, targets, UNLEARNT)
         targets = nn.functional.pad(targets, (prefix.shape[1] - 1, 0), value=UNLEARNT)
         found: list[Any] = [None] * len(given)
-        for rows, states in self.states(batch.audio, batch.audio_len):
+        for rows, states, front in self.heard(batch.audio, batch.audio_len, batch.language):
             hidden = self.whisper.model.decoder(
-                input_ids=given[rows], encoder_hidden_states=states, use_cache=False
-            ).last_hidden_state
+                **self.read(given[rows], front), encoder_hidden_states=states, use_cache=False
+            ).last_hidden_state[:, -given.shape[1] :]
             for row, logits in zip(rows.tolist(), self.whisper.proj_out(hidden), strict=True):
                 found[row] = logits
         return torch.stack(found).float(), targets

@@ -21,10 +21,13 @@ from warmstart.models.whisper.network import (
     TEXT_LONGER_THAN_POSITIONS,
     Network,
 )
+from warmstart.models.whisper.prompts import Prompts, of_about
 from warmstart.models.whisper.search import greedy
 from warmstart.models.whisper.snapshot import Read
 from warmstart.models.whisper.text import Text
 from warmstart.run.errors import UserError
+
+_PROMPTS = "prompts."  # of names of their tensors
 
 
 class WhisperRecogniser(Recogniser):
@@ -74,6 +77,49 @@ class WhisperRecogniser(Recogniser):
         """Of the encoder: its convolutions, then its layers."""
         return self.network.encoding.blocks(self.network.whisper.model.encoder)
 
+    def add_prompts(
+        self,
+        languages: Sequence[str],
+        length: int,
+        sides: Sequence[str],
+        seed: int,
+        *,
+        rank: int = 0,
+        alike: bool = False,
+    ) -> None:
+        """See `prompts`; likeness is that of the donor's vectors of the languages' tokens."""
+        made = Prompts(languages, self.said.config["d_model"], length, sides, rank)
+        made.draw(seed)
+        if alike:
+            table: Any = self.network.whisper.model.decoder.embed_tokens
+            tokens = [self.network.language_token(lang) for lang in languages]
+            made.mix(table.weight[tokens].detach())
+        self.network.take_prompts(made)
+
+    def take_prompts(self, where: str) -> None:
+        """Those that a model has beside its Whisper.
+
+        Args:
+            where: the model, for messages.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        if (about := self.more.pop("prompts", None)) is None:
+            return
+        own = {name: one for name, one in self.more_tensors.items() if name.startswith(_PROMPTS)}
+        self.more_tensors = {
+            name: one for name, one in self.more_tensors.items() if name not in own
+        }
+        try:
+            made = of_about(about, self.said.config["d_model"])
+            made.load_state_dict({name.removeprefix(_PROMPTS): one for name, one in own.items()})
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{where}: its prompts do not fit its settings ({error}); train it again"
+            ) from None
+        self.network.take_prompts(made)
+
     # ---- training
 
     def encode(self, text: str) -> list[int]:
@@ -111,8 +157,8 @@ class WhisperRecogniser(Recogniser):
         of what is longer than 30 s those of the first 30 s."""
         assert isinstance(batch, LanguageBatch)
         texts = [""] * len(batch.audio)
-        for rows, states in self.network.states(batch.audio, batch.audio_len):
-            found = greedy(self.network, states, batch.language[rows])
+        for rows, states, front in self.network.heard(batch.audio, batch.audio_len, batch.language):
+            found = greedy(self.network, states, batch.language[rows], front=front)
             for row, one in zip(rows.tolist(), found, strict=True):
                 texts[row] = self.text.decode(one.tokens)
         return float(self.network.loss(batch)), texts
@@ -136,11 +182,15 @@ class WhisperRecogniser(Recogniser):
 
     def save(self, path: Path) -> None:
         """One safetensors file."""
+        more, tensors = dict(self.more), self.network.tensors() | self.more_tensors
+        if (prompts := self.network.prompts) is not None:
+            more["prompts"] = prompts.about()
+            tensors |= {f"{_PROMPTS}{name}": value for name, value in prompts.state_dict().items()}
         said = Read(
             *(self.said.config, self.said.tokens, self.said.tokenizer),
-            *(self.said.window_s, self.said.language_tokens, self.more),
+            *(self.said.window_s, self.said.language_tokens, more),
         )
-        snapshot.write(self.network.tensors() | self.more_tensors, said, path)
+        snapshot.write(tensors, said, path)
 
     # ---- decoding
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from warmstart.models import candidates
 from warmstart.models.whisper.network import Network
+from warmstart.models.whisper.prompts import Front
 
 _NEVER = -1e30
 """Score of what is suppressed. Finite, so that candidates stay numbers; its probability is 0."""
@@ -40,6 +41,7 @@ def greedy(
     languages: Tensor,
     count: int = 0,
     most: int | None = None,
+    front: Front | None = None,
 ) -> list[Found]:
     """The likeliest token at each position, until the end or until the positions are used up.
 
@@ -53,18 +55,24 @@ def greedy(
         languages: (B,) ids of the languages' tokens.
         count: so many candidates of each token are kept.
         most: tokens at most; None: as many as there is room for.
+        front: in front of all of them.
 
     Returns:
         One a window, the same alone and in any batch but for the rounding of sums.
     """
     given, end = network.prefix(languages), network.tokens.end
-    room = network.positions - given.shape[1]
+    room = network.said.config["max_target_positions"] - given.shape[1]
+    if front is not None and front.decoder is not None:
+        room -= front.decoder.shape[1]
     never, cache = _Suppressed(network), None
     rows = [_Row() for _ in states]
     running = list(rows)
     for position in range(room if most is None else min(most, room)):
         made = network.whisper.model.decoder(
-            input_ids=given, encoder_hidden_states=states, past_key_values=cache, use_cache=True
+            **network.read(given, front if cache is None else None),
+            encoder_hidden_states=states,
+            past_key_values=cache,
+            use_cache=True,
         )
         cache = made.past_key_values
         plain = network.whisper.proj_out(made.last_hidden_state[:, -1]).float()

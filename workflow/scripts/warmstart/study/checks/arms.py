@@ -177,11 +177,43 @@ def _check_arm(study: Study, arm: Arm) -> None:
         _check_length(arm, settings)
         if arm.training or adaptation.kind_of(arm.adaptation["kind"]).own_steps:
             recipe.check_recipe(settings)
+    _check_adaptation(study, arm)
     _check_decodes(study, arm, settings)
     sets = arm.training_sets or tuple(study.training_sets)
     known = {hours for name in sets for hours in study.training_set(name).budgets}
     for hours in map(format_hours, arm.budgets_hours or ()):
         require(f"{here}.budgets_hours", hours, sorted(known, key=float))
+
+
+def _check_adaptation(study: Study, arm: Arm) -> None:
+    """Its training sets are what its adaptation can hear, and what is made of its models is whole
+    without what the adaptation keeps beside the weights."""
+    here, name = f"arms.{arm.name}", arm.adaptation["kind"]
+    kind = adaptation.kind_of(name)
+    for own in arm.training_sets or tuple(study.training_sets):
+        heard = study.training_set(own)
+        if (count := len(heard.languages)) < kind.least_languages:
+            raise UserError(
+                f"{here}: the adaptation {name!r} needs training sets of {kind.least_languages} "
+                f"languages or more, and {own!r} has {count}; name others in {here}.training_sets, "
+                "or give the arm another adaptation"
+            )
+        if kind.leaves_others and heard.replay is not None:
+            raise UserError(
+                f"{here}: the adaptation {name!r} leaves languages beside those of its training "
+                f"set as they were, and {own!r} replays {heard.replay.lang}, which would teach "
+                f"nothing; name training sets without replay in {here}.training_sets"
+            )
+    if kind.exportable:
+        return
+    asked = [f"precision {precision}" for precision in arm.precisions if precision != FULL]
+    asked += ["bundle"] if bundles.arm_of(study) == arm.name else []
+    if asked:
+        raise UserError(
+            f"{here}, {asked[0]}: what the adaptation {name!r} learns stays beside the weights, "
+            "and an export has the weights alone; give the arm the precision `full` only and "
+            "bundle another one"
+        )
 
 
 def _check_length(arm: Arm, settings: Recipe) -> None:

@@ -111,9 +111,14 @@ class WhisperEncoding(Encoding):
         inputs: Tensor,
         lengths: Tensor,
         masks: SpecAugment | None = None,
+        front: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What is longer than 30 s is heard in windows, to learn from it as to decode it. Masks are
-        drawn over time and mel bins, and hold 0, as transformers' own for Whisper do."""
+        drawn over time and mel bins, and hold 0, as transformers' own for Whisper do.
+
+        (B, L, D) `front` stands in front of what the layers hear, of utterances of up to 30 s: L
+        more states come out, in front of the others.
+        """
         if masks is not None:
             inputs = self.under_masks(inputs, lengths, masks)
         tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
@@ -133,6 +138,10 @@ class WhisperEncoding(Encoding):
         hidden = hidden + inside_it.embed_positions.weight[: hidden.shape[1]]
         hidden = nn.functional.dropout(hidden, p=inside_it.dropout, training=encoder.training)
         behind = torch.arange(there, device=hidden.device) >= frames.clamp(min=1)[:, None]
+        if front is not None:
+            hidden = torch.cat([front.to(hidden.dtype), hidden], 1)
+            behind = nn.functional.pad(behind, (front.shape[1], 0))
+            there = hidden.shape[1]
         mask = None
         if tracing or bool(behind.any()):
             lowest = torch.finfo(hidden.dtype).min
