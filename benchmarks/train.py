@@ -11,6 +11,8 @@ some steps, each variant in a process of its own:
   can be told apart. On a CPU it stands in for `nemo`, whose loss takes a minute a step there (it
   runs when asked for by name);
 - ours: Lhotse buckets, as many seconds a batch as `nemo` has on average;
+- ours_30: the same with 30 buckets from the durations of the data (`bucket_bins_s: 30`) and joint
+  and loss in parts of 60 MB (`joint_mb`);
 - ours_600: batches of 600 s, as in config.yaml (only asked for by name, or on a GPU).
 
 The first steps are warm-up and not counted. Prints a table in Markdown.
@@ -211,7 +213,8 @@ def run(
         },
         **{
             "batch_duration_s": batch_s,
-            "bucket_bins_s": [2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18],
+            "bucket_bins_s": 30 if variant == "ours_30" else [2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18],
+            "joint_mb": 60 if variant == "ours_30" else None,
             "precision": precision,
         },
         **{"num_workers": workers, "log_every_steps": 1, "checkpoint_every_steps": 10**6},
@@ -225,7 +228,7 @@ def run(
         """Counts as `Recorder` does, for the side that has none."""
 
         def __init__(self) -> None:
-            self.rows: list[tuple[float, float, float]] = []
+            self.rows: list[tuple[float, float, float, int]] = []
 
         def on_train_batch_end(
             self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -233,7 +236,12 @@ def run(
             float(outputs["loss"])
             shape = batch[0].shape
             self.rows.append(
-                (time.monotonic(), float(batch[1].sum()) / 16000, shape[0] * shape[1] / 16000)
+                (
+                    time.monotonic(),
+                    float(batch[1].sum()) / 16000,
+                    shape[0] * shape[1] / 16000,
+                    int(batch[3].sum()),
+                )
             )
 
     clock = Clock()
@@ -303,6 +311,7 @@ def run(
     return {
         "variant": variant,
         "hours_per_hour": audio_s / elapsed_s,
+        "tokens_per_s": sum(row[3] for row in counted) / elapsed_s,
         "step_ms": 1000 * elapsed_s / len(counted),
         "audio_s_per_step": audio_s / len(counted),
         "padding_share": 1 - audio_s / padded_s,
@@ -381,7 +390,9 @@ def main() -> None:
     on_gpu = torch.cuda.is_available()
     workers = arguments.workers if arguments.workers is not None else (6 if on_gpu else 0)
     variants = arguments.variants or (
-        ["nemo", "nemo_our_loss", "ours", "ours_600"] if on_gpu else ["nemo_our_loss", "ours"]
+        ["nemo", "nemo_our_loss", "ours", "ours_30", "ours_600"]
+        if on_gpu
+        else ["nemo_our_loss", "ours", "ours_30"]
     )
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
     with tempfile.TemporaryDirectory() as folder:
@@ -431,10 +442,10 @@ def main() -> None:
     peak = next((value for name, value in BF16_PEAK.items() if name in rows[0]["device"]), None)
     print(f"\n{arguments.model} model, {rows[0]['device']}, {torch.get_num_threads()} threads\n")
     print(
-        "| variant | audio h / h | ratio | s of audio a step | ms a step | padding | peak MB | of "
-        "bf16 peak |"
+        "| variant | audio h / h | ratio | tokens / s | s of audio a step | ms a step | padding | "
+        "peak MB | of bf16 peak |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         ratio = f"{row['hours_per_hour'] / baseline:.2f}" if baseline else "-"
         share = (
@@ -444,7 +455,7 @@ def main() -> None:
         )
         print(
             f"| {row['variant']} | {row['hours_per_hour']:.0f} | {ratio} | "
-            f"{row['audio_s_per_step']:.0f} "
+            f"{row['tokens_per_s']:.0f} | {row['audio_s_per_step']:.0f} "
             f"| {row['step_ms']:.0f} | "
             f"{100 * row['padding_share']:.1f} % | {row['peak_mb']:.0f} | {share} |"
         )

@@ -17,6 +17,8 @@ rule profile_batches:
         "results/profiles/{arm}/{training_set}.json",
     log:
         "logs/profile_batches/{arm}/{training_set}.log",
+    benchmark:
+        "results/benchmarks/profile_batches/{arm}/{training_set}.tsv"
     conda:
         ENVIRONMENT
     threads: config["resources"]["train_threads"]

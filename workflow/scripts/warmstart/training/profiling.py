@@ -91,7 +91,7 @@ def measure(
         batch_size=None,
     )
     recogniser.before_fit(trainer, loader)
-    with contextlib.suppress(_Found):
+    with contextlib.suppress(Found):
         trainer.fit(recogniser.lightning, loader)
     memory_gb = 0.0
     if torch.cuda.is_available():
@@ -109,7 +109,7 @@ def measure(
     )
 
 
-class _Found(Exception):
+class Found(Exception):
     """Ends a training before its first step."""
 
 
@@ -188,7 +188,7 @@ class Search(pl.Callback):
                 logger.info("%d utterances of at most %.1f s fit", found, length_s)
                 counts.append(found)
         self.counts = counts[::-1]
-        raise _Found
+        raise Found
 
     def _fits(
         self, trainer: pl.Trainer, module: Any, count: int, length_s: float, tokens: int
