@@ -17,6 +17,8 @@ from warmstart.study.config import read_config, validate
 from warmstart.study.grid import Study, TestSet
 from warmstart.study.planning import Cost, Planner
 
+FAMILY = "fastconformer_rnnt"
+
 
 def small(**changes):
     """The demo's study with one language, and figures that are easy to reckon with."""
@@ -87,6 +89,30 @@ def checked_replay():
     return config
 
 
+def test_families_have_speeds_of_their_own(tmp_path):
+    """Of 5 h by each of two devices: half an hour at 10 h an hour, ten hours at half an hour."""
+    made = small(families={"wav2vec2_ctc": {"train_audio_hours_per_hour": 0.5}})
+    config = made.config
+    config["arms"] = {
+        name: {"init": "en", "family": family, "tiers": ["560ms"], "precisions": ["full"]}
+        for name, family in (("one", FAMILY), ("other", "wav2vec2_ctc"))
+    }
+    made = Study(config)
+    planner = Planner(made, tmp_path)
+    one, other = (next(run for run in made.runs() if run.arm == name) for name in ("one", "other"))
+    assert planner.training(one).wall_h == pytest.approx(0.6)
+    assert planner.training(other).wall_h == pytest.approx(10.1)
+    assert planner.decoding_of(one) == planner.decoding_of(other)
+    finish(tmp_path, one)  # what is measured of a family says nothing of another
+    said = "\n".join(Planner(made, tmp_path).assumptions())
+    assert f"{FAMILY}, training: 12 h of audio an hour and device (measured on 1 of" in said
+    assert (
+        "wav2vec2_ctc, training: 0.5 h of audio an hour and device (assumed: "
+        "planning.families.wav2vec2_ctc.train_audio_hours_per_hour)"
+    ) in said
+    assert "wav2vec2_ctc, decoding: 4 times real time (assumed: planning.decode_rtfx" in said
+
+
 def finish(results, run, **record):
     folder = results / "runs" / run.path
     folder.mkdir(parents=True)
@@ -105,8 +131,8 @@ def test_measured_speeds_replace_assumed_ones(tmp_path):
         "step,hours_seen,elapsed_s\n1,1.0,100\n2,6.0,900\n"
     )
     planner = Planner(made, tmp_path)
-    assert planner.training_speed.value == pytest.approx(12)
-    assert planner.training_speed.source == "measured on 2 of this study's runs"
+    assert planner.training_speed(FAMILY).value == pytest.approx(12)
+    assert planner.training_speed(FAMILY).source == "measured on 2 of this study's runs"
     assert planner.training(first).wall_h == pytest.approx(0.6)  # as it took
     assert planner.training(third).wall_h == pytest.approx(5 / 12 + 0.1)
     # Of a record that a crash has cut planners take nothing, and they change nothing.
@@ -114,18 +140,20 @@ def test_measured_speeds_replace_assumed_ones(tmp_path):
     finish(tmp_path, third)
     cut.write_text(cut.read_text()[:20])
     planner = Planner(made, tmp_path)
-    assert planner.training_speed.source == "measured on 2 of this study's runs"
+    assert planner.training_speed(FAMILY).source == "measured on 2 of this study's runs"
     assert cut.stat().st_size == 20
     # Replayed audio is trained on like any other, and a run went as fast as the devices that it
     # had.
     more = tmp_path / "more"
     finish(more, first, replay_hours_seen=3.0, devices=1, num_nodes=1)
-    assert Planner(made, more).training_speed.value == pytest.approx(30)
+    assert Planner(made, more).training_speed(FAMILY).value == pytest.approx(30)
     (more / "runs" / second.path).mkdir(parents=True)
     (more / "runs" / second.path / "train.csv").write_text(
         "step,hours_seen,elapsed_s,replay_hours\n2,12.0,1800,3.0\n"
     )
-    assert Planner(made, more).training_speed.value == pytest.approx((15 + 15) / (0.5 + 0.5 * 2))
+    assert Planner(made, more).training_speed(FAMILY).value == pytest.approx(
+        (15 + 15) / (0.5 + 0.5 * 2)
+    )
     header = tmp_path / "hypotheses" / first.path / "full" / "560ms" / "same_voices.json"
     header.parent.mkdir(parents=True)
     header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0}))
@@ -246,12 +274,17 @@ def test_nothing_is_learnt_from_results_of_another_study(tmp_path):
     measured(tmp_path / "other", run, owner="full")
     measured(tmp_path / "own", run, owner="demo")
     other, own = Planner(made, tmp_path / "other"), Planner(made, tmp_path / "own")
-    assert (own.training_speed.value, own.decoding_speed("full", "560ms").value) == (12, 20)
+    assert (
+        own.training_speed(FAMILY).value,
+        own.decoding_speed("full", "560ms", FAMILY).value,
+    ) == (12, 20)
     assert own.test_audio_h(TestSet("it", "same_voices")) == 9
     # As on an empty folder: 10 h an hour, 4 times real time, 0.04 h of test speech.
     empty = Planner(made, tmp_path / "empty")
-    assert other.training_speed == empty.training_speed
-    assert other.decoding_speed("full", "560ms") == empty.decoding_speed("full", "560ms")
+    assert other.training_speed(FAMILY) == empty.training_speed(FAMILY)
+    assert other.decoding_speed("full", "560ms", FAMILY) == empty.decoding_speed(
+        "full", "560ms", FAMILY
+    )
     assert other.decoding(run, "full", tier) == empty.decoding(run, "full", tier)
     assert other.finished(run) is None
     text = planning.per_run(other)
@@ -274,8 +307,8 @@ def test_nothing_is_learnt_from_a_toy_or_from_other_hardware(tmp_path, record, s
     run = made.runs()[0]
     measured(tmp_path, run, owner="demo", **record)
     planner = Planner(made, tmp_path)
-    assert planner.training_speed.value == 10
-    assert planner.decoding_speed("full", "560ms").value == 4
+    assert planner.training_speed(FAMILY).value == 10
+    assert planner.decoding_speed("full", "560ms", FAMILY).value == 4
     assert planner.finished(run) is None
     assert f"not on 1 finished run(s), {run.path} first: trained with {said}" in planning.per_run(
         planner
@@ -290,7 +323,7 @@ def test_what_says_the_same_of_itself_is_this_studys(tmp_path):
     source = {"source": "../checkout/demo/inits/en.nemo", "sha256": digest}
     record = {"settings": settings, "init_source": source, "hardware": {"gpu": "H100"}}
     measured(tmp_path, run, owner="demo", **record)
-    assert Planner(made, tmp_path).training_speed.value == 12
+    assert Planner(made, tmp_path).training_speed(FAMILY).value == 12
 
 
 def test_hypotheses_of_a_run_that_is_not_in_the_study_are_no_measure(tmp_path):
@@ -298,7 +331,7 @@ def test_hypotheses_of_a_run_that_is_not_in_the_study_are_no_measure(tmp_path):
     header = tmp_path / "hypotheses/it/old/0.02h/seed1/full/560ms/same_voices.json"
     header.parent.mkdir(parents=True)
     header.write_text(json.dumps({"audio_s": 100.0, "compute_s": 5.0}))
-    assert Planner(made, tmp_path).decoding_speed("full", "560ms").value == 4
+    assert Planner(made, tmp_path).decoding_speed("full", "560ms", FAMILY).value == 4
 
 
 def test_speeds_stand_in_the_order_of_latency(tmp_path):

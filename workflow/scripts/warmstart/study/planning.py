@@ -93,8 +93,9 @@ class Planner:
         # What to do where the results are another study's: nothing of theirs is looked at.
         self.foreign = owner.of_another(results / owner.NAME, study.config["study"]["name"])
         self._unlike: dict[Run, str] = {}
-        self.training_speed = self._training_speed()
-        self._decoding_speeds: dict[tuple[str, str], Speed] = {}
+        # Families differ in speed by more than anything else.
+        self._training_speeds: dict[str, Speed] = {}
+        self._decoding_speeds: dict[tuple[str, str, str], Speed] = {}
 
     # ---- training
 
@@ -169,10 +170,23 @@ class Planner:
             return "a CPU, and jobs now ask for a GPU"
         return None
 
-    def _training_speed(self) -> Speed:
+    @property
+    def families(self) -> list[str]:
+        """Of the study's arms, in order."""
+        return list(dict.fromkeys(arm.family for arm in self.study.arms.values()))
+
+    def training_speed(self, family: str) -> Speed:
+        """Audio that a device trains models of a family on in an hour."""
+        if family not in self._training_speeds:
+            self._training_speeds[family] = self._training_speed(family)
+        return self._training_speeds[family]
+
+    def _training_speed(self, family: str) -> Speed:
         audio_h = device_h = 0.0
         count = 0
         for run in self.study.runs():
+            if self.study.arms[run.arm].family != family:
+                continue
             heard, device_s = self._trained_so_far(run)
             if heard and device_s:
                 audio_h += heard
@@ -180,10 +194,14 @@ class Planner:
                 count += 1
         if device_h:
             return Speed(audio_h / device_h, f"measured on {count} of this study's runs")
-        return Speed(
-            self.assumed["train_audio_hours_per_hour"],
-            "assumed: planning.train_audio_hours_per_hour",
-        )
+        return self._assumed(family, "train_audio_hours_per_hour")
+
+    def _assumed(self, family: str, key: str) -> Speed:
+        """A speed of a family, or of all."""
+        own = self.assumed["families"].get(family, {})
+        if key in own:
+            return Speed(own[key], f"assumed: planning.families.{family}.{key}")
+        return Speed(self.assumed[key], f"assumed: planning.{key}")
 
     def _trained_so_far(self, run: Run) -> tuple[Hours, float]:
         """(audio in hours, seconds times devices) of a finished run's training, or of one under way
@@ -215,9 +233,11 @@ class Planner:
         if record:
             wall_h = record["wall_s"] / 3600
         else:
-            wall_h = self.training_audio_h(
-                run
-            ) / self.training_speed.value / self.processes + self._start_h * self._rounds(run)
+            speed = self.training_speed(self.study.arms[run.arm].family)
+            wall_h = (
+                self.training_audio_h(run) / speed.value / self.processes
+                + self._start_h * self._rounds(run)
+            )
         disk_gb = (self.assumed["model_gb"] + self.assumed["checkpoints_gb"]) * self._rounds(run)
         return Cost(
             wall_h,
@@ -281,10 +301,12 @@ class Planner:
         """A decoding job: all test sets of the run at one precision (or by the model of an earlier
         round) and tier."""
         audio_h = sum(map(self.test_audio_h, self.study.test_sets(run.training_set)))
-        return self._decoded(audio_h, FULL if number_of(precision) else precision, tier.name)
+        family = self.study.arms[run.arm].family
+        of = FULL if number_of(precision) else precision
+        return self._decoded(audio_h, self.decoding_speed(of, tier.name, family))
 
-    def _decoded(self, audio_h: Hours, precision: str, tier: str) -> Cost:
-        wall_h = audio_h / self.decoding_speed(precision, tier).value + self._start_h
+    def _decoded(self, audio_h: Hours, speed: Speed) -> Cost:
+        wall_h = audio_h / speed.value + self._start_h
         return Cost(
             wall_h,
             wall_h * slices.gpus(self.study, "decode"),
@@ -294,7 +316,8 @@ class Planner:
     def labelling(self, run: Run, number: int) -> Cost:
         """Asking the model of the round before what a round is trained on."""
         tier = round_files.label_tier(self.study, self.study.arms[run.arm], run.training_set)
-        return self._decoded(round_files.asked_hours(self.study, run, number), FULL, tier)
+        speed = self.decoding_speed(FULL, tier, self.study.arms[run.arm].family)
+        return self._decoded(round_files.asked_hours(self.study, run, number), speed)
 
     def decoding_of(self, run: Run) -> Cost:
         """All decoding jobs of a run, those of its rounds too."""
@@ -309,17 +332,21 @@ class Planner:
             jobs += [self.labelling(run, number) for number in asked]
         return sum(jobs, Cost())
 
-    def decoding_speed(self, precision: str, tier: str) -> Speed:
-        """RTFx at a precision and tier, over the hypotheses that this study has of them."""
-        if (precision, tier) not in self._decoding_speeds:
-            self._decoding_speeds[precision, tier] = self._decoding_speed(precision, tier)
-        return self._decoding_speeds[precision, tier]
+    def decoding_speed(self, precision: str, tier: str, family: str) -> Speed:
+        """RTFx of a family at a precision and tier, over the hypotheses that this study has of
+        them."""
+        key = precision, tier, family
+        if key not in self._decoding_speeds:
+            self._decoding_speeds[key] = self._decoding_speed(*key)
+        return self._decoding_speeds[key]
 
-    def _decoding_speed(self, precision: str, tier: str) -> Speed:
+    def _decoding_speed(self, precision: str, tier: str, family: str) -> Speed:
         audio_s = compute_s = 0.0
         on_gpu = slices.decode_gpus(self.study, precision) > 0
         for run in self._decoded_runs:
             if self.foreign or run in self._unlike:
+                continue
+            if self.study.arms[run.arm].family != family:
                 continue
             for path in (self.results / "hypotheses" / run.path / precision / tier).glob("*.json"):
                 if not (header := _read(path)):
@@ -329,7 +356,7 @@ class Planner:
                 audio_s, compute_s = audio_s + header["audio_s"], compute_s + header["compute_s"]
         if compute_s:
             return Speed(audio_s / compute_s, "measured")
-        return Speed(self.assumed["decode_rtfx"], "assumed: planning.decode_rtfx")
+        return self._assumed(family, "decode_rtfx")
 
     @functools.cached_property
     def _decoded_runs(self) -> list[Run]:
@@ -380,7 +407,7 @@ class Planner:
 
     def assumptions(self) -> Iterator[str]:
         """What the figures rest on, a line each."""
-        training, config = self.training_speed, self.study.config
+        config = self.study.config
         if self.foreign:
             yield (
                 f"nothing in {self.results}/: it belongs to the study "
@@ -389,21 +416,41 @@ class Planner:
         for other in dict.fromkeys(self._unlike.values()):
             runs = [run.path for run, why in self._unlike.items() if why == other]
             yield f"not on {len(runs)} finished run(s), {runs[0]} first: trained with {other}"
-        yield f"training: {training.value:.4g} h of audio an hour and device ({training.source})"
+        for family in self.families:
+            speed = self.training_speed(family)
+            yield (
+                f"{self._named(family)}training: {speed.value:.4g} h of audio an hour and device "
+                f"({speed.source})"
+            )
         gpus = f"{self.training_gpus} GPU(s)" if self.training_gpus else "no GPU"
         processes = f" in {self.processes} processes" if self.processes > 1 else ""
         yield (
             f"a training job has {gpus} and {config['resources']['train_threads']} "
             f"core(s){processes}"
         )
+        for family in self.families:
+            yield from self._decoding_assumptions(family)
+        yield f"a job takes {self.assumed['job_start_min']:g} min to start (planning.job_start_min)"
+        unknown = self._tests_of_unknown_size()
+        if unknown:
+            yield (
+                f"{', '.join(unknown)}: {self.assumed['test_hours']:g} h each (planning.test_hours)"
+            )
+
+    def _named(self, family: str) -> str:
+        """What stands in front of a line of one family of several."""
+        return f"{family}, " if len(self.families) > 1 else ""
+
+    def _decoding_assumptions(self, family: str) -> Iterator[str]:
         asked = {
             (precision, tier)
             for run in self._decoded_runs
+            if self.study.arms[run.arm].family == family
             for precision, tier in self.study.precisions(run)
         }
-        names = list(config["precisions"])
+        names = list(self.study.config["precisions"])
         speeds = {
-            (precision, tier.name): self.decoding_speed(precision, tier.name)
+            (precision, tier.name): self.decoding_speed(precision, tier.name, family)
             for precision, tier in sorted(
                 asked, key=lambda one: (names.index(one[0]), by_latency(one[1]))
             )
@@ -413,14 +460,8 @@ class Planner:
             values = sorted({f"{value:.4g}" for value in own.values()}, key=float)
             span = values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
             yield (
-                f"decoding: {span} times real time ({source}; "
+                f"{self._named(family)}decoding: {span} times real time ({source}; "
                 f"{', '.join('/'.join(key) for key in own)})"
-            )
-        yield f"a job takes {self.assumed['job_start_min']:g} min to start (planning.job_start_min)"
-        unknown = self._tests_of_unknown_size()
-        if unknown:
-            yield (
-                f"{', '.join(unknown)}: {self.assumed['test_hours']:g} h each (planning.test_hours)"
             )
 
     def stage_assumptions(self) -> Iterator[str]:
