@@ -43,10 +43,13 @@ def test_a_model_comes_back_tensor_by_tensor(model, variables, tmp_path):
         key: value for key, value in SIZES.items() if not key.endswith("_id")
     }
     assert (config["suppress_tokens"], config["begin_suppress_tokens"]) == ([1, 2], [7])
+    assert not (made / "tokenizer.json").exists()
     features = json.loads((made / "preprocessor_config.json").read_text())
     assert (features["feature_size"], features["sampling_rate"]) == (80, 16000)
     first = (made / "model.safetensors").read_bytes()
     assert (convert(tmp_path, model_bin(variables)) / "model.safetensors").read_bytes() == first
+    (tmp_path / "tokenizer.json").write_bytes(b"as it is")
+    assert (convert(tmp_path, model_bin(variables)) / "tokenizer.json").read_bytes() == b"as it is"
 
 
 def test_a_file_that_is_cut_anywhere_is_refused(variables, tmp_path):

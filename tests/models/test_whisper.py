@@ -12,6 +12,7 @@ from test_whisper_encoder import batch_of
 
 from warmstart.models import open_family
 from warmstart.models.batches import LanguageBatch
+from warmstart.models.tier import DETECTED, Tier
 from warmstart.models.whisper import recordings, vocabulary
 from warmstart.models.whisper.network import UNLEARNT
 from warmstart.run.errors import UserError
@@ -222,6 +223,35 @@ def test_a_language_without_a_token_borrows_one(donor, made):
     # A published model is told by its prompt, whatever the language of the test set.
     prompted = made.decoder(OFFLINE, prompt="fr")
     assert prompted.of_language("it") is prompted
+
+
+def test_a_tier_says_whether_the_model_is_told_and_what_it_hears_at_once(donor, made):
+    waveforms = speech(16000, 33_000)
+    telling = made.decoder(Tier(*("detected", 70, 13, True), language=DETECTED))
+    assert telling.of_language("it") is telling
+    assert telling.decode(waveforms) == made.decoder(OFFLINE).decode(waveforms)
+    short = made.decoder(Tier(*("short", 70, 13, True), window_s=2), prompt="it")
+    learnt = built(donor, window_s=2).decoder(OFFLINE, prompt="it")
+    assert short.decode(waveforms) == learnt.decode(waveforms)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "560ms:70:6",
+        "offline:70:13:offline",
+        "a:70:13:offline:detected",
+        "a:70:13:offline:window=7.5",
+        "a:70:13:offline:detected:window=8",
+    ],
+)
+def test_a_tier_is_read_as_it_is_written(text):
+    tier = Tier.of_text(text)
+    assert tier.as_text() == text
+    assert Tier(**tier.as_json()) == tier
+    for wrong in (f"{text}:window=8:detected", f"{text}:x", text.replace("70", "-1"), "a:70"):
+        with pytest.raises(UserError, match="is not NAME:LEFT:RIGHT"):
+            Tier.of_text(wrong)
 
 
 @pytest.mark.slow

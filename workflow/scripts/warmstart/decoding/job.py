@@ -174,6 +174,7 @@ def identity(job: Job, device: str) -> dict[str, Any]:
         "left": job.tier.left,
         "right": job.tier.right,
         "offline": job.tier.offline,
+        **job.tier.of_languages(),
         "batch_size": job.batch_size,
         "device": device,
         "model_sha256": vouchers.verified(job.model),

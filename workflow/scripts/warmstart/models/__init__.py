@@ -45,6 +45,8 @@ class Kind:
         probes: whether the states of a donor's encoder can be had (`base.Family.listen`).
         heads: whether its models can have a head a language (`base.Family.build_heads`).
         confidence: whether its decoders say how sure they are (`base.Decoder.with_confidence`).
+        languages: whether its models are told the language of an utterance or tell it themselves,
+            and hear in windows (`Tier.language`, `Tier.window_s`).
         bfloat16_weights: whether its models can be trained with weights in bfloat16
             (`training.precision: bf16-true`, `base.Recogniser.kept_in_float32`).
         tokenizer: `trained` on the text of a training set, or the donor's `own`.
@@ -80,6 +82,7 @@ class Kind:
     probes: bool = False
     heads: bool = False
     confidence: bool = False
+    languages: bool = False
     bfloat16_weights: bool = False
     tokenizer: Literal["trained", "own"] = "trained"
     donor: Literal["file", "snapshot"] = "file"
@@ -164,6 +167,7 @@ KINDS: dict[str, Kind] = {
         zero_shot=True,
         probes=True,
         confidence=True,
+        languages=True,
         tokenizer="own",
         donor="snapshot",
         snapshot_files=(
@@ -270,6 +274,13 @@ def require_tier(family: str, tier: Tier, settings: Recipe) -> None:
         raise UserError(
             f"tiers.{tier.name} streams, and family {family} decodes whole utterances only; give "
             "its arms offline tiers"
+        )
+    if (asked := tier.of_languages()) and not kind_of(family).languages:
+        key, value = next(iter(asked.items()))
+        raise UserError(
+            f"tiers.{tier.name}.{key} is {value!r}, and models of family {family} know nothing of "
+            f"languages and windows; give its arms tiers without it; families that do: "
+            f"{', '.join(_that('languages'))}"
         )
     open_family(family).check_tier(tier, settings)
 

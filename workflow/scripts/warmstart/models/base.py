@@ -631,6 +631,20 @@ class Family(ABC):
             UserError: with the tier, its value and what is allowed.
         """
 
+    def check_languages(  # noqa: B027
+        self, languages: Sequence[str], settings: Recipe | None, donor: Path | None
+    ) -> None:
+        """Refuse languages that its models cannot be told.
+
+        Args:
+            languages: codes of the study.
+            settings: block `training` of the arm; None: a donor is decoded as published.
+            donor: its file, where it is here.
+
+        Raises:
+            UserError: with the language and what could be meant.
+        """
+
     def check_export(self, tier: Tier) -> None:  # noqa: B027
         """Refuse a tier for which an encoder cannot be exported.
 

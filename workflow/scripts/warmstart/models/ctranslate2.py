@@ -7,6 +7,7 @@ transformers' WhisperForConditionalGeneration.
 """
 
 import math
+import shutil
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,9 @@ MODEL = "model.bin"
 SETTINGS = "config.json"
 """Of CTranslate2; what is in it is no more than lists of tokens, and it may be left out."""
 
+TOKENIZER = "tokenizer.json"
+"""The same file in both layouts. Families that take the encoder alone do without it."""
+
 _SPEC = "WhisperSpec"
 _VERSIONS = (5, 6)
 # Type of a variable -> its name in numpy (include/ctranslate2/types.h).
@@ -34,10 +38,10 @@ _END_OF_TEXT = {51864: 50256, 51865: 50257, 51866: 50257}
 
 def to_snapshot(folder: Path, output: Path) -> None:
     """Write `model.safetensors`, `config.json` and `preprocessor_config.json` of a whole Whisper
-    model, encoder and decoder. Weights keep their values and their precision.
+    model, encoder and decoder, and its tokenizer. Weights keep their values and their precision.
 
     Args:
-        folder: holds `model.bin`, and `config.json` if there is one.
+        folder: holds `model.bin`, and `config.json` and `tokenizer.json` if there are such.
         output: folder, which gets the same bytes for the same model.
 
     Raises:
@@ -63,6 +67,9 @@ def to_snapshot(folder: Path, output: Path) -> None:
     with files.atomic_path(output / "model.safetensors") as made:
         save_file(whole, made, metadata={"format": "pt"})
     files.write_json(output / "config.json", config)
+    if (folder / TOKENIZER).is_file():
+        with files.atomic_path(output / TOKENIZER) as made:
+            shutil.copyfile(folder / TOKENIZER, made)
     files.write_json(
         output / "preprocessor_config.json",
         {

@@ -197,7 +197,10 @@ class Study:
         self.config = config
         self.base = Path(base)
         self.tiers = {
-            name: Tier(name, tier["context"][0], tier["context"][1], tier["offline"])
+            name: Tier(
+                *(name, tier["context"][0], tier["context"][1], tier["offline"]),
+                *(tier["language"], tier["window_s"]),
+            )
             for name, tier in config["tiers"].items()
         }
         self.training_sets = _training_sets(config)

@@ -234,10 +234,9 @@ class Planner:
             wall_h = record["wall_s"] / 3600
         else:
             speed = self.training_speed(self.study.arms[run.arm].family)
-            wall_h = (
-                self.training_audio_h(run) / speed.value / self.processes
-                + self._start_h * self._rounds(run)
-            )
+            wall_h = self.training_audio_h(
+                run
+            ) / speed.value / self.processes + self._start_h * self._rounds(run)
         disk_gb = (self.assumed["model_gb"] + self.assumed["checkpoints_gb"]) * self._rounds(run)
         return Cost(
             wall_h,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from warmstart.models import candidates, confidence
 from warmstart.models.base import Decoder, Hypothesis, Listener, NotFinite, Timing, Vocabulary
-from warmstart.models.tier import Tier
+from warmstart.models.tier import DETECTED, Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import recordings, settings
 from warmstart.models.whisper.network import Network
@@ -49,27 +49,29 @@ class WhisperDecoder(Decoder):
         network: in eval mode.
         text: its tokenizer.
         tier: an offline one.
-        language: code of a study or of Whisper, that of all utterances; None: the model tells the
-            language of each utterance itself, from its first window.
+        language: code of a study or of Whisper, that of all utterances. Where it is not told, and
+            where the tier says so, the model tells the language of each utterance itself, from its
+            first window.
     """
 
     sample_rate, frame_s = SAMPLE_RATE, FRAME_S
 
     def __init__(self, network: Network, text: Text, tier: Tier, language: str | None = None):
         self.tier, self._network, self._text = tier, network, text
-        self._language = None if language is None else network.language_token(language)
-        self._lang = language
-        self._told = language is not None
+        # What is settled here is not told again (`of_language`).
+        self._settled = language is not None or tier.language == DETECTED
+        self._lang = None if tier.language == DETECTED else language
+        self._language = None if self._lang is None else network.language_token(self._lang)
         self._candidates, self._confident = 0, False
 
     def of_language(self, lang: str) -> "WhisperDecoder":
-        """Told that all utterances are in a language. A decoder that was made for one stays as it
-        is.
+        """Told that all utterances are in a language. A decoder that was made for one, or for a
+        tier at which the model tells it, stays as it is.
 
         Raises:
             UserError: the model has no token for it.
         """
-        if self._told:
+        if self._settled:
             return self
         other = copy.copy(self)
         other._language, other._lang = self._network.language_token(lang), lang
@@ -167,7 +169,7 @@ class WhisperDecoder(Decoder):
             whole = numpy.ascontiguousarray(samples, dtype=numpy.float32)
             cut = recordings.pieces(whole, SAMPLE_RATE, settings.WINDOW_S)
             for number, piece in enumerate(cut):
-                window = self._network.window_samples(torch.tensor(len(piece)))
+                window = self._network.window_samples(torch.tensor(len(piece)), self.tier.window_s)
                 made.append(_Part(index, torch.from_numpy(piece), int(window), number == 0))
         return made
 

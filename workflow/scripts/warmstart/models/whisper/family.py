@@ -1,5 +1,6 @@
 """The family, as a dry run sees it: torch and transformers are imported inside functions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from warmstart.models.base import Donor, Family, Listener, Recogniser
@@ -10,7 +11,8 @@ from warmstart.models.whisper import settings as whisper_settings
 from warmstart.models.whisper import snapshot
 from warmstart.models.whisper.donor import WhisperDonor
 from warmstart.models.whisper.snapshot import Read
-from warmstart.run.errors import UserError
+from warmstart.models.whisper.vocabulary import PUBLISHED_LANGUAGES
+from warmstart.run.errors import UserError, did_you_mean
 
 
 class Whisper(Family):
@@ -23,6 +25,30 @@ class Whisper(Family):
     def pack_donor(self, folder: Path, output: Path) -> None:
         """See `snapshot.pack`."""
         snapshot.pack(folder, output)
+
+    def check_languages(
+        self, languages: Sequence[str], settings: Recipe | None, donor: Path | None
+    ) -> None:
+        """Each has a token in the donor, or, before that is here, in any published Whisper; or it
+        borrows one that is there."""
+        there = PUBLISHED_LANGUAGES
+        if donor is not None:
+            there = tuple(WhisperDonor(donor).said.tokens.languages) or ("en",)
+        borrowed = {} if settings is None else settings["model"].get("language_tokens") or {}
+        for lang in languages:
+            code = borrowed.get(lang, lang)
+            if code in there:
+                continue
+            key = (
+                f"inits.<name>.zero_shot.prompts: {{{lang}: CODE}}"
+                if settings is None
+                else f"training.model.language_tokens: {{{lang}: CODE}}"
+            )
+            asked = f"{lang}, which shall hear as {code}" if code != lang else lang
+            raise UserError(
+                f"Whisper has no token for language {asked}{did_you_mean(code, there)}; name one "
+                f"that is near, as {key}; it has {', '.join(there)}"
+            )
 
     def build(
         self,

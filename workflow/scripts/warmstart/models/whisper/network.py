@@ -68,9 +68,10 @@ class Network(pl.LightningModule):
         prompt = 0 if self.prompts is None else self.prompts.tokens()
         return self.said.config["max_target_positions"] - prompt
 
-    def window_samples(self, samples: Tensor) -> Tensor:
-        """(N,) samples of the window in which each utterance is heard."""
-        short = round(self.said.window_s * SAMPLE_RATE)
+    def window_samples(self, samples: Tensor, window_s: float | None = None) -> Tensor:
+        """(N,) samples of the window in which each utterance is heard: `window_s`, by default the
+        model's own, or 30 s."""
+        short = round((window_s or self.said.window_s) * SAMPLE_RATE)
         whole = round(settings.WINDOW_S * SAMPLE_RATE)
         return torch.where(samples <= short, short, whole)
 

@@ -108,11 +108,29 @@ def check_donors(study: Study) -> None:
     for arm in study.arms.values():
         donor = here.get(study.donor(arm.init))
         _check_export(study, arm, donor)
+        _check_languages(study, arm, donor)
         if donor is not None and adaptation.kind_of(arm.adaptation["kind"]).fits is not None:
             with _said_of(study, arm):
                 adaptation.check_donor(
                     arm.adaptation, models.open_family(arm.family).read_donor(donor)
                 )
+
+
+def _check_languages(study: Study, arm: Arm, donor: Path | None) -> None:
+    """Models of an arm know the languages that they hear, and so does its init where it is decoded
+    as published."""
+    family = models.open_family(arm.family)
+    sets = arm.training_sets or tuple(study.training_sets)
+    heard = [lang for name in sets for lang in study.training_set(name).heard()]
+    with _said_of(study, arm):
+        settings = slices.recipe_of(study, arm.name)
+        family.check_languages(list(dict.fromkeys(heard)), settings, donor)
+    asked = study.config["inits"][arm.init]["zero_shot"]
+    if asked is None or study.zero_shot_arm(arm.init) != arm.name:
+        return
+    told = list((asked["prompts"] or {}).values()) or study.languages
+    with _said_of(study, arm, f"init {arm.init}: "):
+        family.check_languages(told, None, donor)
 
 
 def _check_export(study: Study, arm: Arm, donor: Path | None) -> None:

@@ -28,9 +28,15 @@ def _check_tiers(study: Study) -> None:
                 f"ms of lookahead: call it {tier.lookahead_ms}ms or set the right context to "
                 f"{int(named[1]) / UNIT_MS - 1:g}"
             )
-    same: dict[tuple[int, int, bool], str] = {}
+        if not tier.offline and (asked := tier.of_languages()):
+            key, value = next(iter(asked.items()))
+            raise UserError(
+                f"tiers.{tier.name}.{key} is {value!r}, and the tier streams: models that know "
+                "languages and windows hear whole utterances; give it `offline: true`"
+            )
+    same: dict[tuple[object, ...], str] = {}
     for tier in study.tiers.values():
-        key = (tier.left, tier.right, tier.offline)
+        key = (tier.left, tier.right, tier.offline, tier.language, tier.window_s)
         if key in same:
             raise UserError(
                 f"tiers.{same[key]} and tiers.{tier.name} are one: the same context "
