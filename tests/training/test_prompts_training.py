@@ -43,7 +43,7 @@ def training(two, donor, run_dir, adaptation=LAPT):
     return [
         *("--train-cuts", two["mixed"], "--init", donor, *OF_RUN),
         *("--dev-cuts", *(f"{lang}={two[lang]['dev']}" for lang in ("it", "fr"))),
-        *("--tokenizer", two["it"]["tokenizer"]),
+        "--tokenizer",
         *("--settings", json.dumps(settings), "--run-dir", run_dir),
         *("--output", run_dir / "model.safetensors"),
     ]

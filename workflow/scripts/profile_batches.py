@@ -27,7 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--train-cuts", type=Path, required=True, help="the largest budget, a Lhotse manifest"
     )
-    parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        nargs="?",
+        help="folder with tokenizer.model; none of a family that brings its own",
+    )
     parser.add_argument("--init", type=Path, required=True, help="donor")
     parser.add_argument(
         "--settings",

@@ -16,7 +16,7 @@ Example, with the settings that a finished or broken-off run was made with:
 import argparse
 from pathlib import Path
 
-from warmstart.models import DEFAULT_FAMILY
+from warmstart.models import DEFAULT_FAMILY, kind_of
 from warmstart.run import cli, locks
 from warmstart.run.errors import UserError
 from warmstart.run.logs import process_rank
@@ -47,10 +47,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--tokenizer",
-        nargs="+",
+        nargs="*",
         required=True,
         metavar="FOLDER",
-        help="folder with tokenizer.model; LANG=FOLDER of several languages: a head for each",
+        help="folder with tokenizer.model; LANG=FOLDER of several languages: a head for each; "
+        "none of a family that brings its own",
     )
     parser.add_argument("--init", required=True, help=f"donor, or `{SCRATCH}`")
     parser.add_argument(
@@ -138,6 +139,11 @@ def read_job(arguments: argparse.Namespace) -> Job:
         UserError: it does not hang together.
     """
     heads, tokenizer = read_tokenizers(arguments.tokenizer)
+    if not heads and tokenizer is None and kind_of(arguments.family).tokenizer == "trained":
+        raise UserError(
+            f"--tokenizer: models of family {arguments.family} write tokens of their training set; "
+            "give the folder of its tokenizer"
+        )
     scratch = arguments.init == SCRATCH
     if scratch and arguments.like is None:
         raise UserError(
@@ -165,11 +171,14 @@ def read_job(arguments: argparse.Namespace) -> Job:
 
 
 def read_tokenizers(given: list[str]) -> tuple[dict[str, Path], Path | None]:
-    """Folders of heads by language, or the one of a shared head.
+    """Folders of heads by language, or the one of a shared head; none of a family that brings its
+    own tokenizer.
 
     Raises:
         UserError: several without languages, or one language twice.
     """
+    if not given:
+        return {}, None
     named = [text.partition("=") for text in given]
     if len(given) == 1 and not named[0][1]:
         return {}, Path(given[0])

@@ -159,19 +159,18 @@ def batch_profile(study: Study, training_set: str, arm: str) -> str | None:
 
 
 def tokenizer(training_set: str, tokens: str) -> str:
-    """Folder of a tokenizer; that of `bpe` has the name of the training set alone.
-
-    `own` has it too: such runs wait for it and do not read it.
-    """
-    return f"results/tokenizers/{training_set}{'' if tokens in (BPE, OWN_TOKENS) else f'.{tokens}'}"
+    """Folder of a tokenizer; that of `bpe` has the name of the training set alone."""
+    return f"results/tokenizers/{training_set}{'' if tokens == BPE else f'.{tokens}'}"
 
 
 def tokenizers_of(study: Study, training_set: str, tokens: str) -> dict[str, str]:
     """Head -> folder of its tokenizer; of one head for all, under the name of the training set.
 
     The head of a language has the tokenizer of the training set of that language alone, so that it
-    writes what a model of the language alone writes.
+    writes what a model of the language alone writes. Models that bring their own have none.
     """
+    if tokens == OWN_TOKENS:
+        return {}
     names = study.heads(training_set) or [training_set]
     return {name: tokenizer(name, tokens) for name in names}
 
@@ -182,9 +181,9 @@ def tokenizers(study: Study) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for run in study.runs():
         tokens = study.arms[run.arm].tokens
-        for name in study.heads(run.training_set) or [run.training_set]:
-            arms = found.setdefault((name, BPE if tokens == OWN_TOKENS else tokens), [])
-            if tokens != OWN_TOKENS and run.arm not in arms:
+        for name in tokenizers_of(study, run.training_set, tokens):
+            arms = found.setdefault((name, tokens), [])
+            if run.arm not in arms:
                 arms.append(run.arm)
     return found
 
