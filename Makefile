@@ -16,11 +16,13 @@ TEST_WORKERS ?= 2
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo bundle test test-quick show debug lint format docs inits hours cost plan lock \
+.PHONY: help demo demo-whisper bundle test test-quick show debug lint format docs inits hours cost plan lock \
   clean
 
 help:
 	@echo "make demo        create $(VENV), run the demo study, print its headline table"
+	@echo "make demo-whisper   Whisper base on minutes of human speech, in demo-whisper/ (an hour;"
+	@echo "                 fetches 150 MB of weights)"
 	@echo "make bundle LANG=it INIT=ml HOURS=0.32   one run as a bundle for sherpa-onnx;"
 	@echo "                 also PRECISION, TIER, SEED"
 	@echo "make test        create $(VENV), run the tests"
@@ -61,6 +63,13 @@ demo: $(VENV)/.installed
 	$(BIN)/snakemake --configfile demo.yaml --workflow-profile profiles/demo --cores $(CORES)
 	@$(BIN)/python workflow/scripts/print_headline.py --tables results/tables \
 	  --report results/report.html
+
+# In a folder of its own, beside the results of the demo.
+demo-whisper: $(VENV)/.installed
+	$(BIN)/snakemake --configfile studies/whisper.yaml --workflow-profile profiles/demo \
+	  --cores $(CORES) --directory demo-whisper
+	@$(BIN)/python workflow/scripts/print_headline.py --tables demo-whisper/results/tables \
+	  --report demo-whisper/results/report.html
 
 # LANG is also the shell's locale: only one given to make itself counts, and programs must not see
 # it as a locale.
