@@ -119,7 +119,7 @@ def test_a_family_has_what_it_offers(monkeypatch):
         "fastconformer_rnnt": ["full", "freeze", "adapter", "head_only", "lora"],
         "fastconformer_ctc": ["full", "freeze", "adapter", "head_only", "lora"],
         "wav2vec2_ctc": ["full", "freeze", "head_only", "lora"],
-        "whisper": ["full", "freeze", "head_only", "lora", "soft_prompt", "lapt"],
+        "whisper": ["full", "freeze", "head_only", "lora", "soft_prompt", "lapt", "experts"],
     }
     assert set(have) == set(models.KINDS)
     for family, kinds in have.items():

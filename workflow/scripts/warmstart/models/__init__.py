@@ -181,7 +181,7 @@ KINDS: dict[str, Kind] = {
         ignores=frozenset(
             {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden", "dropout"}
         ),
-        offers=frozenset({"blocks", "linears", "prompts"}),
+        offers=frozenset({"blocks", "linears", "prompts", "shared_tokens", "distils", "gates"}),
     ),
 }
 

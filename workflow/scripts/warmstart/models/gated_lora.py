@@ -68,6 +68,21 @@ class Gates:
         finally:
             self._weights = before
 
+    @contextlib.contextmanager
+    def of_rows(self, rows: "torch.Tensor") -> Iterator[None]:
+        """The model hears some utterances of the batch inside.
+
+        Args:
+            rows: (N,) which ones.
+        """
+        before = self._weights
+        if before is not None:
+            self._weights = before[rows.to(before.device)]
+        try:
+            yield
+        finally:
+            self._weights = before
+
     def one_hot(self, names: Sequence[str]) -> "torch.Tensor":
         """(B, L) weights that give each utterance one expert.
 

@@ -38,7 +38,7 @@ class Teacher:
         require_alike(saved, _ANY)
         self._recogniser = recogniser
         self._recogniser.lightning.requires_grad_(False).eval()
-        self._gates = gated_lora.install(
+        self._gates = recogniser.gates = gated_lora.install(
             recogniser.pretrained(), {lang: updates_of(one) for lang, one in saved.items()}
         )
 
@@ -118,7 +118,8 @@ def teach(student: Recogniser, teacher: Teacher, settings: Mapping[str, Any]) ->
             "at most 1, and a temperature above 0"
         )
 
-    def training_step(batch: Any, index: int) -> dict[str, torch.Tensor]:
+    # By the name of the second argument Lightning knows that it is wanted.
+    def training_step(batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
         scores, targets = student.token_logits(batch)
         return {"loss": loss(scores, teacher.scores(batch), targets, alpha, temperature)}
 

@@ -151,12 +151,13 @@ class WhisperDecoder(Decoder):
         keys = [(not part.first, part.window) for part in parts]
         order = sorted(range(len(parts)), key=keys.__getitem__)
         languages: dict[int, int] = {}
+        weights: dict[int, Tensor] = {}
         found: dict[int, Found] = {}
         for _, group in itertools.groupby(order, key=keys.__getitem__):
             alike = list(group)
             for start in range(0, len(alike), len(waveforms)):
                 places = alike[start : start + len(waveforms)]
-                made = self._batch([parts[place] for place in places], languages, most)
+                made = self._batch([parts[place] for place in places], languages, weights, most)
                 found |= dict(zip(places, made, strict=True))
         gathered: list[list[Found]] = [[] for _ in waveforms]
         for place, part in enumerate(parts):
@@ -174,33 +175,46 @@ class WhisperDecoder(Decoder):
         return made
 
     def _batch(
-        self, parts: Sequence[_Part], languages: dict[int, int], most: int | None
+        self,
+        parts: Sequence[_Part],
+        languages: dict[int, int],
+        weights: dict[int, Tensor],
+        most: int | None,
     ) -> list[Found]:
         """Pieces with one window.
 
         Args:
             languages: recording -> id of its language's token; gets those of first pieces.
+            weights: recording -> (L,) of language experts, likewise.
             most: tokens at most; None: as many as there is room for.
         """
         device, window = self._network.device, parts[0].window
         audio = torch.nn.utils.rnn.pad_sequence([part.samples for part in parts], batch_first=True)
         lengths = torch.tensor([len(part.samples) for part in parts])
         audio, lengths = audio.to(device), lengths.to(device)
-        plain = None
+        plain, gates = None, self._network.gates
+        indices = [part.index for part in parts]
         if parts[0].first:
-            if self._detects:
+            if self._detects or gates is not None:
                 plain = self._states(parts, audio, lengths, window)
-            told = self._languages(plain, len(parts))
-            languages |= dict(zip((part.index for part in parts), told, strict=True))
-        spoken = torch.tensor([languages[part.index] for part in parts], device=device)
+            told = self._languages(plain if self._detects else None, len(parts))
+            languages |= dict(zip(indices, told, strict=True))
+            if gates is not None and plain is not None:
+                weights |= dict(zip(indices, self._weights(plain, gates.experts), strict=True))
+        of_experts = None if gates is None else torch.stack([weights[one] for one in indices])
+        if of_experts is not None:
+            plain = None  # the donor's alone
+        spoken = torch.tensor([languages[index] for index in indices], device=device)
         found: list[Any] = [None] * len(parts)
         for rows, front in self._network.fronts([self._prompt(token) for token in spoken.tolist()]):
+            own = None if of_experts is None else of_experts[rows]
             if plain is not None and (front is None or front.encoder is None):
                 states = plain[rows]
             else:
                 alike = [parts[row] for row in rows.tolist()]
-                states = self._states(alike, audio[rows], lengths[rows], window, front)
-            made = greedy(self._network, states, spoken[rows], self._candidates, most, front)
+                with self._network.weighted(own):
+                    states = self._states(alike, audio[rows], lengths[rows], window, front)
+            made = greedy(self._network, states, spoken[rows], self._candidates, most, front, own)
             for row, one in zip(rows.tolist(), made, strict=True):
                 found[row] = one
         return found
@@ -218,6 +232,12 @@ class WhisperDecoder(Decoder):
             if not bool(torch.isfinite(states[row]).all()):
                 raise NotFinite(part.index)
         return states
+
+    def _weights(self, states: Tensor, experts: Sequence[str]) -> list[Tensor]:
+        """How much each language expert counts in each window: what the donor alone takes its
+        language to be, whatever it was told."""
+        tokens = [self._network.language_token(lang) for lang in experts]
+        return list(self._network.probabilities_of_states(states, tokens))
 
     def _prompt(self, token: int) -> int | None:
         """Place of the prompt of utterances with a language's token. Where the model tells the

@@ -100,7 +100,8 @@ class Whisper(Family):
 
     def load(self, path: str | Path, device: str = "cpu") -> Recogniser:
         """A model that `Recogniser.save` wrote, or a donor as it is published."""
-        from warmstart.models.whisper.recogniser import WhisperRecogniser
+        from warmstart.models import gated_lora
+        from warmstart.models.whisper.recogniser import EXPERTS, WhisperRecogniser
 
         made = WhisperRecogniser(snapshot.read(Path(path), str(path)))
         tensors = checkpoint.read_tensors(Path(path))
@@ -110,5 +111,7 @@ class Whisper(Family):
             tensors = own
         made.take_prompts(str(path))
         made.network.take(tensors, str(path))
+        if (about := made.more.get(EXPERTS)) is not None:
+            made.gates = gated_lora.from_saved(made.pretrained(), made.more_tensors, about)
         made.lightning.eval().to(device)
         return made

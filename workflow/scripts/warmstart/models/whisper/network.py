@@ -6,14 +6,18 @@ positions. Every frame of a window is heard, those of the silence too, so an utt
 states alone and in any batch.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from warmstart.models.base import IGNORED
 from warmstart.models.batches import LanguageBatch
+from warmstart.models.gated_lora import Gates
 from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import settings
@@ -21,7 +25,7 @@ from warmstart.models.whisper.prompts import Front, Prompts
 from warmstart.models.whisper.snapshot import Read
 from warmstart.run.errors import UserError
 
-UNLEARNT = -100
+UNLEARNT = IGNORED
 """Of a target: a position that is no part of the loss."""
 
 LONGER_THAN_WINDOW = "longer_than_window"
@@ -43,6 +47,7 @@ class Network(pl.LightningModule):
         whisper: WhisperForConditionalGeneration; its tensors have the names of published files.
         masks: of the study, to learn under.
         prompts: vectors in front of utterances of some languages; None: of none.
+        gates: language experts beside its layers; None: there are none.
     """
 
     def __init__(self, said: Read, dropout: float | None = None):
@@ -58,7 +63,20 @@ class Network(pl.LightningModule):
         self.masks: SpecAugment | None = None
         self.prompts: Prompts | None = None
         self._prompted: dict[int, int] = {}
+        self.gates: Gates | None = None
         self.configure: Callable[[], Any] | None = None
+
+    # ---- experts
+
+    def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
+        """Language experts count as (B, L) `weights` say, inside; None: the donor alone."""
+        if self.gates is None or weights is None:
+            return contextlib.nullcontext()
+        return self.gates.weighted(weights)
+
+    def of_rows(self, rows: Tensor) -> AbstractContextManager[None]:
+        """Some utterances of the batch are heard, inside."""
+        return contextlib.nullcontext() if self.gates is None else self.gates.of_rows(rows)
 
     # ---- the encoder
 
@@ -94,7 +112,8 @@ class Network(pl.LightningModule):
             rows = (windows == samples).nonzero()[:, 0]
             lengths = audio_len[rows].clamp(max=samples)
             own = None if front is None else front.rows(rows)
-            made = self.states_of_window(audio[rows, :samples], lengths, samples, own)
+            with self.of_rows(rows):
+                made = self.states_of_window(audio[rows, :samples], lengths, samples, own)
             found.append((rows, made))
         return found
 
@@ -157,7 +176,9 @@ class Network(pl.LightningModule):
         """As `states` gives them, of utterances that are told their languages by (B,) ids: rows,
         states, and what is in front."""
         for rows, front in self.fronts(self.prompt_places(languages)):
-            for inside, states in self.states(audio[rows], audio_len[rows], front):
+            with self.of_rows(rows):
+                made = self.states(audio[rows], audio_len[rows], front)
+            for inside, states in made:
                 yield rows[inside], states, None if front is None else front.rows(inside)
 
     def read(self, tokens: Tensor, front: Front | None) -> dict[str, Tensor]:
@@ -216,9 +237,10 @@ class Network(pl.LightningModule):
         targets = nn.functional.pad(targets, (prefix.shape[1] - 1, 0), value=UNLEARNT)
         found: list[Any] = [None] * len(given)
         for rows, states, front in self.heard(batch.audio, batch.audio_len, batch.language):
-            hidden = self.whisper.model.decoder(
-                **self.read(given[rows], front), encoder_hidden_states=states, use_cache=False
-            ).last_hidden_state[:, -given.shape[1] :]
+            with self.of_rows(rows):
+                hidden = self.whisper.model.decoder(
+                    **self.read(given[rows], front), encoder_hidden_states=states, use_cache=False
+                ).last_hidden_state[:, -given.shape[1] :]
             for row, logits in zip(rows.tolist(), self.whisper.proj_out(hidden), strict=True):
                 found[row] = logits
         return torch.stack(found).float(), targets

@@ -11,6 +11,7 @@ from warmstart.data import mixing
 from warmstart.models import optimizer
 from warmstart.models.base import EncoderFile, Recogniser
 from warmstart.models.batches import Batch, LanguageBatch, SpeechDataset
+from warmstart.models.gated_lora import Gates
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
@@ -27,6 +28,8 @@ from warmstart.models.whisper.snapshot import Read
 from warmstart.models.whisper.text import Text
 from warmstart.run.errors import UserError
 
+EXPERTS = "experts"
+"""Key of language experts in what a model's file says."""
 _PROMPTS = "prompts."  # of names of their tensors
 
 
@@ -61,6 +64,15 @@ class WhisperRecogniser(Recogniser):
         self.network.configure = lambda: optimizer.configure(self, recipe, steps, width)
 
     # ---- its inside
+
+    @property
+    def gates(self) -> Gates | None:
+        """Language experts, which the network weights."""
+        return self.network.gates
+
+    @gates.setter
+    def gates(self, gates: Gates | None) -> None:
+        self.network.gates = gates
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """A donor gives both."""
@@ -186,6 +198,9 @@ class WhisperRecogniser(Recogniser):
         if (prompts := self.network.prompts) is not None:
             more["prompts"] = prompts.about()
             tensors |= {f"{_PROMPTS}{name}": value for name, value in prompts.state_dict().items()}
+        if self.gates is not None:
+            more[EXPERTS] = self.gates.about()
+            tensors |= self.gates.tensors()
         said = Read(
             *(self.said.config, self.said.tokens, self.said.tokenizer),
             *(self.said.window_s, self.said.language_tokens, more),

@@ -42,6 +42,7 @@ def greedy(
     count: int = 0,
     most: int | None = None,
     front: Front | None = None,
+    weights: Tensor | None = None,
 ) -> list[Found]:
     """The likeliest token at each position, until the end or until the positions are used up.
 
@@ -56,6 +57,7 @@ def greedy(
         count: so many candidates of each token are kept.
         most: tokens at most; None: as many as there is room for.
         front: in front of all of them.
+        weights: (B, L) of language experts.
 
     Returns:
         One a window, the same alone and in any batch but for the rounding of sums.
@@ -68,12 +70,13 @@ def greedy(
     rows = [_Row() for _ in states]
     running = list(rows)
     for position in range(room if most is None else min(most, room)):
-        made = network.whisper.model.decoder(
-            **network.read(given, front if cache is None else None),
-            encoder_hidden_states=states,
-            past_key_values=cache,
-            use_cache=True,
-        )
+        with network.weighted(weights):
+            made = network.whisper.model.decoder(
+                **network.read(given, front if cache is None else None),
+                encoder_hidden_states=states,
+                past_key_values=cache,
+                use_cache=True,
+            )
         cache = made.past_key_values
         plain = network.whisper.proj_out(made.last_hidden_state[:, -1]).float()
         scores = never(plain, position)
@@ -97,6 +100,7 @@ def greedy(
             left = torch.tensor(going, device=states.device)
             cache.batch_select_indices(left)
             taken, states = taken[left], states[left]
+            weights = None if weights is None else weights[left]
         given = taken[:, None]
     return [
         Found(language, row.tokens, row.probabilities, row.candidates, row.first)
