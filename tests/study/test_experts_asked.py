@@ -292,6 +292,14 @@ def test_tables_are_told_what_stands_beside_and_of_nothing_else():
         "expert": {"training_set": "fr", "arm": "lora", "hours": 0.08},
     } in told["oracle"]
     assert len(told["oracle"]) == 2 * 2 * len(study.budgets("it+fr"))
+    # What is on no training set of theirs stands nowhere beside them.
+    made["arms"]["full"]["training_sets"] = ["it"]
+    made["arms"]["full_both"] = arm(training={"optimizer": {"lr": 1e-4}}, training_sets=BOTH)
+    made["arms"]["lora"]["training_sets"] = ["it", "fr"]
+    made["contrasts"] = {"lora": {"baseline": "full_both", "challenger": "fused"}}
+    told = slices.statistics(make(made))["experts"]
+    assert told["arms"]["fused"] == ["full_both"]
+    assert told["standard"]["fused"] == "full_both"
     plain = with_experts()
     del plain["arms"]["fused"], plain["arms"]["student"]
     assert "experts" not in slices.statistics(make(plain))

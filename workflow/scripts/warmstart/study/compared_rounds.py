@@ -43,7 +43,7 @@ def _same_rank(study: Study, arm: Arm, count: int) -> str | None:
     """The arm that differs in nothing but a rank of `count` times that of this one, and the alpha
     that keeps their ratio."""
     own = arm.adaptation
-    if "rank" not in own:
+    if not own.get("rank"):
         return None
     wanted = {**own, "rank": own["rank"] * count}
     if "alpha" in own:

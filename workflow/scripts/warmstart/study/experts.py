@@ -56,11 +56,16 @@ def compared(study: Study) -> dict[str, Any]:
     if not made:
         return {}
     found: dict[str, Any] = {"arms": {}, "standard": {}, "untouched": {}, "oracle": []}
+    trained: dict[str, set[str]] = {}
+    for run in study.runs():
+        trained.setdefault(run.arm, set()).add(run.training_set)
     for arm in made:
         others = [
             other
             for other in study.arms.values()
-            if (other.init, other.family) == (arm.init, arm.family) and not named_by(other)
+            if (other.init, other.family) == (arm.init, arm.family)
+            and not named_by(other)
+            and trained.get(other.name, set()) & trained.get(arm.name, set())
         ]
         found["arms"][arm.name] = [other.name for other in others]
         full = [other.name for other in others if other.adaptation["kind"] == "full"]
