@@ -180,7 +180,12 @@ def test_models_that_do_not_recognise_are_no_points_of_a_curve(tmp_path):
     assert row.status == "not estimable: the model does not recognise"
     assert row.recognition.startswith("not recognising")
     row = one(table, asked="dirty_share", lang="it", hours=800.0, compared_hours=100.0)
-    assert row.status == "not estimable: more than the largest share, 25%"
+    said = "not estimable: more than the largest share, 25% of those that recognise, and less than"
+    assert row.status == f"{said} 50%"
+    assert (row.equal_share_low_pct, row.equal_share_high_pct) == (25, 50)
+    row = one(table, asked="dirty_share", lang="it", hours=800.0, compared_hours=400.0)
+    assert row.status == "ok"
+    assert row.equal_share_high_pct < 50
 
 
 @pytest.mark.slow

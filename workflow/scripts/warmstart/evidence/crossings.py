@@ -3,7 +3,7 @@ them, in every replicate at once."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,9 @@ def clean_hours(clean: Mapping[float, Draws], dirty: Draws | None, confidence: f
     )
 
 
-def dirty_share(dirty: Mapping[float, Draws], clean: Draws, confidence: float) -> Crossing:
+def dirty_share(
+    dirty: Mapping[float, Draws], clean: Draws, confidence: float, lost: float | None = None
+) -> Crossing:
     """The share in percent at which dirty texts have the WER of fewer clean ones, on lines between
     shares.
 
@@ -123,6 +125,7 @@ def dirty_share(dirty: Mapping[float, Draws], clean: Draws, confidence: float) -
         dirty: share -> WER at the same hours, of models that recognise.
         clean: the WER of the clean texts.
         confidence: of the interval.
+        lost: the smallest share at which a model does not recognise, which bounds the answer.
     """
     if len(dirty) < 2:
         return Crossing(
@@ -130,7 +133,7 @@ def dirty_share(dirty: Mapping[float, Draws], clean: Draws, confidence: float) -
         )
     shares = sorted(dirty)
     # A WER that rises with the share is one that falls with what is clean.
-    return _crossing(
+    found = _crossing(
         np.array(shares),
         [dirty[each].scaled(-1.0) for each in shares],
         clean.scaled(-1.0),
@@ -139,6 +142,12 @@ def dirty_share(dirty: Mapping[float, Draws], clean: Draws, confidence: float) -
         ("less than the smallest share, {:.0%}", shares[0]),
         ("more than the largest share, {:.0%}", shares[-1]),
     )
+    if lost is None or lost < shares[-1]:
+        return found
+    status = found.status
+    if found.beyond == "above":
+        status += f" of those that recognise, and less than {lost:.0%}"
+    return replace(found, high=min(found.high, 100 * lost), status=status)
 
 
 def _crossing(

@@ -110,7 +110,8 @@ class Analysis(base.Analysis):
         "measured points curves are straight lines, over the logarithm of the hours and over the "
         "share, and isotonic. What lies outside of what was measured has no estimate: `beyond` "
         "says on which side, and the end of what was measured bounds it there. Models that do "
-        "not recognise are no points of a curve. Means over languages have the cost alone."
+        "not recognise are no points of a curve; their share is a bound of `dirty_share`. Means "
+        "over languages have the cost alone."
     )
     columns = (
         *(TRAINING_SET, LANG, LANGUAGES_AS, LANGUAGES, TEST_SET, ARM, HOURS, TIER),
@@ -242,11 +243,13 @@ def _hours(hours: float) -> str:
 
 def _share_text(row: Any) -> str:
     """Up to which share, with its interval."""
+    low, high = row.equal_share_low_pct, row.equal_share_high_pct
     if row.beyond == "above":
-        return "do at every share that was tried"
+        known = math.isfinite(high)
+        between = f"do up to a share between {written(low, 0)} and {written(high, 0)} %"
+        return between if known else "do at every share that was tried"
     if row.beyond == "below":
         return "do at no share"
-    low, high = row.equal_share_low_pct, row.equal_share_high_pct
     bounds = interval_text(low, high, 0, signed=False)
     return f"do up to a share of {written(row.equal_share_pct, 0)} % {bounds}"
 
@@ -378,9 +381,10 @@ def _equals(
         cells = {share: cell for (own, share), cell in series.dirty.items() if own == hours}
         if hours in series.clean:
             cells[0.0] = series.clean[hours]
+        lost = min((share for share, cell in cells.items() if _fails(one, cell)), default=None)
         dirty = {share: one.wer[cell] for share, cell in cells.items() if not _fails(one, cell)}
         for fewer in (fewer for fewer in sorted(clean) if fewer < hours):
-            found = crossings.dirty_share(dirty, clean[fewer], settings.confidence)
+            found = crossings.dirty_share(dirty, clean[fewer], settings.confidence, lost)
             yield {
                 **common,
                 "training_set": clean_set,
