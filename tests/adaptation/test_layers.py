@@ -119,3 +119,19 @@ def test_a_snapshot_tells_the_layers_of_the_model_that_is_built(tmp_path, speech
     found = linears_of(made.pretrained())
     assert len(found) > 8
     assert donor.linears() == found
+
+
+@pytest.mark.slow
+def test_a_whole_whisper_tells_the_layers_of_both_sides(tmp_path):
+    from made.small_speech import SETTINGS
+    from made.whisper import whole_whisper
+
+    from warmstart.adaptation.lora import linears_of
+
+    whole_whisper(tmp_path)
+    family = open_family("whisper")
+    donor = family.read_donor(tmp_path)
+    made = family.build(donor, SETTINGS, tokenizer=None, seed=1, steps=2)
+    found = linears_of(made.pretrained())
+    assert len(found) == 2 * 6 + 2 * 10  # two layers on each side
+    assert donor.linears() == found

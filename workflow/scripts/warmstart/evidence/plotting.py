@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from warmstart.evidence.display import Display
 from warmstart.evidence.palette import COLOURS, EDGE, GRID, INK, NOTHING, PAPER
@@ -128,6 +129,14 @@ def hours_axis(axis: Axes, hours: np.ndarray, *, label: bool = True) -> None:
     axis.minorticks_off()
     if label:
         axis.set_xlabel("Training data (h, log scale)")
+
+
+def sizes_axis(axis: Axes) -> None:
+    """Log axis of sizes, with numbers as they are written."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
 
 
 def under(axes: list[Axes], text: str) -> None:

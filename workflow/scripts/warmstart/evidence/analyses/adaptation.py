@@ -58,7 +58,7 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                 plotting.errorbars(
                     axis, most.mb_per_language, most, "wer_pct", style, name, line=False
                 )
-        axis.set_xscale("log")
+        plotting.sizes_axis(axis)
         axis.set_ylim(bottom=0)
         axis.set_title(plotting.plain(panel.title))
     figure.supylabel("WER (%)", fontsize=9)

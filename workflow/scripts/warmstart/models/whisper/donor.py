@@ -25,10 +25,11 @@ class WhisperDonor(Donor):
         if not self.path.exists():
             raise UserError(f"init {path}: no such file")
         self.said = snapshot.read(self.path, f"init {path}")
-        self._tensors = sum(
-            len(checkpoint.read_header(file).shapes)
+        self._shapes = {
+            snapshot.whole_name(name): shape
             for file in (checkpoint.weight_files(self.path) if self.path.is_dir() else [self.path])
-        )
+            for name, shape in checkpoint.read_header(file).shapes.items()
+        }
 
     def about(self) -> dict[str, Any]:
         """The effective settings."""
@@ -36,8 +37,18 @@ class WhisperDonor(Donor):
             "class": "Whisper",
             **self.said.config,
             "languages": list(self.said.tokens.languages),
-            "tensors": self._tensors,
+            "tensors": len(self._shapes),
         }
+
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Matrices of both sides that are no table of embeddings; the output is one."""
+        found: dict[str, tuple[int, int]] = {}
+        for name, shape in self._shapes.items():
+            module, _, kind = name.rpartition(".")
+            matrix = kind == "weight" and len(shape) == 2 and module != "proj_out"
+            if matrix and "embed" not in module.rpartition(".")[2]:
+                found[module] = (shape[1], shape[0])
+        return found
 
     def refusal(self) -> str | None:
         """Nothing that can be read is refused; tensors are counted when a model is built."""

@@ -22,7 +22,7 @@ from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.whisper import settings
 from warmstart.models.whisper.prompts import Front, Prompts
-from warmstart.models.whisper.snapshot import Read
+from warmstart.models.whisper.snapshot import Read, whole_name
 from warmstart.run.errors import UserError
 
 UNLEARNT = IGNORED
@@ -334,7 +334,7 @@ class Network(pl.LightningModule):
         Raises:
             UserError: one is missing, has another shape, or belongs to nothing that is known.
         """
-        own = {_own_name(name): value for name, value in given.items()}
+        own = {whole_name(name): value for name, value in given.items()}
         wanted = self.tensors()
         if (tied := own.pop(_TIED, None)) is not None and not (
             _TABLE in own and torch.equal(tied, own[_TABLE])
@@ -375,11 +375,6 @@ def _of_transformers(said: Read) -> dict[str, Any]:
         "suppress_tokens": None,
         "begin_suppress_tokens": None,
     }
-
-
-def _own_name(name: str) -> str:
-    """Of a donor's tensor; that of a class without a head lacks a prefix."""
-    return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
 
 
 def _some(names: list[str]) -> str:

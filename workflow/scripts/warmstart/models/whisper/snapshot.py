@@ -98,6 +98,11 @@ def is_published(name: str) -> bool:
     return name.startswith(("model.", "encoder.", "decoder.", "proj_out."))
 
 
+def whole_name(name: str) -> str:
+    """Of a published tensor, as a class with a head has it."""
+    return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
+
+
 def pack(folder: Path, output: Path) -> None:
     """Write a snapshot as one donor file; equal snapshots give equal bytes.
 
