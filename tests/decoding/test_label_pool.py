@@ -53,6 +53,10 @@ def cut(path, number, text=None, speaker="anna"):
     }
 
 
+def files_of_speech():
+    return sorted(SPEECH.glob("*/*.flac"))[:12]
+
+
 def write(path, cuts):
     with cut_lines.writing(path) as stream:
         stream.writelines(map(cut_lines.line, cuts))
@@ -63,11 +67,13 @@ def write(path, cuts):
 def spoken(tmp_path_factory):
     """A budget, a larger one, and a test set of nobody's sentence."""
     folder = tmp_path_factory.mktemp("spoken")
-    cuts = [cut(path, place) for place, path in enumerate(sorted(SPEECH.glob("*/*.flac"))[:12])]
+    cuts = [cut(path, place) for place, path in enumerate(files_of_speech())]
     return {
         "small": write(folder / "small.jsonl.gz", cuts[:3]),
         "large": write(folder / "large.jsonl.gz", cuts),
-        "test": write(folder / "test.jsonl.gz", [{**cuts[0], "id": "test"}]),
+        "test": write(
+            folder / "test.jsonl.gz", [cut(files_of_speech()[0], 0, "frase del test", "tina")]
+        ),
     }
 
 
@@ -132,7 +138,7 @@ def test_a_label_that_is_a_sentence_of_a_test_set_is_left_out(spoken, toy_model_
     _, rows, cuts = choose(spoken, toy_model_path, tmp_path / "plain")
     heard = [one for one in cut_lines.read(cuts) if one["id"] in set(rows.id)]
     written = cut_lines.supervision(heard[0])["text"]
-    leaked = {**cut(sorted(SPEECH.glob("*/*.flac"))[0], 0, text=written, speaker="tina")}
+    leaked = {**cut(files_of_speech()[0], 0, text=written, speaker="tina")}
     guarded = spoken | {"test": write(tmp_path / "test.jsonl.gz", [leaked])}
     report, rows, cuts = choose(guarded, toy_model_path, tmp_path / "guarded")
     amounts = report["languages"]["it"]

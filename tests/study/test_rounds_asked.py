@@ -15,6 +15,7 @@ from warmstart.study import (
     checks,
     config,
     data_plan,
+    notes,
     paths,
     planning,
     round_files,
@@ -162,6 +163,19 @@ def test_controls_are_found_the_same_texts_all_texts_and_the_same_rank():
         "at_once": "it",
         "rank": {"lora": "wide"},
     }
+
+
+def test_a_dry_run_says_where_there_is_nothing_to_compare_rounds_with():
+    assert notes.without_controls(make_once()) == []
+    made = asked()
+    made["training_sets"]["it"]["budgets_hours"] = [0.02]
+    said = "training_sets.it_rounds.rounds: it has no budget of 0.08, 0.32 h to compare them with"
+    assert notes.without_controls(make(made))[0].startswith(said)
+    del made["training_sets"]["it"]
+    assert (
+        "no training set of the same languages is without rounds"
+        in (notes.without_controls(make(made))[0])
+    )
 
 
 def test_what_they_cost_is_planned():

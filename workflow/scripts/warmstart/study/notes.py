@@ -4,9 +4,10 @@ from pathlib import Path
 
 from warmstart.data import unwritable
 from warmstart.evidence.settings import headline_test_set
-from warmstart.study import bundles, slices
+from warmstart.study import bundles, compared_rounds, slices
 from warmstart.study.coverage_reports import coverage_reports
 from warmstart.study.grid import Study
+from warmstart.study.hours import format_hours
 
 
 def notes(study: Study) -> list[str]:
@@ -17,6 +18,7 @@ def notes(study: Study) -> list[str]:
         *without_spaces(study),
         *not_writable(study),
         *without_bundle(study),
+        *without_controls(study),
     ]
 
 
@@ -86,3 +88,25 @@ def without_bundle(study: Study) -> list[str]:
         f"bundle: none is made of {', '.join(without)}, because training_sets.*.heads gives their "
         f"models a head a language, and family {study.arms[str(arm)].family} bundles one head"
     ]
+
+
+def without_controls(study: Study) -> list[str]:
+    """A line for rounds that are compared with each other alone."""
+    lines = []
+    for name, one in compared_rounds.of(study).items():
+        here = f"training_sets.{name}.rounds"
+        if "at_once" not in one:
+            lines.append(
+                f"{here}: no training set of the same languages is without rounds, so nothing says "
+                "what rounds gain; add one"
+            )
+            continue
+        asked = {run.hours for run in study.runs(name)}
+        asked |= {format_hours(one["total_hours"])} if one["total_hours"] else set()
+        there = {run.hours for run in study.runs(one["at_once"])}
+        if missing := sorted(asked - there, key=float):
+            lines.append(
+                f"{here}: {one['at_once']} has no budget of {', '.join(missing)} h to compare them "
+                "with; add it to its budgets_hours"
+            )
+    return lines
