@@ -17,7 +17,7 @@ from warmstart.decoding.journal import Journal
 from warmstart.decoding.test_set import decode_test_set
 from warmstart.evidence import pseudo_labels as counted
 from warmstart.evidence.scoring import is_looping
-from warmstart.models import confidence, kind_of, open_family
+from warmstart.models import kind_of, open_family
 from warmstart.models.base import Decoder, Hypothesis
 from warmstart.models.tier import Tier
 from warmstart.run import files, kept, vouchers
@@ -145,7 +145,7 @@ def label(job: Job) -> None:
         "data": job.data,
         "keep": job.keep,
         "min_confidence": job.min_confidence,
-        "confidence": confidence.MEASURE if job.data == PSEUDO else None,
+        "confidence": decoder.confidence_measure if job.data == PSEUDO else None,
         "tier": job.tier.name,
         "model_sha256": made_of["model_sha256"],
         "languages": {lang: pseudo_labels.tally(labels) for lang, labels in chosen.items()},

@@ -21,11 +21,12 @@ class Weights:
 
     Attributes:
         path: of its file, for messages.
-        parts: name of a part -> its tensors.
+        tensors: all that it is trained by, by name: what an adaptation left in it (adapters,
+            prompts) is no part of every family's.
     """
 
     path: Path
-    parts: dict[str, dict[str, torch.Tensor]]
+    tensors: dict[str, torch.Tensor]
 
     def give(self, recogniser: Recogniser, otherwise: Sequence[str] = ()) -> None:
         """Put them into a model, all of them.
@@ -44,21 +45,12 @@ class Weights:
                 f"that would go on from it: {', '.join(found[:_LISTED])}; rounds share family, "
                 "adaptation and tokenizer: remove the model and run the workflow again"
             )
-        for name, part in recogniser.parts().items():
-            part.load_state_dict(self.parts[name], strict=True)
+        recogniser.lightning.load_state_dict(self.tensors, strict=True)
 
     def differences(self, recogniser: Recogniser) -> list[str]:
         """Names of the tensors that a model has otherwise, or not, or beside them."""
-        own = {
-            f"{name}.{tensor}": value.shape
-            for name, part in recogniser.parts().items()
-            for tensor, value in part.state_dict().items()
-        }
-        given = {
-            f"{name}.{tensor}": value.shape
-            for name, tensors in self.parts.items()
-            for tensor, value in tensors.items()
-        }
+        own = {name: value.shape for name, value in recogniser.lightning.state_dict().items()}
+        given = {name: value.shape for name, value in self.tensors.items()}
         return [name for name in dict.fromkeys([*own, *given]) if own.get(name) != given.get(name)]
 
 
@@ -90,7 +82,7 @@ def weights(family: Family, path: Path) -> Weights:
     before = _switches()
     loaded = family.load(path)
     _switch(before)
-    return Weights(path, {name: part.state_dict() for name, part in loaded.parts().items()})
+    return Weights(path, loaded.lightning.state_dict())
 
 
 def _switches() -> dict[str, Any]:
