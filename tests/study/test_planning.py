@@ -12,7 +12,7 @@ from made.studies import replay_config, smoke_config
 
 import plan_cost
 import plan_study
-from warmstart.study import overlays, planning
+from warmstart.study import overlays, planned_price, planning
 from warmstart.study.config import read_config, validate
 from warmstart.study.grid import Study, TestSet
 from warmstart.study.planning import Cost, Planner
@@ -223,6 +223,33 @@ def test_the_sum_is_the_last_row_whatever_rules_there_are():
     ]
     rows = planning.per_stage(Planner(small()), outputs).split("\n\n")[0].splitlines()[2:]
     assert [row.split()[0] for row in rows] == ["mix_training_set", "a_new_rule", "all"]
+
+
+def test_hours_are_priced_where_the_configuration_says_what_they_cost():
+    free = {"gpu_hour_price": None, "core_hour_price": None, "currency": "EUR", "gpu_watts": None}
+    assert planned_price.lines(free, 555, 1000) == []
+    assert planned_price.text(free, 555, 1000) == ""
+    # By hand: 555 x 2.5 + 1000 x 0.05 = 1437.5; 555 h x 700 W = 388.5 kWh.
+    priced = free | {"gpu_hour_price": 2.5, "core_hour_price": 0.05, "gpu_watts": 700}
+    assert planned_price.lines(priced, 555, 1000) == [
+        "1,437.50 EUR: 555.0 GPU h at 2.5 (planning.gpu_hour_price) + "
+        "1,000.0 core h at 0.05 (planning.core_hour_price)",
+        "388.5 kWh: 555.0 GPU h at 700 W (planning.gpu_watts), without cooling and hosts",
+    ]
+    [money] = planned_price.lines(free | {"gpu_hour_price": 0, "currency": "credits"}, 2, 1)
+    assert money.startswith("0.00 credits: 2.0 GPU h at 0 ")
+
+
+def test_a_plan_names_money_and_energy(tmp_path):
+    study = small(gpu_hour_price=2, gpu_watts=500)
+    run = study.runs()[0].path
+    outputs = [(f"results/runs/{run}/model.nemo", "train")]
+    planner = Planner(study, tmp_path)
+    for text in (planning.per_stage(planner, outputs), planning.per_run(planner)):
+        assert " EUR: " in text
+        assert "GPU h at 2 (planning.gpu_hour_price)" in text
+        assert "GPU h at 500 W (planning.gpu_watts)" in text
+    assert " EUR: " not in planning.per_run(Planner(small(), tmp_path))
 
 
 def test_nothing_to_do_is_said():

@@ -48,3 +48,21 @@ def test_batches_are_those_of_nemos_loader(speech, bins, rate):
                 assert torch.equal(tensor, reference)
             compared += 1
     assert compared > 15
+
+
+def test_what_a_step_waits_for_its_batch_is_counted(speech, monkeypatch):
+    import time
+
+    from warmstart.models.batches import SpeechDataset
+    from warmstart.training import order
+
+    hear = SpeechDataset.hear
+    monkeypatch.setattr(
+        SpeechDataset, "hear", lambda self, cuts: (time.sleep(0.2), hear(self, cuts))[1]
+    )
+    loader, sampler = order.dataloader(listener(speech), speech["train"], SETTINGS, seed=1)
+    batches = iter(loader)
+    assert sampler.waited_s == 0
+    for _ in range(3):
+        next(batches)
+    assert sampler.waited_s >= 0.6

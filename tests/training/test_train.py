@@ -92,6 +92,7 @@ def test_record_and_curve_agree_with_the_cuts(finished, speech, donors):
     assert record["epochs"] > 1
     assert 0 <= record["padding_share"] < 0.6
     assert float(curve[-1]["dev_wer"]) >= 0
+    assert all(0 <= float(row["loader_wait_share"]) <= 1 for row in curve)
     assert record["encoder_tensors_loaded"] == record["encoder_tensors"] > 0
     assert record["input_digests"]["init"] == files.digest(donors["en"])
     assert record["model_sha256"] == files.digest(finished / "model.nemo")
@@ -346,7 +347,7 @@ def test_padding_share_is_what_a_hand_makes_of_it(speech, tmp_path):
 
     recorder = Recorder(
         tmp_path,
-        SimpleNamespace(recent={}),
+        SimpleNamespace(recent={}, waited_s=0.0),
         6 / 3600,
         9,
         1,

@@ -20,7 +20,7 @@ from warmstart.data.corpora.pinned import Count, Size
 from warmstart.evidence.keys import FULL
 from warmstart.models.tier import Tier
 from warmstart.run import files
-from warmstart.study import owner, paths, round_files, slices
+from warmstart.study import owner, paths, planned_price, round_files, slices
 from warmstart.study.grid import Run, Study, TestSet
 from warmstart.study.hours import format_hours
 from warmstart.study.rounds import number_of
@@ -525,6 +525,7 @@ def per_run(planner: Planner) -> str:
     return (
         "Hours of each run: training, then decoding all test sets at every precision and tier\n"
         + aligned(rows)
+        + planned_price.text(planner.assumed, total.gpu_h, total.core_h)
         + "\n\nThis rests on\n"
         + _lines(planner.assumptions())
         + "\nQuantising, data preparation and disk: `make plan`.\n"
@@ -575,6 +576,7 @@ _ORDER = {
             *(
                 "download_init",
                 "pretrain_init",
+                "profile_batches",
                 "train",
                 "train_round",
                 "label_pool",
@@ -682,7 +684,9 @@ def per_stage(planner: Planner, outputs: Iterable[tuple[str, str]], cores: int =
     return (
         "What a run would do now, from Snakemake's own account of what is missing or stale\n"
         + aligned(rows)
-        + f"\n\n{wall_time(every, cores)}\n\nThis rests on\n"
+        + f"\n\n{wall_time(every, cores)}"
+        + planned_price.text(planner.assumed, total.gpu_h, total.core_h)
+        + "\n\nThis rests on\n"
         + _lines([*planner.assumptions(), *planner.stage_assumptions()])
     )
 

@@ -1,7 +1,7 @@
 """Length buckets: cuts of like length make a batch, so that little of it is padding."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from warmstart.data import cut_lines
@@ -50,11 +50,3 @@ def bounds(rising: Sequence[Seconds], count: int) -> list[Seconds]:
             found.append(shorter)
             full = shares
     return found
-
-
-def padding_share(batches: Iterable[Sequence[Seconds]]) -> float:
-    """Silence that is added to batches, of all that is computed."""
-    audio = padded = 0.0
-    for batch in batches:
-        audio, padded = audio + sum(batch), padded + len(batch) * max(batch)
-    return 1 - audio / padded if padded else 0.0

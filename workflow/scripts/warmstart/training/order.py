@@ -3,6 +3,7 @@ the seed alone."""
 
 import hashlib
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
@@ -63,6 +64,9 @@ class EndlessSampler(torch.utils.data.Sampler):
     Remembers which cuts are in the batches it gave out, so that hours and error messages name the
     batch that was trained.
 
+    Attributes:
+        waited_s: seconds that this process has waited for batches.
+
     Args:
         inner: Lhotse's sampler over all cuts, as for one process.
         augmentation: what is done to the cuts.
@@ -83,6 +87,7 @@ class EndlessSampler(torch.utils.data.Sampler):
         self.start = (0, 0)  # epoch, batches of it to skip
         self.recent: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self.first_step = 0
+        self.waited_s = 0.0
 
     def __iter__(self) -> Iterator[Any]:
         step, dealt = self.first_step, 0
@@ -240,9 +245,17 @@ class Loader(torch.utils.data.DataLoader):
         return self._batches(super().__iter__())
 
     def _batches(self, pairs: Any) -> Iterator[Batch]:
-        for step, (batch, heard) in enumerate(pairs, self.sampler.first_step):
+        step = self.sampler.first_step
+        while True:
+            asked = time.monotonic()
+            try:
+                batch, heard = next(pairs)
+            except StopIteration:
+                return
+            self.sampler.waited_s += time.monotonic() - asked
             self.sampler.tell(step, heard)
             yield batch
+            step += 1
 
 
 def dataloader(

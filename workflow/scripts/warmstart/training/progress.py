@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = (
     *("step", "loss", "lr", "lr_encoder", "hours_seen", "unique_hours", "epochs", "padding_share"),
     *("hours_per_hour", "elapsed_s", "dev_loss", "dev_wer", "replay_hours", "hours_asked"),
-    "dev_empty",
+    *("dev_empty", "loader_wait_share"),
 )
 
 

@@ -133,6 +133,8 @@ class Recorder(pl.Callback):
             int
         ] = []  # of the checkpoints whose mean the model is; none: its last weights
         self._clock = self._began = time.monotonic()
+        # When the row before was made, and how long the loader had been waited for by then.
+        self._row_began = self._clock, 0.0
 
     # What a checkpoint carries.
 
@@ -159,6 +161,7 @@ class Recorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Begin or continue the table, and listen to the signals of a scheduler."""
         self._clock = time.monotonic()
+        self._row_began = self._clock, self._sampler.waited_s
         self._progress.start(self.state["step"])
         self.starts.begin(self.state["step"])
         self.interruption.listen()
@@ -498,6 +501,9 @@ class Recorder(pl.Callback):
     def _row(self, trainer: pl.Trainer, validated: dict[str, float]) -> None:
         groups = trainer.optimizers[0].param_groups
         elapsed_s, padded_s = self.elapsed_s, self._window["padded_s"]
+        (began, waited_before_s), now = self._row_began, time.monotonic()
+        waited_s = self._sampler.waited_s - waited_before_s
+        self._row_began = now, self._sampler.waited_s
         self._progress.row(
             {
                 "step": self.state["step"],
@@ -514,6 +520,7 @@ class Recorder(pl.Callback):
                 "elapsed_s": round(elapsed_s, 2),
                 "replay_hours": round(self.state["replay_hours"], 6),
                 "hours_asked": round(self.hours_asked, 6),
+                "loader_wait_share": round(min(1.0, waited_s / max(now - began, 1e-9)), 4),
                 **{name: round(value, 5) for name, value in validated.items()},
             }
         )
