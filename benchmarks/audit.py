@@ -129,8 +129,10 @@ def look(truth: Truth, study: Planted, found: dict[str, list[dict[str, Any]]], h
             hits.covers("mean gap", row["gap_low_pp"], float(np.mean(gaps)), row["gap_high_pp"])
     for row in found["wer"]:
         if row["lang"] in study.scores and row.get("seed") in (None, "all", ""):
-            wer = study.recipe_wer[row["lang"], row["arm"], row["hours"]]
-            hits.covers("WER", row["wer_low_pct"], wer, row["wer_high_pct"])
+            key = row["lang"], row["arm"], row["hours"]
+            low, high = row["wer_low_pct"], row["wer_high_pct"]
+            hits.covers("WER", low, study.recipe_wer[key], high)
+            hits.covers("WER of these trainings", low, study.runs_wer[key], high)
         elif row["lang"] == "mean":
             wers = [
                 value

@@ -149,12 +149,16 @@ def run(planted: Planted, studies: int, replicates: int) -> dict[str, float]:
                     note("Q rejects", row["q_p"] < 0.05)
                 elif row["points"] > 2 and planted.one_exponent:
                     note("b one", inside(row, "exponent", "b", 0.947))
-        asked = [row for row in rows if row["asked"] == fit.GAP_AT]
+        asked = [row for row in rows if row["asked"] == fit.GAP_AT and row["status"] == "ok"]
         if asked and len(planted.signs) == 1:
             x = np.log([row["asked_hours"] for row in asked])
             for _ in range(_NEW):
                 new = planted.language(random, 0)
                 for h in _ASKED:
+                    reached = np.log(h) <= x[-1] + 1e-9
+                    note(f"told {h:g}", reached)
+                    if not reached:
+                        continue
                     low, high = (
                         np.interp(np.log(h), x, [row[f"forecast_{side}_pp"] for row in asked])
                         for side in ("low", "high")

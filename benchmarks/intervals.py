@@ -67,10 +67,15 @@ def factor(random: np.random.Generator, sd: float, *shape: int) -> np.ndarray:
     return np.exp(random.normal(-(sd**2) / 2, sd, shape))
 
 
-def study(truth: Truth, number: int) -> dict[tuple[str, float, str], Draws]:
-    """A study, resampled: language, hours, arm -> rate in percent."""
+Rates = dict[tuple[str, float, str], Draws]
+
+
+def study(truth: Truth, number: int) -> tuple[Rates, dict[tuple[str, float, str], float]]:
+    """A study, resampled: language, hours, arm -> rate in percent; and the same of the very models
+    that were drawn, over test sets."""
     random = np.random.default_rng([47, number])
     noise, found = TrainingNoise(number, REPLICATES), {}
+    drawn: dict[tuple[str, float, str], list[float]] = {}
     everywhere = factor(random, truth.common / np.sqrt(2), truth.blocks)
     for lang in truth.languages:
         runs, own_rates = [], []
@@ -81,6 +86,7 @@ def study(truth: Truth, number: int) -> dict[tuple[str, float, str], Draws]:
                     at = Run(lang, hours, seed), Decode(lang, "fleurs", arm, "full", "160ms")
                     runs.append(at)
                     own_rates.append(truth.wer + random.normal(0, sd))
+                    drawn.setdefault((lang, hours, arm), []).append(100 * own_rates[-1])
         sd = truth.common / np.sqrt(2) if truth.shared else truth.common
         hard = factor(random, sd, truth.blocks) * (everywhere if truth.shared else 1)
         hard = hard * factor(random, truth.private, len(runs), truth.blocks)
@@ -96,7 +102,8 @@ def study(truth: Truth, number: int) -> dict[tuple[str, float, str], Draws]:
             rates = rates * voice[arms][:, who]
         errors = random.binomial(words, np.clip(rates, 0, 0.95)).astype(float)
         found |= resampled(truth, noise, number, lang, runs, errors, words, who)
-    return {key: draws.trained(noise) for key, draws in found.items()}
+    rates = {key: draws.trained(noise) for key, draws in found.items()}
+    return rates, {key: float(np.mean(own)) for key, own in drawn.items()}
 
 
 def resampled(
@@ -108,7 +115,7 @@ def resampled(
     errors: np.ndarray,
     words: np.ndarray,
     who: np.ndarray,
-) -> dict[tuple[str, float, str], Draws]:
+) -> Rates:
     """The rates of one language, from (systems, readings, blocks) errors."""
     by_block, words_of = errors.sum(axis=1), words.sum(axis=0)
     cells: dict[tuple[str, float, str], list[int]] = {}
@@ -145,7 +152,8 @@ def resampled(
 
 
 def run(truth: Truth, studies: int) -> dict[str, float]:
-    """Coverage of the recipe in percent, and the median half-width of a gap's interval."""
+    """Coverage of the recipe and of these trainings in percent, and the median half-width of a
+    gap's interval."""
     held: dict[str, list[float]] = {}
 
     def note(name: str, draws: Draws, value: float, rate: bool = False) -> None:
@@ -157,12 +165,15 @@ def run(truth: Truth, studies: int) -> dict[str, float]:
                 raise AssertionError("interval and p disagree")
 
     for number in range(studies):
-        rates = study(truth, number)
+        rates, of_runs = study(truth, number)
         gaps = {key[:2]: rates[key] - rates[*key[:2], "ml"] for key in rates if key[2] == "en"}
-        for draws in gaps.values():
+        for key, draws in gaps.items():
             note("gap", draws, 0.0)
-        for draws in rates.values():
+            own = of_runs[*key, "en"] - of_runs[*key, "ml"]
+            note("gap of these trainings", draws, own)
+        for key, draws in rates.items():
             note("WER", draws, 100 * truth.wer, rate=True)
+            note("WER of these trainings", draws, of_runs[key], rate=True)
         first = [draws for (_, hours), draws in gaps.items() if hours == HOURS[0]]
         if len(first) > 1:
             note("mean gap", intervals.mean_of(first), 0.0)

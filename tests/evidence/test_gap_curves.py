@@ -165,6 +165,56 @@ def test_gaps_far_from_the_law_widen_what_is_said_of_the_recipe():
     assert rows({"de": seeded})["de"]["misfit_inflation"] == 1.0
 
 
+def test_scatter_is_held_against_what_budgets_that_share_a_test_set_may_scatter():
+    """Nine tenths of the variance are common to all budgets, and cannot put a gap off a law."""
+    random = np.random.default_rng(5)
+    shared = np.sqrt(0.9) * random.normal(0, 0.3, SETTINGS.replicates)
+    own = np.sqrt(0.1) * random.normal(0, 0.3, (len(HOURS), SETTINGS.replicates))
+    off = dict(zip(HOURS, (0.2, -0.2, 0.2, -0.2, 0.2), strict=True))
+    series = {
+        h: Draws(power(4.0)(h) + off[h], shared + own[at], np.zeros(SETTINGS.replicates), 199, 0)
+        for at, h in enumerate(HOURS)
+    }
+    # 0.2 off at errors of 0.3 · √0.1 = 0.095: by the variances alone, 0.3, it would be none.
+    assert rows({"de": series})["de"]["misfit_inflation"] > 1.4
+
+
+def test_a_scatter_that_few_points_tell_widens_as_student_t_does():
+    """Of three points one is left to tell the scatter: t has 12.7 where the normal has 1.96."""
+    few = {h: 4.0 * 100 / h + at for h, at in zip(HOURS[:3], (0.2, -0.4, 0.2), strict=True)}
+    row = rows({"de": gaps(few.get, HOURS[:3], sd=0.1)})["de"]
+    scaled = rows({"de": gaps(power(4.0), HOURS[:3], sd=0.1 * row["misfit_inflation"])})["de"]
+    width, normal = (each["exponent_high_b"] - each["exponent_low_b"] for each in (row, scaled))
+    assert width > 1.25 * normal
+
+
+@pytest.mark.parametrize(
+    ("law", "told"),
+    [
+        (lambda h: 4 * (1 - math.log(h / 100) / math.log(40)), 1000.0),
+        (power(4.0), fit.REACH * 2500),
+    ],
+)
+def test_another_language_is_foretold_where_three_have_been_unless_curves_agree(law, told):
+    budgets = {"de": HOURS, "fr": HOURS[:4], "es": HOURS[:4], "it": HOURS[:3]}
+    series = {
+        lang: gaps(law, hours, sd=0.1, seed=at) for at, (lang, hours) in enumerate(budgets.items())
+    }
+    found = fit.law_rows(series, series, SETTINGS, np.random.default_rng(3))
+    asked = [row for row in found if row["asked"] == fit.GAP_AT]
+    known = [row for row in asked if row["status"] == "ok"]
+    assert max(row["asked_hours"] for row in known) == pytest.approx(told)
+    refused = [row["status"] for row in asked if row not in known]
+    if told < fit.REACH * 2500:
+        assert refused == [
+            "not estimable: the log-linear curve cannot be excluded, and fewer than 3 languages "
+            "have more than 1000 h"
+        ]
+        assert "forecast_pp" not in asked[-1]
+    else:
+        assert refused == []
+
+
 def test_the_smallest_language_says_how_far_a_pooled_law_may_be_trusted():
     series = {lang: gaps(power(4.0), seed=at) for at, lang in enumerate(("de", "fr"))}
     few = series | {"fr": gaps(power(4.0), blocks=3, seed=1)}

@@ -67,6 +67,16 @@ def test_the_gap_of_a_new_language_is_read_from_the_curve():
     ]
 
 
+def test_where_a_new_language_is_not_foretold_the_plan_says_why():
+    why = "not estimable: the log-linear curve cannot be excluded"
+    last = law(family="floor_power", asked="gap_at_hours", asked_hours=5000.0, status=why)
+    said = prediction.lines_of(
+        pd.concat([foretold(), last]), GAP, Question("fleurs", "160ms"), [400, 900], 0.95
+    )
+    assert said[1].startswith("      400 h   +1.00 pp")
+    assert said[2] == f"      900 h  {why}"
+
+
 def test_tables_without_a_forecast_foretell_nothing():
     for table in (law(), law().drop(columns="asked")):
         with pytest.raises(UserError, match="foretells no other language"):

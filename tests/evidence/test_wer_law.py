@@ -154,12 +154,37 @@ def test_seeds_that_differ_tell_of_noise_of_training():
 def test_hours_for_a_wer_by_hand():
     one = np.ones(1)
     law = Law(
-        100.0, {"xx": 12 * one}, {"xx": one / 3}, {"xx": one / 2}, 0 * one, (one, one, one), one
+        100.0,
+        {"xx": 12 * one},
+        {"xx": one / 3},
+        {"xx": one / 2},
+        0 * one,
+        (one, one, one),
+        one,
+        1.0,
     )
     # 12·(1/3 + 2/3·(h/100)^−½): 8 % at h = 400, 4 % never.
     assert law.hours_to("xx", 8)[0] == pytest.approx(400)
     assert law.wer_pct("xx", 400)[0] == pytest.approx(8)
     assert math.isinf(law.hours_to("xx", 4)[0])
+
+
+def test_exponent_and_floor_are_told_where_the_data_decide_for_a_floor(table, tmp_path):
+    row = table[(table.lang == "de") & (table.asked == "law")].iloc[0]
+    assert row.floor_bayes_factor > learning_curves.DECIDED
+    assert row.floor_says == "ok"
+    assert row.exponent_low_b <= 0.4 <= row.exponent_high_b
+    assert row.floor_low_pct <= 5 <= row.floor_high_pct
+    # Three budgets of few readers say nothing of it, and WERs are told all the same.
+    few = dataclasses.replace(TRUTH, hours=(100.0, 250.0, 500.0), speakers=6)
+    scores = {lang: score_table(few, np.random.default_rng(3), lang) for lang in ("de", "fr")}
+    rows = make_tables(tmp_path, scores)["wer_law"].query("arm == 'ml' and tier == '160ms'")
+    law = rows[(rows.lang == "de") & (rows.asked == "law")].iloc[0]
+    assert 0.1 < law.floor_bayes_factor < 10
+    assert law.floor_says.startswith("not estimable")
+    assert law[["exponent_b", "exponent_low_b", "floor_pct", "floor_high_pct"]].isna().all()
+    assert law[["doubling_low_pp", "doubling_high_pp"]].notna().all()
+    assert rows[rows.asked == "wer_at_hours"].wer_low_pct.notna().all()
 
 
 def test_families_are_told_apart_where_the_points_carry_it():

@@ -71,6 +71,7 @@ class Planted:
         recipe_gap_pp: (language, hours) -> the gap of the recipe, over trainings.
         runs_gap_pp: the same of the very models drawn, over sentences and readers.
         recipe_wer: (language, arm, hours) -> WER of the recipe.
+        runs_wer: the same of the very models drawn, mean over seeds.
         exponents: language -> its exponent.
     """
 
@@ -78,6 +79,7 @@ class Planted:
     recipe_gap_pp: dict[tuple[str, float], float]
     runs_gap_pp: dict[tuple[str, float], float]
     recipe_wer: dict[tuple[str, str, float], float]
+    runs_wer: dict[tuple[str, str, float], float]
     exponents: dict[str, float]
 
 
@@ -87,7 +89,7 @@ ARMS = ("en", "ml")
 def plant(truth: Truth, random: np.random.Generator) -> Planted:
     """Draw a study."""
     common = random.normal(size=truth.sentences)
-    studies = Planted({}, {}, {}, {}, {})
+    studies = Planted({}, {}, {}, {}, {}, {})
     for place, count in enumerate(truth.budgets):
         _plant_language(truth, random, f"l{place}", place, sorted(BUDGETS[:count]), common, studies)
     return studies
@@ -121,6 +123,7 @@ def _plant_language(
                 rate = max(0.5, rates[arm] + truth.training_sd_pp * random.normal())
                 drawn[arm].append(rate)
                 frames.append(material.frame(rate, lang, arm, budget, seed, random))
+            into.runs_wer[lang, arm, budget] = float(np.mean(drawn[arm]))
         into.recipe_gap_pp[lang, budget] = rates["en"] - rates["ml"]
         into.runs_gap_pp[lang, budget] = float(np.mean(drawn["en"]) - np.mean(drawn["ml"]))
     into.scores[lang] = pd.concat(frames, ignore_index=True)

@@ -224,6 +224,22 @@ def better_than(name: str, comparison: Mapping[str, Mapping[str, float]]) -> str
     return best if weights[best] > CLAIM_RATIO * weights[name] else ""
 
 
+def rival_of(names: Collection[str], comparison: Mapping[str, Mapping[str, float]]) -> str:
+    """The most likely family beside some, where none of these may be claimed against it by
+    `CLAIM_RATIO`; else empty."""
+    weights = {family: row["weight"] for family, row in comparison.items()}
+    own = [weights[name] for name in names if not math.isnan(weights.get(name, math.nan))]
+    others = {
+        family: weight
+        for family, weight in weights.items()
+        if family not in names and not math.isnan(weight)
+    }
+    if not others:
+        return ""
+    best = max(others, key=lambda family: others[family])
+    return best if CLAIM_RATIO * others[best] >= max(own, default=0.0) else ""
+
+
 def _smallest_chi2(
     family: Shape, hours: np.ndarray, gaps: np.ndarray, weights: np.ndarray
 ) -> float:

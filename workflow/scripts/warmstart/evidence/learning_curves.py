@@ -34,11 +34,17 @@ _MEAN_SHARES = np.array([0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8])
 _SHARE_COUNTS = np.array([2.0, 8.0, 30.0])
 """Mean of the languages' shares, and the sum of the two parameters of their Beta distribution; all
 pairs alike a priori."""
-_NO_FLOOR = 0.2
+_NO_FLOOR = 0.1
 """Probability a priori that no language has a floor."""
 _NOISES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.16])
-"""Standard deviation of a training as a share of its WER; all alike a priori. No training is
-without noise, and with one seed a few points cannot show that there is some."""
+_NOISE_PRIOR = _NOISES / _NOISES.sum()
+"""Standard deviation of a training as a share of its WER. No training is without noise, and with
+one seed a few points cannot show that there is some: flat in the standard deviation (Gelman 2006,
+doi:10.1214/06-BA117A), so that each grid point has the width of its step. Flat in the logarithm
+covered too seldom where trainings vary by 5 % (benchmarks/RESULTS.md)."""
+DECIDED = 10.0
+"""Bayes factor from which the data say whether there is a floor: "strong" evidence on the scale of
+Jeffreys 1961 (Theory of Probability, appendix B)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Law:
         of_new: (A, r, b) of a language that is not in the study; A by Student's t over the
             languages' logarithms, NaN with fewer than three.
         deviates: (R,) standard normal numbers, for the noise of a training that is foretold.
+        for_a_floor: Bayes factor of "languages have floors" against "none has".
     """
 
     reference_hours: float
@@ -109,6 +116,13 @@ class Law:
     noise: np.ndarray
     of_new: tuple[np.ndarray, np.ndarray, np.ndarray]
     deviates: np.ndarray
+    for_a_floor: float
+
+    @property
+    def floor_is_told(self) -> bool:
+        """Whether the data say if there is a floor. Where they do not, a small exponent without one
+        and a large exponent above one fit alike, and the prior would choose."""
+        return not 1 / DECIDED < self.for_a_floor < DECIDED
 
     def wer_pct(self, lang: str | None, hours: float) -> np.ndarray:
         """(R,) what the law says at some hours; None: of a language that is not in the study."""
@@ -154,14 +168,15 @@ def fit(series: Mapping[str, Points], random: np.random.Generator, draws: int = 
         lang: [_likelihood(points, reference, noise) for noise in _NOISES]
         for lang, points in series.items()
     }
-    evidence = np.tile(np.log(prior), (len(_NOISES), 1))
+    evidence = np.log(prior) + np.log(_NOISE_PRIOR)[:, None]
     for of_noises in likelihoods.values():
         for place, (log, _, _) in enumerate(of_noises):
             top = log.max()
             with np.errstate(divide="ignore"):
                 evidence[place] += top + np.log(populations @ np.exp(log - top))
     posterior = np.exp(evidence - evidence.max()).ravel()
-    picks = random.choice(len(posterior), size=draws, p=posterior / posterior.sum())
+    posterior /= posterior.sum()
+    picks = random.choice(len(posterior), size=draws, p=posterior)
     noise_at, population_at = np.divmod(picks, len(populations))
 
     def shapes(lang: str | None) -> np.ndarray:
@@ -199,7 +214,15 @@ def fit(series: Mapping[str, Points], random: np.random.Generator, draws: int = 
         _NOISES[noise_at],
         (new_level, shares[chosen], exponents[chosen]),
         random.standard_normal(draws),
+        _bayes_factor(posterior.reshape(evidence.shape)[:, populations @ (shares > 0) > 0].sum()),
     )
+
+
+def _bayes_factor(with_floors: float) -> float:
+    """Of floors against none, from the probability a posteriori that languages have them."""
+    if with_floors >= 1:
+        return math.inf
+    return with_floors / (1 - with_floors) * _NO_FLOOR / (1 - _NO_FLOOR)
 
 
 @functools.cache

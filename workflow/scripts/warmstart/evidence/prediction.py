@@ -106,6 +106,10 @@ def lines_of(
             "fit.csv foretells no other language: three budgets of some language are needed, and "
             "tables of this version"
         )
+    told = curve.forecast_pp.notna()
+    # Of hours that no curve reaches, the table may have a reason.
+    why = "; ".join(curve[~told].status.unique())
+    curve = curve[told]
     lines = [
         f"Gap of a new language, {question.test_set} at {question.tier}; {law.languages:g} "
         f"languages, b = {law.exponent_b:.2f}; {100 * confidence:g} % prediction intervals"
@@ -115,7 +119,7 @@ def lines_of(
     x = np.log(curve.asked_hours.to_numpy(float))
     for each in sorted(hours):
         if not _drawn(each, x):
-            lines.append(_not_foretold(each, x))
+            lines.append(_not_foretold(each, x, why if math.log(each) > x[-1] else ""))
             continue
         value, low, high = (
             float(np.interp(math.log(each), x, curve[name].to_numpy(float)))
@@ -133,8 +137,10 @@ def _drawn(hours: float, log_hours: np.ndarray) -> bool:
     return bool(log_hours[0] - 1e-9 <= math.log(hours) <= log_hours[-1] + 1e-9)
 
 
-def _not_foretold(hours: float, log_hours: np.ndarray) -> str:
-    """A line for hours that a curve does not reach."""
+def _not_foretold(hours: float, log_hours: np.ndarray, why: str = "") -> str:
+    """A line for hours that a curve does not reach, with the table's reason."""
+    if why:
+        return f"{hours:>9g} h  {why}"
     reach = f"{math.exp(log_hours[0]):g} to {math.exp(log_hours[-1]):g} h"
     return f"{hours:>9g} h  not foretold, outside the budgets: the law is drawn from {reach}"
 

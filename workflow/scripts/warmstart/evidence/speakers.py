@@ -279,6 +279,13 @@ def _quantile(values: np.ndarray, sums: np.ndarray, share: float) -> np.ndarray:
     return (low + high) / 2
 
 
+def fewest_for_worst(confidence: float) -> int:
+    """Speakers from which the worst tenth has an interval: so many that all of them lie below it
+    with no more than half of 1 - `confidence`, 0.9^n. Below, no order statistic bounds it (David &
+    Nagaraja 2003, Order Statistics, section 7.1)."""
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(0.9))
+
+
 def bounds(name: str, draws: Draws, confidence: float, speakers: int) -> tuple[float, float]:
     """Interval of a statistic of `Spread.of` among so many speakers."""
     if name == ABOVE:

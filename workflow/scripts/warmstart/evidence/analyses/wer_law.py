@@ -115,6 +115,20 @@ class Analysis(base.Analysis):
         *estimate("needed", "hours", "h", "hours that the WER needs; inf: never", "Hours"),
         *estimate("exponent", "b", "", "b", "Exponent b"),
         *estimate("floor", "pct", "%", "WER that no amount of data removes", "Floor %"),
+        Column(
+            "floor_bayes_factor",
+            "",
+            "how much likelier the WERs are if languages have floors than if none has",
+        ),
+        Column(
+            "floor_says",
+            "",
+            "`ok`, or `not estimable: ...` where the Bayes factor lies between "
+            f"{1 / learning_curves.DECIDED:g} and {learning_curves.DECIDED:g}: exponent and floor "
+            "are then left out, because a small exponent without a floor and a large one above a "
+            "floor fit alike",
+            "Floor told?",
+        ),
         *estimate(
             "doubling",
             "pp",
@@ -236,6 +250,7 @@ class Analysis(base.Analysis):
             law(of.interval("floor", "pct", 1, signed=False, head=head)),
             law(of.number("exponent_b", 2)),
             law(of.interval("exponent", "b", signed=False, head=head)),
+            law(of.text("floor_says", wide=True)),
             law(of.text("status", wide=True)),
         ]
         return sheet(self.sheet_name(display, contrast), fields, rows)
@@ -368,8 +383,7 @@ def _answers(
     yield (
         ok
         | {"asked": LAW, "training_noise_pct": float(100 * np.median(law.noise))}
-        | _estimate("exponent", "b", law.of(lang)[2], settings)
-        | _estimate("floor", "pct", law.floor_pct(lang), settings)
+        | _shape(law, lang, settings)
         | _estimate("doubling", "pp", doubling, settings)
         | {f"weight_{name}": weight for name, weight in weights.items()}
     )
@@ -385,6 +399,20 @@ def _answers(
         reach = needed["needed_low_hours"], needed["needed_high_hours"]
         beyond = _beyond(*reach, low, high)
         yield ok | {"asked": HOURS_FOR, "asked_wer_pct": target, "beyond": beyond} | needed
+
+
+def _shape(law: Law, lang: str | None, settings: Settings) -> dict[str, Any]:
+    """Exponent and floor, where the data tell them apart. WERs and hours need no such choice."""
+    if not law.floor_is_told:
+        return {
+            "floor_bayes_factor": law.for_a_floor,
+            "floor_says": "not estimable: the WERs do not say whether there is a floor",
+        }
+    return (
+        {"floor_bayes_factor": law.for_a_floor, "floor_says": "ok"}
+        | _estimate("exponent", "b", law.of(lang)[2], settings)
+        | _estimate("floor", "pct", law.floor_pct(lang), settings)
+    )
 
 
 def _estimate(name: str, unit: str, draws: np.ndarray, settings: Settings) -> dict[str, float]:
