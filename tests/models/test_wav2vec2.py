@@ -353,10 +353,11 @@ def test_two_donors_are_compared_in_every_effective_setting(tmp_path):
 
 def test_names_of_weight_norm_before_torch_2_are_known():
     made = settings.read({"model_type": "wav2vec2"}, {}, "init")
-    encoding = settings.architecture_of(made).encoding(made)
+    architecture = settings.architecture_of(made)
     old = "wav2vec2.encoder.pos_conv_embed.conv.weight_g"
-    assert encoding.own_name(old) == "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
-    assert encoding.own_name("quantizer.codevectors") is None
+    new = "encoder.pos_conv_embed.conv.parametrizations.weight.original0"
+    assert architecture.own_name(old) == new
+    assert architecture.own_name("quantizer.codevectors") is None
 
 
 def test_a_frame_hears_25_ms_every_20():

@@ -41,7 +41,7 @@ def profile(job: Job) -> None:
     Raises:
         UserError: see `measure`, or a donor that does not fit.
     """
-    start = fine_tune.begin(job, steps=1)
+    start = fine_tune.begin(job, fine_tune.Length(mixing.totals(job.train_cuts), steps=1))
     made = measure(
         start.recogniser,
         start.architecture,

@@ -35,8 +35,9 @@ def take_weights(
         UserError: one is missing, has another shape, or belongs to nothing that is known.
     """
     own: dict[str, Tensor] = {}
+    architecture = encoder_settings.architecture_of(encoding.config)
     for name, value in tensors.items():
-        if (kept := encoding.own_name(name)) is not None:
+        if (kept := architecture.own_name(name)) is not None:
             own[kept] = value
     wanted = encoder.state_dict()
     own = encoding.stand_ins(encoder) | own

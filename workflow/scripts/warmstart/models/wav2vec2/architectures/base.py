@@ -40,7 +40,8 @@ class Architecture(ABC):
     exports: bool = False
 
     def own_name(self, name: str) -> str | None:
-        """Name in the encoder of a checkpoint's tensor; None for one that is beside it."""
+        """Name in our encoder of a checkpoint's tensor; None for one that belongs to a head or a
+        decoder. What is unknown keeps its name, and is refused as surplus."""
         if name.startswith(self.beside):
             return None
         for prefix in self.prefixes:
@@ -111,11 +112,6 @@ class Encoding(ABC):
     def make(self, dropout: float | None) -> "nn.Module":
         """An encoder with random weights; `dropout` in place of those of the settings, None keeps
         them."""
-
-    @abstractmethod
-    def own_name(self, name: str) -> str | None:
-        """Name in our encoder of a donor's tensor; None for one that belongs to a head or a
-        decoder. What is unknown keeps its name, and is refused as surplus."""
 
     def stand_ins(self, encoder: "nn.Module") -> "dict[str, Tensor]":
         """Tensors that a donor may lack -> what is there then."""

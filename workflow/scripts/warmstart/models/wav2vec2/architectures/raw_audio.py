@@ -55,6 +55,12 @@ _OF_HUBERT: dict[str, Key] = {
 # What changes the frames or adds modules that no published multilingual or English pair has.
 _REFUSED = {"add_adapter": "its frames are longer than its encoder's"}
 
+# As torch named the two halves of a weight norm before 2.1, and as it does now.
+_RENAMED = {
+    ".conv.weight_g": ".conv.parametrizations.weight.original0",
+    ".conv.weight_v": ".conv.parametrizations.weight.original1",
+}
+
 
 class RawAudio(Architecture):
     """Convolutions over samples, then a Transformer (arXiv 2006.11477, 2106.07447)."""
@@ -68,6 +74,14 @@ class RawAudio(Architecture):
         *("final_proj.", "label_embs_concat", "classifier.", "projector."),
     )
     exports = True
+
+    def own_name(self, name: str) -> str | None:
+        """The same, with torch's names of today."""
+        kept = super().own_name(name)
+        for old, new in _RENAMED.items():
+            if kept is not None and kept.endswith(old):
+                return kept.removesuffix(old) + new
+        return kept
 
     def read(
         self, config: Mapping[str, Any], preprocessing: Mapping[str, Any], where: str

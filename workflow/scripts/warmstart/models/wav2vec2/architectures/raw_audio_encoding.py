@@ -22,7 +22,6 @@ from warmstart.models.wav2vec2.architectures.base import (
     samples_of,
 )
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
-from warmstart.models.wav2vec2.architectures.raw_audio import RawAudio
 
 # What Wav2Vec2FeatureExtractor adds to a variance.
 _LEAST_VARIANCE = 1e-7
@@ -87,14 +86,6 @@ class RawAudioEncoding(Encoding):
             norm = first.layer_norm
             first.layer_norm = MaskedGroupNorm(norm.num_groups, norm.num_channels, eps=norm.eps)
         return made
-
-    def own_name(self, name: str) -> str | None:
-        """Without the prefix of a class with a head, and with torch's names of today."""
-        kept = RawAudio().own_name(name)
-        for old, new in _RENAMED.items():
-            if kept is not None and kept.endswith(old):
-                return kept.removesuffix(old) + new
-        return kept
 
     def stand_ins(self, encoder: nn.Module) -> dict[str, Tensor]:
         """The vector under masks is learned anew where a donor has none: most heads drop it."""
@@ -192,10 +183,3 @@ def fewest_samples(config: Mapping[str, Any]) -> int:
     ):
         samples = (samples - 1) * stride + kernel
     return samples
-
-
-# As torch named the two halves of a weight norm before 2.1, and as it does now.
-_RENAMED = {
-    ".conv.weight_g": ".conv.parametrizations.weight.original0",
-    ".conv.weight_v": ".conv.parametrizations.weight.original1",
-}

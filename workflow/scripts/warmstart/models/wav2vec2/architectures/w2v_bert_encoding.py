@@ -22,7 +22,6 @@ from warmstart.models.wav2vec2.architectures.base import (
 )
 from warmstart.models.wav2vec2.architectures.checks import NO_POSITIONS
 from warmstart.models.wav2vec2.architectures.masks import under_time_masks
-from warmstart.models.wav2vec2.architectures.w2v_bert import W2vBert
 from warmstart.models.wav2vec2.windows import WINDOW_S
 
 # Of transformers 5.23, models/seamless_m4t/feature_extraction_seamless_m4t.py, which follows
@@ -89,10 +88,6 @@ class W2vBertEncoding(Encoding):
             given |= dict.fromkeys(self.dropouts, dropout)
         # See RawAudioEncoding.make: no layer is left out, and there is a vector under masks.
         return Wav2Vec2BertModel(Wav2Vec2BertConfig(**given, layerdrop=0.0, mask_time_prob=0.05))
-
-    def own_name(self, name: str) -> str | None:
-        """Without the prefix of a class with a head."""
-        return W2vBert().own_name(name)
 
     def stand_ins(self, encoder: nn.Module) -> dict[str, Tensor]:
         """The vector under masks is learned anew where a donor has none."""

@@ -16,7 +16,6 @@ from warmstart.models.recipe import SpecAugment
 from warmstart.models.wav2vec2.architectures import spectra
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE, Encoding, samples_of
 from warmstart.models.wav2vec2.architectures.masks import under_mel_masks, under_time_masks
-from warmstart.models.wav2vec2.architectures.whisper import Whisper
 from warmstart.models.wav2vec2.windows import EDGE_S, windows
 
 _FFT, _HOP = 400, 160
@@ -52,10 +51,6 @@ class WhisperEncoding(Encoding):
         if dropout is not None:
             given |= dict.fromkeys(self.dropouts, dropout)
         return WhisperEncoder(WhisperConfig(**given, encoder_layerdrop=0.0))
-
-    def own_name(self, name: str) -> str | None:
-        """Without the prefix of a class with a decoder."""
-        return Whisper().own_name(name)
 
     def blocks(self, encoder: nn.Module) -> list[nn.Module]:
         """The two convolutions, then the layers."""
