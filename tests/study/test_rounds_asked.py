@@ -15,6 +15,7 @@ from warmstart.study import (
     checks,
     config,
     data_plan,
+    experts,
     notes,
     paths,
     planning,
@@ -299,6 +300,25 @@ def test_a_family_that_says_nothing_of_its_confidence_is_refused(monkeypatch):
     with pytest.raises(UserError, match="do not say how sure they are; families that do: fastc"):
         make(asked())
     make(asked([{"data": "labelled"}, {"data": "hardest", "keep": 0.5}], total_hours=None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["expert", "made"])
+def test_a_round_is_no_expert_and_is_not_made_of_any(monkeypatch, which):
+    at_once, in_rounds = Run("it", "ml", "0.08", 1), RUN
+    made, expert = (at_once, in_rounds) if which == "expert" else (in_rounds, at_once)
+    monkeypatch.setattr(experts, "fused", lambda _, run: {"it": expert} if run == made else {})
+    says = {"expert": "is one of its experts", "made": "is made of experts"}[which]
+    with pytest.raises(UserError, match=rf"it_rounds.rounds, and it_rounds/.* {says}"):
+        make(asked())
+
+
+def test_an_update_lies_beside_the_model_of_its_round_and_not_of_the_run():
+    lora = {"kind": "lora", "rank": 8, "alpha": 16}
+    made = asked(arms={"en": {"init": "en"}, "ml": {"init": "ml", "adaptation": lora}})
+    study = make(made)
+    assert paths.beside(study, RUN) == []
+    assert len(paths.beside(study, Run("it", "ml", "0.08", 1))) > 0
 
 
 @pytest.mark.slow

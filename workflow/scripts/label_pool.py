@@ -15,6 +15,7 @@ decodes the budget and keeps the cuts whose texts the model agrees with most, or
 """
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from warmstart.data.mixing import Replay
@@ -118,27 +119,25 @@ def main(argv: list[str] | None = None) -> None:
                 ],
             )
         )
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    lock = locks.hold(arguments.output.parent)  # noqa: F841  (kept to the end of the process)
-    label(
-        Job(
-            run=arguments.run,
-            number=arguments.round,
-            data=arguments.data,
-            model=arguments.model,
-            tier=arguments.tier,
-            languages=languages,
-            output=arguments.output,
-            labels=arguments.labels,
-            report=arguments.report,
-            keep=arguments.keep,
-            min_confidence=arguments.min_confidence,
-            family=arguments.family,
-            replay=Replay(*arguments.replay, arguments.fraction) if arguments.replay else None,
-            version=arguments.version,
-            **{key: arguments.settings[key] for key in SETTINGS},
-        )
+    job = Job(
+        run=arguments.run,
+        number=arguments.round,
+        data=arguments.data,
+        model=arguments.model,
+        tier=arguments.tier,
+        languages=languages,
+        output=arguments.output,
+        labels=arguments.labels,
+        report=arguments.report,
+        keep=arguments.keep,
+        min_confidence=arguments.min_confidence,
+        family=arguments.family,
+        replay=Replay(*arguments.replay, arguments.fraction) if arguments.replay else None,
+        version=arguments.version,
+        **{key: arguments.settings[key] for key in SETTINGS},
     )
+    with locks.hold(job.output.parent) or contextlib.nullcontext():
+        label(job)
 
 
 if __name__ == "__main__":
