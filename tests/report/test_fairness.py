@@ -28,12 +28,14 @@ ARMS = {
 }
 
 
-def compared(challenger, changes, **contrast):
-    """The one pair of a contrast against `ml`, whose challenger's record has these changes."""
+def compared(challenger, changes, given=(), **contrast):
+    """The one pair of a contrast against `ml`, whose challenger's record has these changes, and
+    whose baseline's has what is given."""
     contrasts = {"c": {"baseline": "ml", "challenger": challenger, **contrast}}
     display = Display.of(DISPLAY | {"arms": ARMS, "contrasts": contrasts})
     (asked,) = display.contrasts
-    (pair,) = fairness.pairs([run_record("ml"), run_record(challenger, **changes)], display, asked)
+    runs = [run_record("ml", **dict(given)), run_record(challenger, **changes)]
+    (pair,) = fairness.pairs(runs, display, asked)
     return display, asked, pair
 
 
@@ -97,6 +99,23 @@ def test_an_adaptation_may_change_what_follows_from_it():
     ):
         wrong = own | {part: own[part] | {key: value}}
         assert compared("ml_adapter", wrong)[2].different == [found]
+
+
+def test_a_decoder_that_the_donor_gives_is_the_adaptations_to_change():
+    """Of a Whisper: a LoRA lies in both parts, and the tokenizer is the donor's."""
+    digests = run_record("ml")["input_digests"] | {"tokenizer": None}
+    of_family = {"pretrained_parts": ["encoder", "decoder"], "tokenizer": "own"}
+    of_family |= {"input_digests": digests, "start_digests": {"encoder": "e", "decoder": "d"}}
+    changes = of_family | {
+        "start_digests": {"encoder": "with LoRA", "decoder": "with LoRA too"},
+        **changed(settings={"adaptation": {"kind": "adapter", "dim": 64}}),
+    }
+    _, _, pair = compared("ml_adapter", changes, of_family)
+    assert (pair.different, pair.missing) == ([], [])
+    assert pair.states["tokenizer"] == "equal"
+    slow = changes | changed(settings={"optimizer": {"lr": 1.0e-5}})
+    _, _, pair = compared("ml_slow", slow, of_family)
+    assert pair.different == ["start of encoder", "start of the donor's decoder"]
 
 
 def test_a_family_may_have_other_parts_and_another_architecture():

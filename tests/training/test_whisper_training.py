@@ -7,13 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
+from made.decoding import read
 from made.small_speech import SETTINGS, rows
 from made.whisper import whole_whisper
 from test_heads_training import finish, start, two  # noqa: F401 (a fixture)
 
+from warmstart.data.audio import load_audio
+from warmstart.data.utterances import read_test_set
 from warmstart.models import open_family
+from warmstart.models.tier import Tier
 from warmstart.run import files
 
+OFFLINE = Tier("offline", 70, 13, True)
 RUN = "it+fr/whisper/0.024h/seed1"
 OF_RUN = ("--run", RUN, "--family", "whisper")
 MORE = {
@@ -62,7 +67,10 @@ def test_the_record_says_what_learnt(finished, donor):
     curve = rows(finished)
     assert float(curve[-1]["loss"]) < float(curve[0]["loss"])
     assert float(curve[-1]["dev_loss"]) > 0
-    # Tokens are the model's own.
+    # Tokens are the model's own, and so are both parts.
+    assert record["tokenizer"] == "own"
+    assert record["pretrained_parts"] == ["encoder", "decoder"]
+    assert record["encoder_tensors"] == tensors
     assert record["input_digests"]["tokenizer"] is None
 
 
@@ -127,3 +135,26 @@ def test_a_decode_is_told_the_language_of_each_test_set(finished, donor, two, tm
             header = files.read_json(folder / f"{lang}.json")
             assert header["batch_check"]["differing_utterances"] == 0
             assert header["tokens"] > 0
+
+
+@pytest.mark.slow
+def test_a_model_of_a_language_is_told_its_own_in_the_test_sets_of_others(finished, two, tmp_path):
+    """As a member of an ensemble, whose router chooses by confidence."""
+    outputs = {head: f"{head}:fr/dev={tmp_path / head}.jsonl" for head in ("it", "fr")}
+    for head, output in outputs.items():
+        arguments = ("--model", finished / "model.safetensors", *OF_RUN, "--head", head)
+        cuts = ("--tier", "offline:70:13:offline", "--cuts", f"fr/dev={two['fr']['dev']}")
+        options = ("--settings", json.dumps({"batch_size": 4, "device": "cpu", "threads": 1}))
+        finish(start("cross_decode", *arguments, *cuts, "--output", output, *options))
+    model = open_family("whisper").load(finished / "model.safetensors")
+    told = model.decoder(OFFLINE).with_confidence()
+    utterances = read_test_set(two["fr"]["dev"])
+    waveforms = [load_audio(one, 16000) for one in utterances]
+    for head in outputs:
+        header = files.read_json(tmp_path / f"{head}.json")
+        assert header["confidence"] == "mean_token_probability"
+        lines = read(tmp_path / f"{head}.jsonl")
+        wanted = told.of_language(head).decode(waveforms)
+        assert [line["hyp"] for line in lines] == [one.text for one in wanted]
+        for line, one in zip(lines, wanted, strict=True):
+            assert line["confidence"] == pytest.approx(one.confidence, abs=1e-4)

@@ -359,6 +359,7 @@ class Recogniser(ABC):
         sample_rate: of the audio it hears, Hz.
         frame_s: seconds between two of its output frames.
         loaded_tensors: how many tensors came from the donor.
+        pretrained_parts: names of the parts that a donor gives; the others are new.
         gates: language experts that are apart, of kinds that offer `gates`; `save` and
             `Family.load` keep them, and a decoder weights them for each utterance.
     """
@@ -367,14 +368,15 @@ class Recogniser(ABC):
     sample_rate: int
     frame_s: Seconds
     loaded_tensors: int = 0
+    pretrained_parts: tuple[str, ...] = ("encoder",)
     gates: "Gates | None" = None
 
     # ---- its inside, by names that hold for all families
 
     @abstractmethod
     def parts(self) -> "dict[str, torch.nn.Module]":
-        """Its modules by name. `encoder` is what a donor gives; the others are new. Digests, sizes
-        and the fairness of a comparison are told a part."""
+        """Its modules by name, an `encoder` among them; see `pretrained_parts`. Digests, sizes and
+        the fairness of a comparison are told a part."""
 
     def pretrained(self) -> "torch.nn.Module":
         """What a donor gives, as one module: beside its linear layers low-rank updates learn, and

@@ -20,6 +20,7 @@ COMPARED = (
 )
 """What `facts` reads, in words."""
 _PARTS = {"decoder": "predictor"}
+_OF_DONOR = "start of the donor's "
 """What a part of a model is called here, where that is not its own name."""
 _FOLLOW = {
     "steps": ("steps", "audio seen"),
@@ -68,13 +69,15 @@ def facts(run: Run) -> dict[str, Any]:
     settings, hardware = run.get("settings"), run.get("hardware")
     hours_seen = run.get("hours_seen")
     parts = [name for name in starts if name != "encoder"] or ["decoder", "joint"]
+    given = run.get("pretrained_parts") or ["encoder"]
     return {
         "data": inputs.get("train_cuts"),
         "validation": inputs.get("dev_cuts"),
-        "tokenizer": inputs.get("tokenizer"),
+        # Of models that bring it the donor's digest says which.
+        "tokenizer": inputs.get("tokenizer") or run.get("tokenizer"),
         "init": inputs.get("init"),
         "start of encoder": starts.get("encoder"),
-        **{f"start of {_PARTS.get(name, name)}": starts.get(name) for name in parts},
+        **{_start_of(name, given): starts.get(name) for name in parts},
         "settings": None if settings is None else flat(recipe.of_model(settings)),
         "steps": run.get("steps"),
         "audio seen": None if hours_seen is None else round(hours_seen, 4),
@@ -84,6 +87,13 @@ def facts(run: Run) -> dict[str, Any]:
         # provenance.
         "device": None if hardware is None else "GPU" if hardware["gpu"] else "CPU",
     }
+
+
+def _start_of(part: str, given: Sequence[str]) -> str:
+    """Name of a fact; the start of what a donor gives follows from the donor."""
+    if part in given:
+        return f"{_OF_DONOR}{part}"
+    return f"start of {_PARTS.get(part, part)}"
 
 
 def compare(name: str, run: Run, other: Run, about: Sequence[str]) -> Pair:
@@ -117,7 +127,7 @@ def _follows(fact: str, about: Sequence[str]) -> bool:
     """Whether a fact is another because the arms are to differ in something."""
     if fact == "init":
         return "init" in about
-    if fact == "start of encoder":
+    if fact == "start of encoder" or fact.startswith(_OF_DONOR):
         return bool({"init", "family", "adaptation", "architecture"} & set(about))
     if fact.startswith("start of "):
         return bool({"family", "architecture", "tokens"} & set(about))

@@ -47,7 +47,7 @@ class Start:
         donor: what was read of it.
         recogniser: with the donor's weights and the modules of the adaptation.
         adaptation: of the run.
-        encoder_tensors: of the encoder, without what the adaptation put in.
+        encoder_tensors: of what a donor gives, without what the adaptation put in.
         digests: part -> digest of its weights.
         architecture: digest of names and shapes of its weights without the adaptation's.
     """
@@ -191,6 +191,7 @@ def write(job: Job, start: Start, recorder: Recorder, about: dict[str, Any]) -> 
             **learnt,
             "parameters": record.parameters(start.recogniser),
             "start_digests": start.digests,
+            **_of_family(job, start.recogniser),
             "init_facts": start.donor.about(),
             "model_sha256": files.digest(job.output),
             **beside(job),
@@ -283,7 +284,8 @@ def begin(job: Job, length: Length) -> Start:
     else:
         own = job.tokenizer if trained_tokenizer else None
         recogniser = family.build(donor, job.settings, tokenizer=own, **shared)
-    encoder_tensors = len(recogniser.parts()["encoder"].state_dict())
+    parts = recogniser.parts()
+    encoder_tensors = sum(len(parts[name].state_dict()) for name in recogniser.pretrained_parts)
     architecture = batch_profile.model_digest(recogniser)
     adaptation.take_experts(job.experts)
     adaptation.hears(sorted(length.heard.language_hours), sorted(length.heard.replayed_languages))
@@ -299,6 +301,16 @@ def begin(job: Job, length: Length) -> Start:
         distil.teach(recogniser, teacher, job.settings.get("distil", {}))
     digests = {name: tensors_digest(part) for name, part in recogniser.parts().items()}
     return Start(donor, recogniser, adaptation, encoder_tensors, digests, architecture)
+
+
+def _of_family(job: Job, recogniser: Recogniser) -> dict[str, Any]:
+    """What a record says of models whose donors give more than an encoder."""
+    found: dict[str, Any] = {}
+    if kind_of(job.family).tokenizer == "own":
+        found["tokenizer"] = "own"
+    if recogniser.pretrained_parts != Recogniser.pretrained_parts:
+        found["pretrained_parts"] = list(recogniser.pretrained_parts)
+    return found
 
 
 def write_settings(job: Job) -> None:

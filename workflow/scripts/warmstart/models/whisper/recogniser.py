@@ -47,6 +47,7 @@ class WhisperRecogniser(Recogniser):
     """
 
     sample_rate, frame_s = SAMPLE_RATE, FRAME_S
+    pretrained_parts = ("encoder", "decoder")
 
     def __init__(self, said: Read, seed: int = 0, dropout: float | None = None):
         self.said = said
