@@ -130,7 +130,7 @@ for FILE, ARMS in MODEL_FILES.items():
         message:
             f"Train round {{wildcards.round}} of {THIS_RUN}"
         shell:
-            TRAIN + " --start {input.start:q}"
+            f"{TRAIN} --start {{input.start:q}}"
 
     rule:
         name:
