@@ -29,7 +29,7 @@ ROUNDS = {
     "it_rounds": {
         "data": ["labelled", "pseudo", "clean"],
         "total_hours": 0.4,
-        "at_once": "it",
+        "at_once": ["it_more", "it"],
         "rank": {"ml": "ml_wide"},
     }
 }

@@ -161,7 +161,7 @@ def test_controls_are_found_the_same_texts_all_texts_and_the_same_rank():
     assert found == {
         "total_hours": 0.32,
         "data": ["labelled", "pseudo", "clean"],
-        "at_once": "it",
+        "at_once": ["it"],
         "rank": {"lora": "wide"},
     }
 

@@ -65,7 +65,8 @@ def resampled(counts: pd.DataFrame, material: Material, settings: Settings) -> l
         material: of its rounds.
         settings: how.
     """
-    names = {*settings.rounds, *(one.at_once for one in settings.rounds.values())}
+    at_once = (one.at_once for one in settings.rounds.values())
+    names = set(settings.rounds).union(*at_once)
     # Only these, at full precision: the others would cost time and change nothing.
     wanted = counts.training_set.isin(names) & (counts.precision == FULL) & (counts.hours > 0)
     shared = [name for name in counts.columns if name in material.counts.columns]
@@ -91,22 +92,23 @@ def rounds_of(scored: Scored, settings: Settings) -> Iterator[Trained]:
                 break
             against = {PREVIOUS: before} if before else {}
             if last:
-                against |= _at_once(cell, one)
-            known = {name: other for name, other in against.items() if other in scored.wer}
-            yield Trained(cell, number, own, known)
+                against |= _at_once(cell, one, scored)
+            yield Trained(cell, number, own, against)
             before = own
 
 
-def _at_once(cell: Cell, one: Rounds) -> dict[str, Cell]:
-    """Name -> cell, of runs that were trained at once."""
-    if not one.at_once:
-        return {}
-    plain = cell._replace(training_set=one.at_once)
-    found = {BUDGET: plain}
+def _at_once(cell: Cell, one: Rounds, scored: Scored) -> dict[str, Cell]:
+    """Name -> cell, of runs that were trained at once and decoded."""
+    wanted = {BUDGET: cell}
     if one.total_hours is not None:
-        found[ALL_TEXTS] = plain._replace(hours=one.total_hours)
+        wanted[ALL_TEXTS] = cell._replace(hours=one.total_hours)
     if cell.arm in one.rank:
-        found[RANK] = plain._replace(arm=one.rank[cell.arm])
+        wanted[RANK] = cell._replace(arm=one.rank[cell.arm])
+    found = {}
+    for name, each in wanted.items():
+        places = (each._replace(training_set=other) for other in one.at_once)
+        if (there := next((place for place in places if place in scored.wer), None)) is not None:
+            found[name] = there
     return found
 
 

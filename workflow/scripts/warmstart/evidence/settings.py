@@ -134,13 +134,13 @@ class Rounds:
     Attributes:
         data: what each round is trained on.
         total_hours: of speech that is heard; None: the budget alone.
-        at_once: the training set of the same languages without rounds; '' = the study has none.
+        at_once: training sets of the same languages without rounds.
         rank: arm -> the arm whose updates have the rank of all rounds of this one together.
     """
 
     data: tuple[str, ...]
     total_hours: float | None = None
-    at_once: str = ""
+    at_once: tuple[str, ...] = ()
     rank: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -261,7 +261,9 @@ class Settings(Resampling):
             dirty={name: Dirty(**one) for name, one in block.get("dirty", {}).items()},
             retention=_retention(block.get("retention", {})),
             rounds={
-                name: Rounds(**{**one, "data": tuple(one["data"])})
+                name: Rounds(
+                    **{**one, "data": tuple(one["data"]), "at_once": tuple(one.get("at_once", ()))}
+                )
                 for name, one in block.get("rounds", {}).items()
             },
             **chosen,

@@ -8,7 +8,7 @@ from warmstart.study.grid import Arm, Study
 
 def of(study: Study) -> dict[str, Any]:
     """Training set -> `total_hours`, `data` of each round, and with what its runs are compared:
-    `at_once`, the training set of the same languages without rounds, and `rank`, arm -> the arm
+    `at_once`, the training sets of the same languages without rounds, and `rank`, arm -> the arm
     whose updates have the ranks of all rounds together; without those that the study lacks."""
     found: dict[str, Any] = {}
     for name, one in study.training_sets.items():
@@ -18,17 +18,14 @@ def of(study: Study) -> dict[str, Any]:
             "total_hours": made.total_hours,
             "data": [each.data for each in made.each],
         }
-        at_once = next(
-            (
-                other.name
-                for other in study.training_sets.values()
-                if other.rounds is None
-                and dict(other.languages) == dict(one.languages)
-                and (other.replay, other.heads_per_language, other.labels)
-                == (one.replay, one.heads_per_language, one.labels)
-            ),
-            None,
-        )
+        at_once = [
+            other.name
+            for other in study.training_sets.values()
+            if other.rounds is None
+            and dict(other.languages) == dict(one.languages)
+            and (other.replay, other.heads_per_language, other.labels)
+            == (one.replay, one.heads_per_language, one.labels)
+        ]
         if at_once:
             found[name]["at_once"] = at_once
         found[name]["rank"] = {

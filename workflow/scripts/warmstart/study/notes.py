@@ -103,10 +103,10 @@ def without_controls(study: Study) -> list[str]:
             continue
         asked = {run.hours for run in study.runs(name)}
         asked |= {format_hours(one["total_hours"])} if one["total_hours"] else set()
-        there = {run.hours for run in study.runs(one["at_once"])}
+        there = {run.hours for other in one["at_once"] for run in study.runs(other)}
         if missing := sorted(asked - there, key=float):
             lines.append(
-                f"{here}: {one['at_once']} has no budget of {', '.join(missing)} h to compare them "
-                "with; add it to its budgets_hours"
+                f"{here}: {', '.join(one['at_once'])} has no budget of {', '.join(missing)} h to "
+                "compare them with; add it to its budgets_hours"
             )
     return lines
