@@ -110,6 +110,9 @@ def draw_curve(material: base.Material, display: Display, contrast: Contrast | N
                     [points[hours] for hours in sorted(points)],
                     color=plotting.colour(style),
                     linestyle="--",
+                    # One point alone would be no line.
+                    marker=plotting.MARKERS[style % 9],
+                    markerfacecolor="none",
                     label=f"{name}, texts alone",
                 )
         axis.set_title(plotting.plain(panel.title))
