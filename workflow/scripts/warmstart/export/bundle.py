@@ -157,9 +157,12 @@ def build(
         example, _ = soundfile.read(
             folder / "example.wav", dtype="float32"
         )  # as it ships: rounded, and clipped at 1
-        native = Path(scratch) / "encoder.onnx"
-        _write_native(model, tier, scheme, native)
-        decoder = model.decoder(tier, EncoderFile(native))
+        if kind_of(family).exports:
+            native = Path(scratch) / "encoder.onnx"
+            _write_native(model, tier, scheme, native)
+            decoder = model.decoder(tier, EncoderFile(native))
+        else:
+            decoder = model.decoder_of_bundle(tier, folder)
         spoken = opened.said(opened.open(folder), example, sample_rate, tier, langs[0])
         about = {
             **({"form": name} if name != DEFAULT_FORM else {}),
@@ -178,7 +181,7 @@ def build(
             "example": {
                 "id": utterances[0].id,
                 "reference": utterances[0].text,
-                **({"lang": langs[0]} if heads else {}),
+                **({"lang": langs[0]} if heads or not kind_of(family).exports else {}),
                 "sherpa_onnx": spoken,
             },
             "agreement": opened.agreement(folder, decoder, waveforms, langs),
@@ -187,7 +190,9 @@ def build(
                     "bytes": (folder / name).stat().st_size,
                     "sha256": files.digest(folder / name),
                 }
-                for name in sorted(path.name for path in folder.iterdir())
+                for name in sorted(
+                    str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+                )
             },
         }
         files.write_json(folder / "bundle.json", about)

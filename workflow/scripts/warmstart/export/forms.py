@@ -140,12 +140,11 @@ class Opened(ABC):
     def native_texts(
         self, decoder: Decoder, waveforms: Sequence, langs: Sequence[str | None]
     ) -> list[str]:
-        """What the study's decoder says, of each with the head of its language where there is one a
-        language."""
+        """What the study's decoder says, told the language of each."""
         found = [""] * len(waveforms)
-        for head in decoder.heads or (None,):
-            own = decoder if head is None else decoder.of_language(head)
-            places = [place for place, lang in enumerate(langs) if head in (None, lang)]
+        for lang in dict.fromkeys(langs):
+            own = decoder if lang is None else decoder.of_language(lang)
+            places = [place for place, other in enumerate(langs) if other == lang]
             for place, one in zip(
                 places, own.decode([waveforms[place] for place in places]), strict=True
             ):

@@ -164,6 +164,7 @@ KINDS: dict[str, Kind] = {
     "whisper": Kind(
         target="warmstart.models.whisper.family:Whisper",
         about="Whisper: an encoder, and a decoder that is told the language; offline",
+        bundle="offline_whisper",
         zero_shot=True,
         probes=True,
         confidence=True,
@@ -361,7 +362,8 @@ def require_bundle_tier(family: str, tier: Tier) -> None:
             f"tier {tier.name} streams; a bundle of family {family} hears whole utterances: choose "
             "an offline tier (bundle.tier)"
         )
-    require_precision(family, tier)
+    if kind_of(family).exports:
+        require_precision(family, tier)
 
 
 def require_training_precision(family: str, settings: Recipe) -> None:

@@ -597,6 +597,11 @@ class Recogniser(ABC):
         """
         raise NotImplementedError
 
+    def decoder_of_bundle(self, tier: Tier, folder: Path) -> Decoder:
+        """Ready to decode with the dequantised weights of the networks that `write_networks` wrote,
+        which the model has from then on; of kinds that bundle and do not export an encoder."""
+        raise NotImplementedError
+
 
 class Family(ABC):
     """A kind of model. A dry run asks all methods but `build`, `listen` and `load`; they import

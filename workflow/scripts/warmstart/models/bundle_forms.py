@@ -26,6 +26,7 @@ class Form:
             hears longer ones in windows, which no network does: they are not compared.
         tokens: its files of tokens.
         heads: languages of its heads, where it has one a language.
+        beside: files for other software, in folders.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Form:
     longest_s: float | None = None
     tokens: tuple[str, ...] = ("tokens.txt",)
     heads: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ class Form:
     @property
     def files(self) -> tuple[str, ...]:
         """All that lies beside the README; `bundle.json` last."""
-        return (*self.loaded, "example.wav", "bundle.json")
+        return (*self.loaded, *self.beside, "example.wav", "bundle.json")
 
 
 FORMS: dict[str, Form] = {
@@ -87,5 +89,19 @@ FORMS: dict[str, Form] = {
         streams=False,
         longest_s=30.0,
         tokens=(),
+    ),
+    "offline_whisper": Form(
+        target="warmstart.export.whisper:OfflineWhisper",
+        about="Whisper of sherpa-onnx: encoder and decoder; and a folder for transformers",
+        networks=("encoder.onnx", "decoder.onnx"),
+        streams=False,
+        longest_s=29.0,
+        beside=tuple(
+            f"huggingface/{name}"
+            for name in (
+                *("config.json", "generation_config.json", "model.safetensors"),
+                *("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
+            )
+        ),
     ),
 }

@@ -61,6 +61,11 @@ def dequantized(model: "onnx.ModelProto") -> dict[str, "numpy.ndarray"]:
     }
 
 
+def dequantized_names(model: "onnx.ModelProto") -> list[str]:
+    """Modules whose weights a graph has quantised; of a graph without its data too."""
+    return [module_of(node.name) for node in model.graph.node if node.op_type == "MatMulNBits"]
+
+
 def accuracy_levels(model: "onnx.ModelProto") -> set[int]:
     """The `accuracy_level` values in a graph; 0 = fp32 activations."""
     found = set()

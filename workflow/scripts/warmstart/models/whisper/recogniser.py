@@ -15,7 +15,7 @@ from warmstart.models.gated_lora import Gates
 from warmstart.models.recipe import Recipe
 from warmstart.models.tier import Tier
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
-from warmstart.models.whisper import settings, snapshot
+from warmstart.models.whisper import bundle_networks, settings, snapshot
 from warmstart.models.whisper.decoder import FRAME_S, WhisperDecoder, WhisperListener
 from warmstart.models.whisper.network import (
     LONGER_THAN_WINDOW,
@@ -221,6 +221,27 @@ class WhisperRecogniser(Recogniser):
                 "take the precision `full`"
             )
         return WhisperDecoder(self.network, self.text, tier, prompt)
+
+    def write_networks(
+        self, tier: Tier, folder: Path, quantise: Any, identifier: Any = None
+    ) -> dict[str, Any]:
+        """See `bundle_networks.write`; a model with something in `more` computes what no network
+        does.
+
+        Raises:
+            UserError: it is one.
+        """
+        if self.more:
+            raise UserError(
+                f"this Whisper has {', '.join(self.more)} beside its weights, which no bundle "
+                "holds; bundle an arm of another adaptation"
+            )
+        return bundle_networks.write(self.network, self.text, tier, folder, quantise)
+
+    def decoder_of_bundle(self, tier: Tier, folder: Path) -> WhisperDecoder:
+        """See `base.Recogniser`."""
+        bundle_networks.take(self.network, folder)
+        return WhisperDecoder(self.network, self.text, tier)
 
     def listener(self, tier: Tier) -> WhisperListener:
         """Its encoder, over windows."""

@@ -57,6 +57,14 @@ class Text:
                 found[token] = _shown(name)
         return Vocabulary(tuple(found))
 
+    def raw(self, token: int) -> bytes:
+        """The bytes of an id of text; empty of one that is none."""
+        name = self._tokenizer.id_to_token(token)
+        table = _bytes()
+        if name is None or not all(character in table for character in name):
+            return b""
+        return bytes(table[character] for character in name)
+
     def _of_text(self, tokens: list[int]) -> list[int]:
         return [token for token in tokens if token < self._tokens.end]
 
