@@ -11,6 +11,7 @@ from made.tables import SETTINGS, make_tables
 
 import aggregate
 from warmstart.evidence import analyses
+from warmstart.evidence.analyses import latency
 from warmstart.report.headline import lines_of
 from warmstart.run.errors import UserError
 
@@ -248,6 +249,14 @@ def test_sizes_and_speed_come_from_reports_and_headers(tmp_path):
     assert tables["latency"].emission_delay_ms.tolist() == [100.0]
     assert tables["latency"].chunk_ms_median.tolist() == [20.5]
     assert tables["latency"].checked_differing_utterances.tolist() == [1]
+    # A chunk of 560 ms takes 20.5 ms: at once, after half a chunk, after 1.2 s of silence as well.
+    assert tables["latency"].final_closed_ms.tolist() == [20.5]
+    assert tables["latency"].final_open_ms.tolist() == [300.5]
+    assert tables["latency"].final_endpoint_ms.tolist() == [1500.5]
+
+
+def test_an_offline_decode_has_no_time_to_the_final_text():
+    assert latency._final(None, None) == {}
 
 
 def test_wrong_input_is_named(tmp_path):

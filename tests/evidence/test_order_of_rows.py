@@ -110,6 +110,7 @@ def test_speed_is_in_order_whatever_order_headers_have():
             "precision": "full",
             **dict.fromkeys(("lookahead_ms", "rtfx", "chunk_ms_median", "chunk_ms_p95"), 1.0),
             "emission_delay_ms": 0.0,
+            **dict.fromkeys(("final_closed_ms", "final_open_ms", "final_endpoint_ms"), 1.0),
             "engine": "pytorch",
             **dict.fromkeys(("device", "device_name", "batch_size", "threads")),
             "test_set": "fleurs",

@@ -34,6 +34,10 @@ _SAMPLE = (
     "and a live stream"
 )
 _HOW = "how and on what it was decoded; empty where a decode was resumed on something else"
+ENDPOINT_MS = 1200.0
+"""Silence after which a recogniser calls an utterance ended: rule 2 of sherpa-onnx by default
+(`rule2_min_trailing_silence`, its documentation of endpointing)."""
+_FINAL = "end of speech to final text of one live stream, chunks as fast as the median one: "
 _SPEED = "audio per compute time, and both"
 
 
@@ -69,6 +73,25 @@ class Analysis(base.Analysis):
         Column("threads", "", _HOW),
         Column("chunk_ms_median", "ms", _CHUNK, "Chunk ms"),
         Column("chunk_ms_p95", "ms", _CHUNK, "Chunk ms p95"),
+        Column(
+            "final_closed_ms",
+            "ms",
+            _FINAL + "the caller says that the speech is over, and the rest is decoded at once",
+            "Final text ms, stream closed",
+        ),
+        Column(
+            "final_open_ms",
+            "ms",
+            _FINAL + "nobody says it, and the chunk has to fill, by half on average",
+            "Final text ms, stream open",
+        ),
+        Column(
+            "final_endpoint_ms",
+            "ms",
+            _FINAL + f"an endpoint is found after {ENDPOINT_MS / 1000:g} s of silence and the "
+            "filling of a chunk",
+            "Final text ms, endpoint",
+        ),
         Column(
             "checked_test_set",
             "",
@@ -106,6 +129,7 @@ class Analysis(base.Analysis):
                 **keys,
                 **{name: header.get(name) for name in measured},
                 **{name: check[name] for name in ("chunk_ms_median", "chunk_ms_p95")},
+                **_final(header.get("lookahead_ms"), check["chunk_ms_median"]),
                 **{f"checked_{name}": check[name] for name in checked},
                 "emission_delay_ms": delays.get(tuple(keys.values()), NAN),
             }
@@ -124,6 +148,9 @@ class Analysis(base.Analysis):
             "rtfx": 1,
             "chunk_ms_median": 1,
             "chunk_ms_p95": 1,
+            "final_closed_ms": 0,
+            "final_open_ms": 0,
+            "final_endpoint_ms": 0,
             "emission_delay_ms": 0,
         }
         medians = (
@@ -160,6 +187,21 @@ class Analysis(base.Analysis):
             field(differing.label, lambda row: text_cell(row.differing), differing.meaning),
         ]
         return sheet(self.name, fields, medians.itertuples(), sortable=True)
+
+
+def _final(lookahead_ms: float | None, chunk_ms: float | None) -> dict[str, float]:
+    """What a speaker waits for the final text; nothing at offline tiers, which have no chunks.
+
+    A chunk is as long as the lookahead of its first frame. Speech ends at any time of it.
+    """
+    if lookahead_ms is None or chunk_ms is None:
+        return {}
+    opened = lookahead_ms / 2 + chunk_ms
+    return {
+        "final_closed_ms": chunk_ms,
+        "final_open_ms": opened,
+        "final_endpoint_ms": ENDPOINT_MS + opened,
+    }
 
 
 def _ordered(headers: Iterable[Mapping[str, Any]], settings: Settings) -> list[Mapping[str, Any]]:
