@@ -13,6 +13,8 @@ from pathlib import Path
 BASE = Path(workflow.basedir)
 sys.path.insert(0, str(BASE / "workflow" / "scripts"))
 
+import snakemake.common
+import snakemake.rules
 from snakemake.io import _IOFile
 from snakemake.settings.enums import Quietness
 
@@ -22,6 +24,7 @@ from warmstart.run import files, slurm_jobs, terminal
 from warmstart.run.errors import UserError
 from warmstart.run.file_digests import FileDigests
 from warmstart.run.imports import code_of
+from warmstart.run.rule_functions import remember_parameters
 from warmstart.study import (
     bundles,
     checks,
@@ -71,6 +74,7 @@ if "SLURM_JOB_ID" in os.environ:
 # Donors, pools and models are large, and compared by content all the same.
 if workflow.is_main_process:
     FileDigests(".snakemake/digests.tsv").install(_IOFile)
+    remember_parameters(snakemake.common, snakemake.rules)
 
 
 try:
