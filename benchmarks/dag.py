@@ -23,7 +23,7 @@ from warmstart.study import bundles, paths  # noqa: E402
 from warmstart.study.config import load_config, validate  # noqa: E402
 from warmstart.study.grid import Run, Study  # noqa: E402
 
-LIMIT = 1.3
+LIMIT = 1.25
 DEFAULT_JOBS = (500, 2000, 20000)
 REPEATS = 3
 
