@@ -83,15 +83,3 @@ def test_an_export_would_lack_the_prompt():
         UserError, match=r"arms.soft, precision int4: .*'soft_prompt' learns stays beside"
     ):
         asked(PROMPT, precisions=["full", "int4"])
-
-
-def test_a_round_would_begin_without_the_prompt():
-    in_rounds = {
-        "languages": {"it": 1},
-        "budgets_hours": [0.08],
-        "rounds": {"total_hours": 0.32, "each": [{"data": "labelled"}, {"data": "pseudo"}]},
-    }
-    with pytest.raises(
-        UserError, match=r"arms.soft: what the adaptation 'soft_prompt' .* a round of 'it_rounds'"
-    ):
-        asked(PROMPT, sets=("it", "it_rounds"), more={"it_rounds": in_rounds}.items())

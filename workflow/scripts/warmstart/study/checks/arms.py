@@ -222,12 +222,6 @@ def _check_adaptation(study: Study, arm: Arm) -> None:
                 f"set as they were, and {own!r} replays {heard.replay.lang}, which would teach "
                 f"nothing; name training sets without replay in {here}.training_sets"
             )
-        if not kind.exportable and heard.rounds is not None:
-            raise UserError(
-                f"{here}: what the adaptation {name!r} learns stays beside the weights, and a "
-                f"round of {own!r} starts from the weights of the one before; name training sets "
-                f"without rounds in {here}.training_sets, or give the arm another adaptation"
-            )
     if kind.exportable:
         return
     asked = [f"precision {precision}" for precision in arm.precisions if precision != FULL]
