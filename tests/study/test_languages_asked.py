@@ -5,6 +5,7 @@ import re
 import pytest
 from made.studies import smoke_config
 
+from warmstart import models
 from warmstart.models import open_family
 from warmstart.run.errors import UserError
 from warmstart.study import checks
@@ -72,3 +73,11 @@ def test_before_a_donor_is_here_its_languages_are_those_of_published_ones():
     family.check_languages(["ky"], borrowing, None)
     with pytest.raises(UserError, match=r"ky, which shall hear as kkk \(did you mean 'kk'\?\)"):
         family.check_languages(["ky"], {"model": {"language_tokens": {"ky": "kkk"}}}, None)
+
+
+def test_what_one_family_adds_others_do_not_have():
+    """A family of somebody else's too, which names nothing of it."""
+    asked = ["contexts", "pred_hidden", "window_s"]
+    assert models.foreign_settings("whisper", asked) == ["contexts", "pred_hidden"]
+    assert models.foreign_settings("fastconformer_rnnt", asked) == ["window_s"]
+    assert models.foreign_settings("made.own_tokens:KIND", asked) == ["window_s"]

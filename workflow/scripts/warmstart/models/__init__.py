@@ -6,7 +6,7 @@ named, where OBJECT is a `Kind` in a module on PYTHONPATH (docs/extend/family.md
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -61,6 +61,8 @@ class Kind:
         encoder: name of the encoder that several families share. Arms of such families that are
             compared are held to one architecture; '' = it is this family's alone.
         ignores: keys of `training.model` that its models do not have; an arm cannot ask for them.
+            What another family `adds` is ignored without being named.
+        adds: keys of `training.model` that its models alone have.
         offers: what adaptations may use of its models: `blocks` (layers can be counted and
             frozen), `adapters` (its encoder takes new modules), `linears` (linear layers of its
             encoder may be replaced by name), `shared_tokens` (all models of a donor have its tokens
@@ -93,6 +95,7 @@ class Kind:
     model_file: str = "model.pt"
     encoder: str = ""
     ignores: frozenset[str] = frozenset()
+    adds: frozenset[str] = frozenset()
     offers: frozenset[str] = frozenset()
 
     @property
@@ -100,8 +103,6 @@ class Kind:
         """Whether it makes bundles."""
         return bool(self.bundle)
 
-
-_OF_WHISPER = frozenset({"window_s", "language_tokens"})
 
 KINDS: dict[str, Kind] = {
     "fastconformer_rnnt": Kind(
@@ -118,7 +119,6 @@ KINDS: dict[str, Kind] = {
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
-        ignores=_OF_WHISPER,
         offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "fastconformer_ctc": Kind(
@@ -136,7 +136,7 @@ KINDS: dict[str, Kind] = {
         pretrains="fastconformer_ctc",
         model_file="model.nemo",
         encoder="fastconformer",
-        ignores=_OF_WHISPER | {"pred_hidden", "pred_layers", "joint_hidden"},
+        ignores=frozenset({"pred_hidden", "pred_layers", "joint_hidden"}),
         offers=frozenset({"blocks", "adapters", "linears"}),
     ),
     "wav2vec2_ctc": Kind(
@@ -157,8 +157,9 @@ KINDS: dict[str, Kind] = {
         donor_suffix=".safetensors",
         pretrains="wav2vec2_ctc",
         model_file="model.safetensors",
-        ignores=_OF_WHISPER
-        | {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"},
+        ignores=frozenset(
+            {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden"}
+        ),
         offers=frozenset({"blocks", "linears"}),
     ),
     "whisper": Kind(
@@ -179,6 +180,7 @@ KINDS: dict[str, Kind] = {
         ),
         donor_suffix=".safetensors",
         model_file="model.safetensors",
+        adds=frozenset({"window_s", "language_tokens"}),
         ignores=frozenset(
             {"contexts", "context_probs", "pred_hidden", "pred_layers", "joint_hidden", "dropout"}
         ),
@@ -197,6 +199,13 @@ def kind_of(name: str) -> Kind:
         UserError: no such family, or no `Kind` under that name.
     """
     return declared(name, KINDS, "family", "a family of your own")
+
+
+def foreign_settings(family: str, asked: Iterable[str]) -> list[str]:
+    """Those keys of `training.model` that models of a family do not have, sorted."""
+    kind = kind_of(family)
+    others = frozenset().union(*(other.adds for other in KINDS.values())) - kind.adds
+    return sorted(set(asked) & (kind.ignores | others))
 
 
 def open_family(name: str) -> "Family":

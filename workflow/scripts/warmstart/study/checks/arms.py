@@ -183,7 +183,7 @@ def _check_arm(study: Study, arm: Arm) -> None:
             f"{here}.training.model has {', '.join(idle)}, which an init brings itself; remove it, "
             "or take another init"
         )
-    if ignored := sorted(set(arm.training.get("model", ())) & arm.kind.ignores):
+    if ignored := models.foreign_settings(arm.family, arm.training.get("model", ())):
         raise UserError(
             f"{here}.training.model has {', '.join(ignored)}, which models of family {arm.family} "
             "do not have; remove it, or take another family"
