@@ -181,7 +181,7 @@ def test_its_readme_and_its_files(made, monkeypatch, capsys):
 
 def test_what_no_network_computes_is_refused(donor, tmp_path):
     made = open_family("whisper").load(donor)
-    made.more = {"prompt": {"length": 4}}
-    with pytest.raises(UserError, match="has prompt beside its weights, which no bundle holds"):
+    made.add_prompts(["it", "fr"], 2, ["decoder"], 1)
+    with pytest.raises(UserError, match="has prompts beside its weights, which no bundle holds"):
         made.write_networks(OFFLINE, tmp_path, lambda graph: graph)
     assert not list(tmp_path.iterdir())

@@ -225,16 +225,18 @@ class WhisperRecogniser(Recogniser):
     def write_networks(
         self, tier: Tier, folder: Path, quantise: Any, identifier: Any = None
     ) -> dict[str, Any]:
-        """See `bundle_networks.write`; a model with something in `more` computes what no network
-        does.
+        """See `bundle_networks.write`.
 
         Raises:
-            UserError: it is one.
+            UserError: the model has something beside its weights that no network computes.
         """
-        if self.more:
+        beside = list(self.more)
+        beside += ["prompts"] if self.network.prompts is not None else []
+        beside += [EXPERTS] if self.gates is not None else []
+        if beside:
             raise UserError(
-                f"this Whisper has {', '.join(self.more)} beside its weights, which no bundle "
-                "holds; bundle an arm of another adaptation"
+                f"this Whisper has {', '.join(beside)} beside its weights, which no bundle holds; "
+                "bundle an arm of another adaptation"
             )
         return bundle_networks.write(self.network, self.text, tier, folder, quantise)
 
