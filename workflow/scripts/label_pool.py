@@ -119,6 +119,10 @@ def main(argv: list[str] | None = None) -> None:
                 ],
             )
         )
+    replay = None
+    if arguments.replay:
+        lang, pool = arguments.replay
+        replay = Replay(lang, pool, arguments.fraction)
     job = Job(
         run=arguments.run,
         number=arguments.round,
@@ -132,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         keep=arguments.keep,
         min_confidence=arguments.min_confidence,
         family=arguments.family,
-        replay=Replay(*arguments.replay, arguments.fraction) if arguments.replay else None,
+        replay=replay,
         version=arguments.version,
         **{key: arguments.settings[key] for key in SETTINGS},
     )
