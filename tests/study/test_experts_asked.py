@@ -303,3 +303,18 @@ def test_tables_are_told_what_stands_beside_and_of_nothing_else():
     plain = with_experts()
     del plain["arms"]["fused"], plain["arms"]["student"]
     assert "experts" not in slices.statistics(make(plain))
+
+
+def test_the_page_knows_that_steps_and_teachers_are_what_such_a_contrast_is_about():
+    from warmstart.evidence.display import Display
+
+    made = with_experts()
+    made["contrasts"] |= {
+        "fused": {"baseline": "full", "challenger": "fused"},
+        "taught": {"baseline": "lora", "challenger": "student"},
+    }
+    display = Display.of(slices.display(make(made)))
+    about = {one.name: display.about(one) for one in display.contrasts}
+    assert about["fused"] == ["adaptation", "steps.fixed"]
+    assert about["taught"] == ["distil.teachers", "distil.alpha", "distil.temperature"]
+    assert about["lora"] == ["adaptation"]

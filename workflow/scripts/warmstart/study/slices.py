@@ -14,7 +14,7 @@ from warmstart.evidence.tiers import by_latency
 from warmstart.models.recipe import Recipe
 from warmstart.study import compared_rounds, consistency, experts, recipe, stages
 from warmstart.study.config import merged, schema
-from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Study
+from warmstart.study.grid import FULL, OWN_TOKENS, ZERO_SHOT, Arm, Study
 
 # ---- data
 
@@ -123,10 +123,19 @@ def recipe_of(study: Study, arm: str) -> Recipe:
         key: value for key, value in study.config["training"].items() if key not in stages.RESOLVED
     }
     own = merged(training, study.arms[arm].training)
-    block = study.arms[arm].adaptation
-    if option := adaptation.kind_of(block["kind"]).own_steps:
-        own["steps"] = {"fixed": block[option]}
+    own |= _own_steps(study.arms[arm])
     return cast(Recipe, {**own, "adaptation": dict(study.arms[arm].adaptation)})
+
+
+def _own_steps(arm: Arm) -> dict[str, Any]:
+    """Steps that an arm's adaptation has in place of the recipe's."""
+    option = adaptation.kind_of(arm.adaptation["kind"]).own_steps
+    return {"steps": {"fixed": arm.adaptation[option]}} if option else {}
+
+
+def _beside(arm: Arm) -> dict[str, Any]:
+    """What of the recipe an arm has its own beside its block `training`."""
+    return {**_own_steps(arm), **({"distil": dict(arm.distil)} if arm.distil else {})}
 
 
 def training(study: Study, arm: str) -> dict[str, Any]:
@@ -440,10 +449,9 @@ def display(study: Study) -> dict[str, Any]:
                 "init_name": inits[arm.init]["name"],
                 "family": arm.family,
                 "adaptation": dict(arm.adaptation),
-                "training": dict(arm.training),
+                "training": {**arm.training, **_beside(arm)},
                 # As it was where nobody chose, or every figure were stale.
                 **({} if arm.tokens in (BPE, OWN_TOKENS) else {"tokens": arm.tokens}),
-                **({"distil": dict(arm.distil)} if arm.distil else {}),
                 "licence": inits[arm.init].get("licence"),
                 "seen": inits[arm.init]["seen"],
             }
