@@ -318,3 +318,17 @@ def test_the_page_knows_that_steps_and_teachers_are_what_such_a_contrast_is_abou
     assert about["fused"] == ["adaptation", "steps.fixed"]
     assert about["taught"] == ["distil.teachers", "distil.alpha", "distil.temperature"]
     assert about["lora"] == ["adaptation"]
+
+
+def test_an_arm_stands_for_no_run_in_rounds():
+    made = with_experts()
+    del made["arms"]["student"]
+    rounds = {"each": [{"data": "labelled"}, {"data": "labelled"}]}
+    made["training_sets"] |= {
+        "it_plain": {"languages": {"it": 1}},
+        "it_rounds": {"languages": {"it": 1}, "rounds": rounds},
+    }
+    del made["training_sets"]["it"]
+    study = make(made)
+    found = experts.fused(study, Run("it+fr", "fused", "0.08", 1))
+    assert found["it"] == Run("it_plain", "lora", "0.08", 1)

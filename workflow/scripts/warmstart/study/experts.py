@@ -160,7 +160,7 @@ def _of_arm(study: Study, run: Run, arm: str, lang: str, here: str) -> Run:
     sets = [
         one.name
         for one in study.training_sets.values()
-        if list(one.languages) == [lang] and not one.replay
+        if list(one.languages) == [lang] and not one.replay and not one.rounds
     ]
     runs = [_at(study, run, name, arm, lang) for name in sets]
     there = [expert for expert in runs if _is_run(study, expert)]
