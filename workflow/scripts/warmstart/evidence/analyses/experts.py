@@ -79,7 +79,10 @@ def draw(material: base.Material, display: Display, contrast: Contrast | None) -
                 heavy=lang == MEAN,
             )
         axis.axhline(0, color=plotting.INK, linewidth=0.8)
-        axis.set_xticks(range(len(arms)), [plotting.plain(display.arm(arm)) for arm in arms])
+        # Names of more arms would stand on each other.
+        turned = {"rotation": 30, "horizontalalignment": "right"} if len(arms) > 3 else {}
+        names = [plotting.plain(display.arm(arm)) for arm in arms]
+        axis.set_xticks(range(len(arms)), names, **turned)
         title = ", ".join(
             (display.training_set(training_set), display.test_set(test_set), display.tier(tier))
         )
