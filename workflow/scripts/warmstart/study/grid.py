@@ -416,13 +416,14 @@ class Study:
         return next(found, None)
 
     def fully_tuned(self, arm: str) -> str | None:
-        """The arm with the same init, family, tokens and recipe all of whose weights learn; None
-        where the study has none."""
+        """The arm with the same init, family, tokens and recipe all of whose weights learn, from
+        texts alone; None where the study has none."""
         mine = self.arms[arm]
         found = (
             name
             for name, one in self.arms.items()
             if one.adaptation["kind"] == "full"
+            and one.distil is None
             and (one.init, one.family, one.tokens) == (mine.init, mine.family, mine.tokens)
             and one.training == mine.training
         )
