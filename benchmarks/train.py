@@ -19,6 +19,7 @@ The first steps are warm-up and not counted. Prints a table in Markdown.
 
     python benchmarks/train.py                           # small model, any machine
     python benchmarks/train.py --model 0.6b --steps 60   # a GPU
+    python benchmarks/train.py --padding                 # padding alone, seconds
 """
 
 import argparse
@@ -69,6 +70,7 @@ MODELS = {
 }
 VOCABULARY = {"small": 128, "0.6b": 1024}
 UTTERANCES = 16  # a batch of NeMo's example
+FIXED_BINS = [2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20]  # of config.yaml
 FUSED = 4  # utterances that joint and loss of the example take at a time
 # Dense bf16 peak, TFLOP/s, of the SXM forms: vendors' data sheets.
 BF16_PEAK = {"H200": 989, "H100": 989, "A100": 312, "B200": 2250, "L40S": 362}
@@ -181,6 +183,37 @@ def material(folder: Path, count: int, vocabulary: int) -> dict[str, str]:
         },
         "mean_s": sum(lengths) / count,
     }
+
+
+def padding_table(count: int) -> None:
+    """Print what of an epoch is padding, by how batches are made; nothing is computed."""
+    from warmstart.data import cut_lines
+    from warmstart.training import order
+
+    draw = random.Random(1)
+    lengths = durations(count, draw)
+    batches = [lengths[first : first + UTTERANCES] for first in range(0, count, UTTERANCES)]
+    rows = [(f"NeMo's example: {UTTERANCES} utterances", batches)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cuts.jsonl.gz"
+        with cut_lines.writing(path) as stream:
+            for number, seconds in enumerate(lengths):
+                cut = {"id": f"cut-{number:06d}", "type": "MonoCut", "start": 0, "channel": 0}
+                source = {"type": "file", "channels": [0], "source": "none.wav"}
+                recording = {"id": cut["id"], "sources": [source], "sampling_rate": 16000}
+                recording |= {"num_samples": round(16000 * seconds), "duration": seconds}
+                cut |= {"duration": seconds, "supervisions": [], "recording": recording}
+                stream.write(cut_lines.line(cut))
+        for batch_s in (160, 600):
+            for name, bins in (("12 fixed buckets", FIXED_BINS), ("30 from the data", 30)):
+                recipe: Any = {"batch_duration_s": batch_s, "bucket_bins_s": bins}
+                sampler = order.batch_sampler(path, recipe | {"speed_perturb": []}, 1, 16000)
+                made = [[cut.duration for cut in batch] for batch in sampler]
+                rows.append((f"{batch_s} s, {name}", made))
+    print("| batches | batches an epoch | padding |\n| --- | --- | --- |")
+    for name, batches in rows:
+        padded = sum(len(batch) * max(batch) for batch in batches)
+        print(f"| {name} | {len(batches)} | {100 * (1 - sum(lengths) / padded):.1f} % |")
 
 
 def build(made: dict[str, Any], settings: dict[str, Any]) -> Any:
@@ -378,8 +411,12 @@ def main() -> None:
         "--repeats", type=int, default=1, help="times each variant runs, in turn; the median counts"
     )
     parser.add_argument("--json", type=Path, default=None, help="also write the rows here")
+    parser.add_argument("--padding", action="store_true", help="print padding alone, of 5000 cuts")
     parser.add_argument("--only", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.padding:
+        padding_table(5000)
+        return
     if arguments.only:
         job = json.loads(arguments.only)
         print("RESULT " + json.dumps(run(**job)))

@@ -12,7 +12,7 @@ from made.small_speech import SETTINGS, listener
 from warmstart.data import cut_lines
 from warmstart.run.errors import UserError
 from warmstart.training import buckets
-from warmstart.training.batch_profile import Profile
+from warmstart.training.batch_profile import Profile, largest_count, mean_seconds
 
 MODEL = "0123456789abcdef"
 
@@ -59,8 +59,6 @@ def test_bounds_come_from_the_cuts_at_every_speed(tmp_path):
 @pytest.mark.parametrize("most", [1, 2, 3, 17, 64, 99])
 @pytest.mark.parametrize("guess", [1, 5, 64])
 def test_the_largest_count_that_fits_is_found(most, guess):
-    from warmstart.training.profiling import largest_count
-
     tried = []
 
     def fits(count):
@@ -74,8 +72,6 @@ def test_the_largest_count_that_fits_is_found(most, guess):
 
 
 def test_seconds_of_a_batch_are_those_of_an_epoch():
-    from warmstart.training.profiling import mean_seconds
-
     # By hand: 10 cuts of 1 s in batches of 5 and 4 of 2 s in batches of 2: 18 s in 4 batches.
     assert mean_seconds([1.0] * 10 + [2.0] * 4, [1.5, 2.0], [5, 2]) == 4.5
 
@@ -106,6 +102,23 @@ def test_a_damaged_profile_is_named(tmp_path):
     path.write_text('{"device": "CPU"}', encoding="utf-8")
     with pytest.raises(UserError, match="no profile of batches"):
         Profile.read(path)
+
+
+@pytest.mark.slow
+def test_noise_speaks_the_language_of_a_cut():
+    from lhotse import MonoCut, SupervisionSegment
+
+    from warmstart.models.batches import LanguageDataset, SpeechDataset
+
+    spoken = SupervisionSegment("a", "a", start=0, duration=1, language="fr")
+    cut = MonoCut("a", start=0, duration=1, channel=0, supervisions=[spoken])
+    batch = LanguageDataset({"it": list, "fr": list}).noise(3, 1600, 4, cut)
+    assert batch.audio.shape == (3, 1600)
+    assert batch.language.tolist() == [1, 1, 1]
+    plain = SpeechDataset(list).noise(2, 800, 10)
+    assert plain.tokens[0].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
+    assert plain.audio_len.tolist() == [800, 800]
+    assert plain.token_len.tolist() == [10, 10]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ of the recipe."""
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from warmstart.models.base import Recogniser
 from warmstart.models.recipe import Recipe
 from warmstart.run import files
 from warmstart.run.errors import UserError
+
+# A search ends where it knows a count to this share of itself. Ours.
+_COUNTED_TO = 0.01
 
 # Of the recipe: what the memory of a step depends on, beside the model.
 _SETTINGS = ("precision", "joint_mb", "speed_perturb", "bucket_bins_s")
@@ -120,3 +124,36 @@ def relevant(settings: Recipe) -> dict[str, Any]:
     """Of the recipe, what a profile depends on."""
     values: Any = settings
     return {name: values.get(name) for name in _SETTINGS}
+
+
+def largest_count(fits: Callable[[int], bool], guess: int, most: int) -> int:
+    """The largest number that fits, to a hundredth of itself; 0 where not even 1 does.
+
+    Args:
+        fits: whether a number does; of those that do not, no larger one does.
+        guess: where the search begins, at least 1.
+        most: no more than this is tried.
+    """
+    fitting, failing = 0, most + 1
+    tried = min(max(1, guess), most)
+    while True:
+        if fits(tried):
+            fitting = tried
+        else:
+            failing = tried
+        if failing - fitting <= max(1, int(_COUNTED_TO * fitting)):
+            return fitting
+        doubled = min(2 * fitting, most)
+        tried = doubled if failing > most and doubled > fitting else (fitting + failing) // 2
+
+
+def mean_seconds(
+    rising: Sequence[float], longest_s: Sequence[float], counts: Sequence[int]
+) -> float:
+    """Audio in a batch, s, on average over an epoch of cuts of these lengths."""
+    place, batches = 0, 0.0
+    for length_s in rising:
+        while place < len(longest_s) - 1 and length_s > longest_s[place]:
+            place += 1
+        batches += 1 / counts[place]
+    return sum(rising) / batches

@@ -5,22 +5,22 @@ import bisect
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lhotse import CutSet
 
 from warmstart.data import cut_lines, mixing
 from warmstart.data.targets import PLAIN, Targets
 from warmstart.models.base import Recogniser
-from warmstart.models.batches import Batch, LanguageBatch, LanguageDataset
 from warmstart.models.recipe import Recipe
 from warmstart.run.errors import UserError
 from warmstart.run.memory import is_out_of_memory
 from warmstart.training import batch_profile, buckets, fine_tune, loop, memory
-from warmstart.training.batch_profile import Profile, device_name
+from warmstart.training.batch_profile import Profile, device_name, largest_count, mean_seconds
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 MEMORY_SHARE = 0.9
 # Of audio that is tried in a batch: an hour, which no GPU of today holds. Ours.
 MOST_SECONDS = 3600.0
-# A search ends where it knows a count to this share of itself. Ours.
-_COUNTED_TO = 0.01
 
 
 def profile(job: Job) -> None:
@@ -84,10 +82,11 @@ def measure(
     longest_s, tokens = of_data(cuts_path, recogniser, settings, targets)
     # Where a CPU has no room its process is killed: there a batch is no longer than without.
     seconds = MOST_SECONDS if torch.cuda.is_available() else settings["batch_duration_s"]
-    search = Search(recogniser, longest_s, tokens, seconds)
+    [cut] = CutSet.from_dicts([next(cut_lines.read(cuts_path))])
+    search = Search(recogniser, longest_s, tokens, seconds, cut)
     trainer = loop.trainer_of(settings, 1, Ranks(), work_dir, recogniser, [search, *callbacks])
     loader = torch.utils.data.DataLoader(
-        [synthetic(recogniser, 1, longest_s[0], 1)],  # type: ignore[arg-type]
+        [recogniser.dataset().noise(1, recogniser.sample_rate, 1, cut)],  # type: ignore[arg-type]
         batch_size=None,
     )
     recogniser.before_fit(trainer, loader)
@@ -113,27 +112,6 @@ class Found(Exception):
     """Ends a training before its first step."""
 
 
-def largest_count(fits: Callable[[int], bool], guess: int, most: int) -> int:
-    """The largest number that fits, to a hundredth of itself; 0 where not even 1 does.
-
-    Args:
-        fits: whether a number does; of those that do not, no larger one does.
-        guess: where the search begins, at least 1.
-        most: no more than this is tried.
-    """
-    fitting, failing = 0, most + 1
-    tried = min(max(1, guess), most)
-    while True:
-        if fits(tried):
-            fitting = tried
-        else:
-            failing = tried
-        if failing - fitting <= max(1, int(_COUNTED_TO * fitting)):
-            return fitting
-        doubled = min(2 * fitting, most)
-        tried = doubled if failing > most and doubled > fitting else (fitting + failing) // 2
-
-
 class Search(pl.Callback):
     """Finds the counts of all buckets before step 1 and ends the training there.
 
@@ -144,6 +122,7 @@ class Search(pl.Callback):
         longest_s: of each bucket, s, rising.
         tokens: of each bucket, in its longest text.
         most_seconds: of audio, padding included, in a batch that is tried.
+        cut: in the language of the trials, of models that ask for it.
 
     Attributes:
         counts: of each bucket, after the training.
@@ -155,9 +134,11 @@ class Search(pl.Callback):
         longest_s: Sequence[float],
         tokens: Sequence[int],
         most_seconds: float,
+        cut: Any = None,
     ):
         self._recogniser, self._longest_s, self._tokens = recogniser, longest_s, tokens
-        self._most_seconds = most_seconds
+        self._most_seconds, self._cut = most_seconds, cut
+        self._dataset = recogniser.dataset()
         self.counts: list[int] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -193,7 +174,8 @@ class Search(pl.Callback):
     def _fits(
         self, trainer: pl.Trainer, module: Any, count: int, length_s: float, tokens: int
     ) -> bool:
-        batch, fitted = synthetic(self._recogniser, count, length_s, tokens), True
+        samples = round(length_s * self._recogniser.sample_rate)
+        batch, fitted = self._dataset.noise(count, samples, tokens, self._cut), True
         try:
             memory.try_step(trainer, module, batch)
         except (MemoryError, RuntimeError) as error:
@@ -206,21 +188,6 @@ class Search(pl.Callback):
         return fitted
 
 
-def synthetic(
-    recogniser: Recogniser, count: int, length_s: float, tokens: int
-) -> Batch | LanguageBatch:
-    """Utterances of noise with texts that repeat the first tokens of the vocabulary, as long as the
-    longest of a bucket."""
-    samples = round(length_s * recogniser.sample_rate)
-    audio = 0.1 * torch.randn(count, samples)
-    text = (1 + torch.arange(max(1, tokens)) % 8).expand(count, -1).contiguous()
-    lengths = torch.full((count,), samples), torch.full((count,), text.shape[1])
-    batch = Batch(audio, lengths[0], text, lengths[1])
-    if isinstance(recogniser.dataset(), LanguageDataset):
-        return LanguageBatch(*batch, language=torch.zeros(count, dtype=torch.int64))
-    return batch
-
-
 @contextlib.contextmanager
 def _share_of_memory() -> Iterator[None]:
     """Let trials take `MEMORY_SHARE` of a GPU."""
@@ -231,18 +198,6 @@ def _share_of_memory() -> Iterator[None]:
     finally:
         if torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def mean_seconds(
-    rising: Sequence[float], longest_s: Sequence[float], counts: Sequence[int]
-) -> float:
-    """Audio in a batch, s, on average over an epoch of cuts of these lengths."""
-    place, batches = 0, 0.0
-    for length_s in rising:
-        while place < len(longest_s) - 1 and length_s > longest_s[place]:
-            place += 1
-        batches += 1 / counts[place]
-    return sum(rising) / batches
 
 
 def of_data(
