@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warmstart import adaptation, models
+from warmstart.adaptation import peft_folder
 from warmstart.data.targets import BPE, Targets
 from warmstart.data.text import TextSettings
 from warmstart.models import DEFAULT_FAMILY
@@ -164,8 +165,11 @@ class Job:
             self.tokenizer_model,
             *self.head_tokenizers.values(),
             self.donor,
-            *self.experts.values(),
-            *self.teachers.values(),
+            *(
+                folder / name
+                for folder in (*self.experts.values(), *self.teachers.values())
+                for name in (peft_folder.CONFIG, peft_folder.TENSORS)
+            ),
             self.start,
         ):
             if path is not None and not path.exists():
