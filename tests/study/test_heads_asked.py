@@ -135,7 +135,7 @@ REFUSED = {
     ),
     "two sets that differ in nothing": (
         {"training_sets": {"it+fr": HEADS, "again": HEADS}},
-        "are equal: the same languages, weights, replay, heads and labels",
+        "are equal: the same languages, weights, replay, heads, labels and rounds",
     ),
     "a vocabulary too small for one of them": (
         {"training_sets": {"it+fr": HEADS}, "tokenizer": {"vocab_size": 30}},

@@ -168,7 +168,7 @@ def test_the_types_of_settings_have_the_keys_of_the_schema():
     definitions = config.schema()["$defs"]
     training = definitions["training"]["properties"]
     # Beside the recipe, and a training is told of them.
-    stated = set(recipe.Recipe.__annotations__) - {"noise", "tokens", "distil"}
+    stated = set(recipe.Recipe.__annotations__) - {"noise", "tokens", "distil", "round"}
     assert stated == set(training) - set(stages.RESOLVED)
     for made, key in [
         (recipe.Architecture, "model"),

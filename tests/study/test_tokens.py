@@ -39,9 +39,8 @@ def test_each_kind_has_a_folder_and_settings_of_its_own_and_bpe_has_todays():
     study, plain = make(changed()), make(demo())
     assert paths.tokenizers(study)["it", "bpe"] == ["en", "ml"]
     assert paths.tokenizers(study)["it", "ipa"] == ["en_ipa", "ml_ipa"]
-    assert [paths.tokenizer("it", tokens) for tokens in ("bpe", "own", "char", "ipa")] == [
-        *("results/tokenizers/it", "results/tokenizers/it"),
-        *("results/tokenizers/it.char", "results/tokenizers/it.ipa"),
+    assert [paths.tokenizer("it", tokens) for tokens in ("bpe", "char", "ipa")] == [
+        *("results/tokenizers/it", "results/tokenizers/it.char", "results/tokenizers/it.ipa"),
     ]
     for stage, made in (("tokenizer", slices.tokenizer), ("texts", slices.texts)):
         assert stages.canonical(stage, made(study, "it")) == stages.canonical(

@@ -356,6 +356,7 @@ def test_every_rule_calls_a_program_of_its_name_and_every_program_has_a_test():
         "cost": "plan_cost",
         "plan": "plan_gap",
         "prepare_noise_training": "prepare_noise",
+        "score_rounds": "score",
     }
     assert {programs.get(name, name) for name in declared - {"write_list"}} <= rules
     tested = "\n".join(

@@ -130,6 +130,7 @@ def build(
 
     require_bundle_tier(family, tier)
     scheme = Scheme.from_json({**settings, "scheme": settings.get("scheme") or "fp32"})
+    spoken_in = {path: read_test_set(path) for path in examples}
     model_sha256 = vouchers.verified(model_path)
     model = open_family(family).load(model_path)
     heads = model.decoder(tier).heads
@@ -138,8 +139,8 @@ def build(
     opened = forms.open_form(name, heads)
     utterances = [
         utterance
-        for path in examples
-        for utterance in _short_enough(read_test_set(path), form, path)[:agreement_utterances]
+        for path, found in spoken_in.items()
+        for utterance in _short_enough(found, form, path)[:agreement_utterances]
     ]
     langs = [utterance.lang for utterance in utterances]
     _require_heads(langs, heads, examples)
