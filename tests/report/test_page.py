@@ -16,6 +16,8 @@ from warmstart.evidence.display import Display
 from warmstart.evidence.tables import read_tables
 from warmstart.report import fairness, page
 
+pytestmark = pytest.mark.slow
+
 SHOWN = DISPLAY | {
     "study": {"name": "several", "title": "Several contrasts"},
     "contrasts": CONTRASTS,
@@ -214,7 +216,6 @@ def test_heads_say_what_their_columns_mean(several_page):
 HARM = "<script>alert(1)</script>\"' & $x_1$ --><b>"
 
 
-@pytest.mark.slow
 def test_names_that_mean_harm_are_shown_as_they_are_written(tmp_path):
     """In names of the configuration and in what data and programs say."""
     truth = Truth(arms=SEVERAL.arms, hours=(1.0, 4.0), speakers=6)
@@ -283,7 +284,6 @@ def test_tables_keep_what_is_in_a_cell(tmp_path):
     assert set(read["gap"].baseline) == {'a,"b\n'}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_browser_a_page_of_several_contrasts_fits(several_page, tmp_path, width):
