@@ -1,5 +1,7 @@
 """Dry runs with real Snakemake: both shipped configurations, in a clone with no data."""
 
+import ast
+import hashlib
 import os
 import re
 import subprocess
@@ -100,6 +102,57 @@ def test_no_command_outgrows_what_linux_takes_as_one_argument(checkout: Checkout
     commands = re.findall(r"^Shell command: (.*)$", output, re.MULTILINE)
     assert len(commands) > 1000
     assert max(len(command.encode()) for command in commands) < 16 * 1024
+
+
+DEAR_COMMANDS = {
+    "download_corpus": "7d3046d7a4bec409",
+    "prepare_manifest": "5c05b33373c0faf4",
+    "build_pool": "5ad7cc4735deee2c",
+    "subset_budget": "8bde2fb5bbfd67d1",
+    "mix_training_set": "46ccd4ff78b56321",
+    "train_tokenizer": "bef98ed51fa6997a",
+    "download_init": "df89dd24ac7e4912",
+    "pretrain_init": "2cfc33f4b1185302",
+    "train": "95c2899b940bac8e",
+    "decode_it": "0df3bdd10b81f22c",
+    "quantize": "27a1ae594df10ba0",
+    "build_bundle": "a973c4446a7d0702",
+}
+"""Rule -> digest of its command as the studies that are finished have recorded it."""
+
+
+@pytest.mark.slow
+def test_commands_of_dear_jobs_are_those_of_finished_studies(checkout: Checkout):
+    """Snakemake compares the text of a command, names of inputs in it too: an edit makes every
+    finished job of the rule again. A new argument goes into a param that is not compared, as the
+    experts of `train` do; who means the edit says so in CHANGELOG.md and puts the digest here."""
+    asking = checkout.folder / "commands.smk"
+    asking.write_text(
+        'include: "Snakefile"\n'
+        "for one in workflow.rules:\n"
+        "    if one.shellcmd:\n"
+        "        print('COMMAND', one.name, repr(one.shellcmd))\n"
+    )
+    try:
+        said = checkout.snakemake("--dry-run", "--snakefile", asking.name, config="demo.yaml")
+    finally:
+        asking.unlink()
+    found = dict(re.findall(r"^COMMAND (\w+) (.*)$", said.stdout, re.MULTILINE))
+    digests = {
+        name: hashlib.sha256(ast.literal_eval(found[name]).encode()).hexdigest()[:16]
+        for name in DEAR_COMMANDS
+    }
+    assert digests == DEAR_COMMANDS
+
+
+def test_every_rule_says_what_makes_it_stale():
+    """By its code as inputs, or by a version; planners print and write nothing."""
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        if path.name == "planning.smk":
+            continue
+        for rule in re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            if re.search(r"^ +shell:", rule, re.M):
+                assert re.search(r"\b(\w*code|version)=|VERSIONS\[", rule), (path.name, rule[:80])
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ for MAKER in bundles.makers(STUDY):
             MAKER.rule
         input:
             model=lambda wildcards: paths.model(STUDY, run_of(wildcards)),
-            examples=lambda wildcards: bundles.examples(STUDY, wildcards.training_set),
+            example=lambda wildcards: bundles.examples(STUDY, wildcards.training_set),
             identified=lambda wildcards: bundles.identified(
                 STUDY, run_of(wildcards), wildcards.tier
             ),
@@ -60,7 +60,7 @@ for MAKER in bundles.makers(STUDY):
             f"python {{params.program:q}} --run {THIS_RUN} --model {{input.model:q}}"
             " --family {params.family:q} --tier {params.tier}"
             " --precision {wildcards.precision} --settings {params.settings:q}"
-            " --example-cuts {input.examples:q} --output-dir {params.directory:q} --log {log:q}"
+            " --example-cuts {input.example:q} --output-dir {params.directory:q} --log {log:q}"
 
 
 # Apart, because rates change with the normaliser and the statistics, and the networks do not. Rates

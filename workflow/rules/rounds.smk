@@ -159,6 +159,7 @@ for FILE, ARMS in MODEL_FILES.items():
         threads: 1
         params:
             program=program("join_rounds"),
+            version=VERSIONS["join_rounds"],
             data=lambda wildcards: [
                 one.data for one in round_files.of(STUDY, wildcards.training_set).each
             ],

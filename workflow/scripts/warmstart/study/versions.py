@@ -21,6 +21,7 @@ VERSIONS = {
     "profile_batches": 1,
     "train": 1,
     "label_pool": 1,
+    "join_rounds": 1,
     "decode": 4,
     "cross_decode": 1,
     "probe_init": 1,
