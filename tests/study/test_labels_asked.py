@@ -48,6 +48,24 @@ def test_a_dirty_set_trains_on_its_own_texts_and_is_scored_like_the_clean_one():
     }
 
 
+def test_a_dirty_set_is_compared_with_the_clean_one_of_the_same_rounds():
+    each = [{"data": "labelled"}, {"data": "clean", "keep": 0.5}]
+    made = config.load_config(ROOT / "demo.yaml")
+    italian, rounds = {"languages": {"it": 1}}, {"rounds": {"each": each}}
+    made["training_sets"] = {
+        "it_rounds": {**italian, **rounds},
+        "it": italian,
+        "it_dirty": {**italian, "labels": DIRTY},
+        "it_dirty_rounds": {**italian, **rounds, "labels": DIRTY},
+    }
+    config.validate(made)
+    found = Study(made, ROOT)
+    assert found.clean_set("it_dirty") == "it"
+    assert found.clean_set("it_dirty_rounds") == "it_rounds"
+    # Plain fine-tuning is at once.
+    assert {found.plain_set(name) for name in found.training_sets} == {"it"}
+
+
 def test_of_several_languages_each_is_dirty_and_replay_is_not():
     made = checked(languages={"it": 1, "fr": 0.5})
     assert paths.parts(made, "it_dirty", "0.08") == {

@@ -155,7 +155,7 @@ class TrainingSet:
 
     @property
     def heard_as(self) -> tuple[Any, ...]:
-        """What tells training sets apart but for their labels and budgets."""
+        """What tells training sets apart but for their labels, rounds and budgets."""
         return tuple(self.languages.items()), self.replay, self.heads_per_language
 
     def parts(self, hours: str) -> dict[str, str]:
@@ -398,20 +398,21 @@ class Study:
         ]
 
     def clean_set(self, training_set: str) -> str | None:
-        """The training set that hears what another hears, with the texts as they are; None where
-        the study has none."""
-        return self._set_like(self.training_sets[training_set].heard_as)
+        """The training set that hears what another hears, in the same rounds, with the texts as
+        they are; None where the study has none."""
+        one = self.training_sets[training_set]
+        return self._set_like(one.heard_as, one.rounds)
 
     def plain_set(self, training_set: str) -> str | None:
-        """The same of the languages alone: nothing is replayed."""
+        """The same of the languages alone, at once: nothing is replayed."""
         languages, _, heads = self.training_sets[training_set].heard_as
-        return self._set_like((languages, None, heads))
+        return self._set_like((languages, None, heads), None)
 
-    def _set_like(self, heard_as: tuple[Any, ...]) -> str | None:
+    def _set_like(self, heard_as: tuple[Any, ...], in_rounds: Rounds | None) -> str | None:
         found = (
             name
             for name, one in self.training_sets.items()
-            if one.labels is None and one.heard_as == heard_as
+            if (one.labels, one.rounds) == (None, in_rounds) and one.heard_as == heard_as
         )
         return next(found, None)
 
