@@ -20,6 +20,7 @@ from warmstart.run.errors import UserError
 from warmstart.study.grid import Run
 from warmstart.study.stages import filled
 from warmstart.training import fine_tune
+from warmstart.training import joined as rounds_as_one
 from warmstart.training.distributed import Ranks
 from warmstart.training.job import Job
 
@@ -224,8 +225,9 @@ def test_rounds_are_one_run(whole, tmp_path):
     one, two = (files.read_json(whole / f"round{number}/run.json") for number in (1, 2))
     assert files.digest(tmp_path / "model.nemo") == two["model_sha256"] == record["model_sha256"]
     assert (record["steps"], record["steps_planned"]) == (12, 12)
-    for name in ("hours_seen", "train_s", "wall_s"):
+    for name in ("hours_seen", "train_s", "wall_s", "steps_s", "timed_steps"):
         assert record[name] == pytest.approx(one[name] + two[name], abs=1e-5)
+    assert record["timed_steps"] == record["steps"]
     assert record["start_digests"] == one["start_digests"]
     assert record["input_digests"] == one["input_digests"]
     assert "round" not in record["settings"]
@@ -242,6 +244,14 @@ def test_rounds_are_one_run(whole, tmp_path):
     output, beside = tmp_path / "model.nemo", whole / "round2/run.json"
     assert output.stat().st_ino == (whole / "round2/model.nemo").stat().st_ino
     assert output.stat().st_mtime >= beside.stat().st_mtime
+
+
+def test_numbers_of_a_curve_are_counted_on_however_they_are_written():
+    assert rounds_as_one._shifted("4", 8.0) == "12"
+    assert rounds_as_one._shifted("0.25", 0.5) == "0.75"
+    assert rounds_as_one._shifted("5e-05", 0.5) == "0.50005", "repr of small floats"
+    assert rounds_as_one._shifted("0", 0.5) == "0.5"
+    assert rounds_as_one._shifted("", 8.0) == ""
 
 
 @pytest.mark.slow

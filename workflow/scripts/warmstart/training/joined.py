@@ -22,7 +22,7 @@ _RUNNING = (*("step", "hours_seen", "epochs", "elapsed_s", "replay_hours", "hour
 _SUMMED = (
     *("steps_planned", "steps", "hours_seen", "hours_asked", "replay_hours_seen"),
     *("replay_hours_asked", "epochs", "undecodable_cuts", "train_s", "wall_s", "gpu_hours"),
-    "cpu_s",
+    *("cpu_s", "steps_s", "timed_steps"),
 )
 # What a run is when its last round has ended; all else is as its first round began.
 _LAST = (
@@ -123,7 +123,7 @@ def _shifted(value: str, offset: float | None) -> str:
     """A number of a curve, counted on; other texts as they are."""
     if not offset or not value:
         return value
-    if "." not in value:
+    if value.isdigit() and offset.is_integer():
         return str(int(value) + int(offset))
     return f"{float(value) + offset:.6f}".rstrip("0").rstrip(".")
 
