@@ -268,6 +268,18 @@ def test_what_cannot_be_is_refused_in_the_dry_run(each, block, says):
 
 
 @pytest.mark.slow
+def test_a_profile_of_batches_does_not_know_the_cuts_beyond_the_budgets():
+    made = asked()
+    made["training"]["batch_profile"] = True
+    with pytest.raises(UserError, match=r"total_hours is 0.32, and training.batch_profile"):
+        make(made)
+    # Rounds on parts of the budget hear what was measured.
+    alone = asked([{"data": "labelled"}, {"data": "clean"}], total_hours=None)
+    alone["training"]["batch_profile"] = True
+    make(alone)
+
+
+@pytest.mark.slow
 def test_a_rate_below_the_lowest_of_the_schedule_is_refused():
     made = asked([{"data": "labelled"}, {"data": "pseudo", "lr_scale": 1e-6}])
     made["training"]["schedule"]["min_lr"] = 1e-5

@@ -46,7 +46,9 @@ def _same_rank(study: Study, arm: Arm, count: int) -> str | None:
     if "alpha" in own:
         wanted["alpha"] = own["alpha"] * count
     for other in study.arms.values():
-        same = (other.init, other.family, other.tokens) == (arm.init, arm.family, arm.tokens)
+        same = (other.init, other.family, other.tokens, other.distil) == (
+            *(arm.init, arm.family, arm.tokens, arm.distil),
+        )
         if same and dict(other.adaptation) == wanted and other.training == arm.training:
             return other.name
     return None
