@@ -62,6 +62,20 @@ def test_an_arm_stands_for_its_runs_on_each_language_alone():
     assert experts.folder(wanted["it"]) == "results/runs/it/lora/0.08h/seed1/adapter"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "key"), [("fused", "adaptation.of"), ("student", "teachers")])
+def test_batches_are_not_measured_of_a_model_that_is_made_of_experts(name, key):
+    made = with_experts()
+    made["training"]["batch_profile"] = True
+    for other in ("fused", "student"):
+        if other != name:
+            made["contrasts"][other] = {"baseline": "full", "challenger": other}
+    with pytest.raises(UserError, match=rf"batch_profile measures arms.{name}, .*{key}"):
+        make(made)
+    made["contrasts"][name] = {"baseline": "full", "challenger": name}
+    make(made)
+
+
 def test_a_language_of_half_the_weight_has_the_expert_of_half_the_hours():
     made = with_experts()
     made["training_sets"]["it+fr"] = {"languages": {"it": 1, "fr": 0.25}, "budgets_hours": [0.08]}
