@@ -32,7 +32,7 @@ def test_its_options_are_checked_and_families_that_offer_what_it_needs_have_it()
         adaptation.of_settings({"adaptation": {"kind": "biases:BIASES", "layers": 1}})
     with pytest.raises(UserError, match=r"cannot be imported .*no attribute 'NONE'"):
         adaptation.of_settings({"adaptation": {"kind": "biases:NONE"}})
-    with pytest.raises(UserError, match=r"must be a warmstart\.adaptation\.Kind"):
+    with pytest.raises(UserError, match=r"must be a warmstart\.adaptation\.kind\.Kind"):
         adaptation.of_settings({"adaptation": {"kind": "biases:Biases"}})
 
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
-from warmstart.adaptation import APART, EQUAL_RANKS, PRUNED, peft_folder
+from warmstart.adaptation import peft_folder
 from warmstart.adaptation.base import Adaptation
+from warmstart.adaptation.kinds import APART, EQUAL_RANKS, PRUNED
 from warmstart.models import gated_lora
 from warmstart.models.base import Recogniser
 from warmstart.run.errors import UserError
@@ -31,7 +32,7 @@ _COMBINATIONS = {"dare": "dare_linear"}  # what peft calls otherwise
 
 
 class Experts(Adaptation):
-    """Options are those of the kind (`adaptation.KINDS`)."""
+    """Options are those of the kind (`kinds.KINDS`)."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ kind."""
 from collections.abc import Mapping, Sequence
 
 from warmstart import adaptation, models
+from warmstart.adaptation.kinds import APART, EQUAL_RANKS
 from warmstart.evidence.keys import FULL
 from warmstart.run.errors import UserError
 from warmstart.study import experts
@@ -51,16 +52,16 @@ def _check_family(study: Study, arm: Arm) -> None:
             f"{here}.distil: models of family {arm.family} do not give the scores of each token; "
             f"families that do: {_offering(DISTILS)}"
         )
-    if arm.adaptation.get("fuse") != adaptation.APART:
+    if arm.adaptation.get("fuse") != APART:
         return
     if GATES not in arm.kind.offers:
         raise UserError(
-            f"{here}.adaptation.fuse is {adaptation.APART}, and models of family {arm.family} do "
+            f"{here}.adaptation.fuse is {APART}, and models of family {arm.family} do "
             f"not tell languages; families that do: {_offering(GATES)}; or take another fuse"
         )
     if others := [name for name in arm.precisions if name != FULL]:
         raise UserError(
-            f"{here}.adaptation.fuse is {adaptation.APART}, and {here}.precisions has "
+            f"{here}.adaptation.fuse is {APART}, and {here}.precisions has "
             f"{', '.join(others)}: what is weighted for each utterance is no one model to "
             f"quantise; give the arm precisions: [{FULL}]"
         )
@@ -91,7 +92,7 @@ def _check_fused(study: Study, arm: Arm, run: Run) -> None:
             f"{', '.join(found)}; give each language one weight"
         )
     _require_equal(study, found, "layers", f"{here}.of")
-    if arm.adaptation["fuse"] in adaptation.EQUAL_RANKS:
+    if arm.adaptation["fuse"] in EQUAL_RANKS:
         _require_equal(
             study,
             found,
