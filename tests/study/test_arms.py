@@ -397,6 +397,29 @@ def test_arms_that_are_compared_are_trained_with_one_profile_of_batches():
     assert paths.batch_profile(plain, "it", "ml") is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"contrasts__head": {"baseline": "ml", "challenger": "ml_ctc"}},
+            "measures arms.en .* arms.ml_ctc has another family .*'fastconformer_ctc', there 'fast",
+        ),
+        ({"arms__ml__training": {"joint_mb": 500}}, "arms.ml has another training.joint_mb .500"),
+        ({"arms__ml__tokens": "char"}, "arms.ml has another tokens .'char', there 'bpe'"),
+        (
+            {"arms__en__adaptation": {"kind": "adapter"}},
+            "measures arms.en, whose encoder does not learn, and arms.ml, .* above it",
+        ),
+    ],
+)
+def test_arms_that_another_batch_fits_are_not_trained_with_one_profile(changes, says):
+    for name in ("warm_start", "adapter"):
+        changes = {**changes, f"contrasts__{name}__may_differ": ["tokens"]}
+    make(demo(**changes))
+    with pytest.raises(UserError, match=says):
+        make(demo(**changes, training__batch_profile=True))
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_refused_with_name_value_and_remedy(fault):
     changes, expected = FAULTS[fault]

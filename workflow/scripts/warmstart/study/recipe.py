@@ -9,6 +9,9 @@ from typing import Any
 from warmstart.models.recipe import Architecture, Recipe
 from warmstart.run.errors import UserError
 
+OF_MEMORY = ("precision", "joint_mb", "speed_perturb", "bucket_bins_s")
+"""Of the block `training`: what the memory of a step depends on, beside the model."""
+
 
 def stops_early(training: Recipe) -> bool:
     """Whether validation decides at which step a run ends."""

@@ -14,12 +14,10 @@ from warmstart.models.base import Recogniser
 from warmstart.models.recipe import Recipe
 from warmstart.run import files
 from warmstart.run.errors import UserError
+from warmstart.study.recipe import OF_MEMORY
 
 # A search ends where it knows a count to this share of itself. Ours.
 _COUNTED_TO = 0.01
-
-# Of the recipe: what the memory of a step depends on, beside the model.
-_SETTINGS = ("precision", "joint_mb", "speed_perturb", "bucket_bins_s")
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def model_digest(recogniser: Recogniser) -> str:
 def relevant(settings: Recipe) -> dict[str, Any]:
     """Of the recipe, what a profile depends on."""
     values: Any = settings
-    return {name: values.get(name) for name in _SETTINGS}
+    return {name: values.get(name) for name in OF_MEMORY}
 
 
 def largest_count(fits: Callable[[int], bool], guess: int, most: int) -> int:

@@ -9,6 +9,7 @@ from warmstart.study import config as configuration
 from warmstart.study import consistency, recipe
 from warmstart.study.checks import (
     arms,
+    batch_profiles,
     experts,
     inits,
     languages,
@@ -45,6 +46,7 @@ def check(study: Study) -> None:
     arms.check(study)
     experts.check(study)
     rounds.check(study)
+    batch_profiles.check(study)
     tokenizers.check(study)
     understanding.check(study)
     routing.check(study)

@@ -25,12 +25,6 @@ def check(study: Study) -> None:
         if not named:
             continue
         _check_family(study, arm)
-        if study.config["training"]["batch_profile"] and study.peers(arm.name)[0] == arm.name:
-            raise UserError(
-                f"training.batch_profile measures arms.{arm.name}, the first of the arms that are "
-                f"compared with it, before the experts of its {next(iter(named))} are there: set "
-                "it to false, or write an arm that contrasts compare with it above it"
-            )
         if adaptation.kind_of(arm.adaptation["kind"]).own_steps and "steps" in arm.training:
             raise UserError(
                 f"arms.{arm.name}.training.steps: an arm of experts has as many steps as its "

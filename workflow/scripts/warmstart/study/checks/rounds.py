@@ -89,11 +89,6 @@ def _check_hours(study: Study, name: str) -> None:
             f"{here} is {made.total_hours:g}, and no round has data: {PSEUDO}: remove it, or add "
             "such a round"
         )
-    if study.config["training"]["batch_profile"]:
-        raise UserError(
-            f"{here} is {made.total_hours:g}, and training.batch_profile measures the largest of "
-            "budgets_hours, whose cuts may be shorter than those beyond it: set it to false"
-        )
     # A budget that no arm has asks for nothing.
     budgets = {float(run.hours) for run in study.runs(name)}
     if budgets and made.total_hours <= (most := max(budgets)):
