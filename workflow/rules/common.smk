@@ -341,8 +341,8 @@ def clean_budget(wildcards):
     return paths.budget(wildcards.lang, parts[wildcards.lang])
 
 
-# Training sets whose runs are trained at once, and those that are trained in rounds. A pattern of no
-# name where there is none.
+# Training sets whose runs are trained at once, and those that are trained in rounds. A pattern of
+# no name where there is none.
 AT_ONCE = [name for name in STUDY.training_sets if not STUDY.training_set(name).rounds]
 IN_ROUNDS = round_files.sets(STUDY)
 

@@ -2,11 +2,12 @@
 
 in    budgets of a training set, and the larger one whose texts beyond them are hidden; an init
 out   results/runs/{run}/round{n}/    the model of a round, train.csv, run.json
-      results/runs/{run}/labels{n}/   cuts.jsonl.gz that it is trained on, labels.parquet, labels.json
+      results/runs/{run}/labels{n}/   cuts.jsonl.gz that it is trained on, labels.parquet, .json
       results/runs/{run}/             the last round's model as that of the run, train.csv, run.json
       results/round_scores/{lang}.parquet   counts of errors of the models of earlier rounds
 
-Nothing here is for a training set without `rounds`. The hypotheses of earlier rounds are decode.smk's.
+Nothing here is for a training set without `rounds`. The hypotheses of earlier rounds are
+decode.smk's.
 """
 
 

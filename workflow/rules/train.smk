@@ -86,8 +86,8 @@ TRAIN = (
 )
 
 
-# Families differ in the file that a model is, adaptations in what they write beside it, and an output
-# cannot depend on a wildcard: one rule for each combination, from one template.
+# Families differ in the file that a model is, adaptations in what they write beside it, and an
+# output cannot depend on a wildcard: one rule for each combination, from one template.
 for (FILE, BESIDE), ARMS in TRAININGS.items():
 
     rule:
