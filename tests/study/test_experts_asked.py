@@ -76,6 +76,18 @@ def test_batches_are_not_measured_of_a_model_that_is_made_of_experts(name, key):
     make(made)
 
 
+@pytest.mark.slow
+def test_experts_that_are_apart_are_in_no_bundle():
+    made = with_experts({"by_language": fused(fuse="lid")})
+    for block in made["arms"].values():
+        block["family"] = "whisper"
+    made["bundle"] = {"arm": "by_language", "precision": "full", "tier": "offline"}
+    with pytest.raises(UserError, match=r"arms.by_language.adaptation.fuse is lid, and bundle.arm"):
+        make(made)
+    made["bundle"]["arm"] = "fused"
+    make(made)
+
+
 def test_a_language_of_half_the_weight_has_the_expert_of_half_the_hours():
     made = with_experts()
     made["training_sets"]["it+fr"] = {"languages": {"it": 1, "fr": 0.25}, "budgets_hours": [0.08]}

@@ -7,7 +7,7 @@ from warmstart import adaptation, models
 from warmstart.adaptation.kinds import APART, EQUAL_RANKS
 from warmstart.evidence.keys import FULL
 from warmstart.run.errors import UserError
-from warmstart.study import experts
+from warmstart.study import bundles, experts
 from warmstart.study.grid import Arm, Run, Study
 
 DISTILS, GATES = "distils", "gates"
@@ -52,6 +52,11 @@ def _check_family(study: Study, arm: Arm) -> None:
         raise UserError(
             f"{here}.adaptation.fuse is {APART}, and models of family {arm.family} do "
             f"not tell languages; families that do: {_offering(GATES)}; or take another fuse"
+        )
+    if bundles.arm_of(study) == arm.name:
+        raise UserError(
+            f"{here}.adaptation.fuse is {APART}, and bundle.arm names it: experts that are "
+            "weighted for each utterance are in no bundle; name another arm, or take another fuse"
         )
     if others := [name for name in arm.precisions if name != FULL]:
         raise UserError(
