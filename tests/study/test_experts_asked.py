@@ -131,6 +131,10 @@ def test_a_fusion_has_the_steps_of_its_tuning_and_no_other_recipe_changes():
 
 
 REFUSED = {
+    "teachers of whom nothing is learnt": (
+        {"fused": {**fused(), "distil": {"teachers": ["lora"]}}},
+        r"arms.fused.distil has teachers, and adaptation.tune_steps is 0",
+    ),
     "an arm that is not there": (
         {"fused": fused(of=["loar"])},
         r"arms.fused.adaptation.of has 'loar': there is no 'loar' \(did you mean 'lora'\?\)",

@@ -7,7 +7,7 @@ from warmstart import adaptation, models
 from warmstart.adaptation.kinds import APART, EQUAL_RANKS
 from warmstart.evidence.keys import FULL
 from warmstart.run.errors import UserError
-from warmstart.study import bundles, experts
+from warmstart.study import bundles, experts, slices
 from warmstart.study.grid import Arm, Run, Study
 
 DISTILS, GATES = "distils", "gates"
@@ -29,6 +29,11 @@ def check(study: Study) -> None:
             raise UserError(
                 f"arms.{arm.name}.training.steps: an arm of experts has as many steps as its "
                 "adaptation.tune_steps; remove the key"
+            )
+        if arm.distil and slices.recipe_of(study, arm.name)["steps"].get("fixed") == 0:
+            raise UserError(
+                f"arms.{arm.name}.distil has teachers, and adaptation.tune_steps is 0, so that "
+                "nothing is learnt of them: raise it, or take distil away"
             )
         for run in study.runs():
             if run.arm != arm.name:
