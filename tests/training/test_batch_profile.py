@@ -142,6 +142,29 @@ def test_batches_have_as_many_utterances_as_the_profile_says(speech):
     assert listener(speech).dataset()[next(iter(sampler))].audio.shape[0] in (5, 2)
 
 
+@pytest.mark.slow
+def test_a_slowed_cut_is_in_the_last_bucket_though_its_samples_are_rounded_up(speech, tmp_path):
+    from lhotse.utils import perturb_num_samples
+
+    from warmstart.training import order
+
+    speeds, path = [0.9], tmp_path / "cuts.jsonl.gz"
+    with cut_lines.writing(path) as stream:
+        for cut in cut_lines.read(speech["train"]):
+            samples = round(cut_lines.duration_s(cut) * 16000)
+            if perturb_num_samples(samples, 0.9) > samples / 0.9:
+                stream.write(cut_lines.line(cut))
+    lengths = buckets.lengths(path, speeds)
+    made = profile(longest_s=[lengths[len(lengths) // 2], lengths[-1]])
+    settings = SETTINGS | {"speed_perturb": speeds}
+    inner = order.batch_sampler(path, settings, 3, 16000, made)
+    sampler = order.EndlessSampler(inner, order.Augmentation(3, 16000, speeds))
+    batches = list(sampler.preview(len(lengths)))
+    durations = [cut.duration for batch in batches for cut in batch]
+    assert len(durations) == len(lengths)
+    assert max(durations) > lengths[-1]
+
+
 def run(name, *arguments, memory_mb=None):
     """A program of the workflow in a process of its own."""
     prepare = None

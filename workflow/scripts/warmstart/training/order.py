@@ -2,6 +2,7 @@
 the seed alone."""
 
 import hashlib
+import math
 import random
 import time
 from collections import OrderedDict
@@ -202,7 +203,8 @@ def batch_sampler(
     if profile is not None:
         profile.require_lengths(buckets.lengths(cuts_path, settings["speed_perturb"])[-1])
         bins = profile.longest_s[:-1]
-        constraint = FixedBucketBatchSizeConstraint(profile.longest_s, profile.counts)
+        # Without an end, because samples of a slowed cut are rounded, which may be up.
+        constraint = FixedBucketBatchSizeConstraint([*bins, math.inf], profile.counts)
     shared = {
         "constraint": constraint,
         "shuffle": True,
