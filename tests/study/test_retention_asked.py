@@ -89,6 +89,26 @@ def test_a_joint_training_set_hears_all_of_them():
         checked(demo(["en"], joint="it_en1"))
 
 
+def test_a_language_that_models_do_not_know_is_refused_before_they_are_trained(monkeypatch):
+    made = demo(["en", "de"])
+    made["inits"] = {"w": {"name": "W", "path": "/donors/w", "zero_shot": {}}}
+    made["arms"] = {
+        "w": {"init": "w", "family": "whisper", "tiers": ["offline"]},
+        "w_head": {"init": "w", "family": "whisper", "adaptation": {"kind": "head_only"}},
+    }
+    made["arms"]["w_head"]["tiers"] = ["offline"]
+    made["contrasts"] = {"head": {"baseline": "w", "challenger": "w_head"}}
+    made["statistics"]["reference_tier"] = "offline"
+    for key in ("baseline", "challenger"):
+        del made["statistics"][key]
+    study = checked(made)
+    checks.arms.check_donors(study)
+    there = ("it", "fr", "en")
+    monkeypatch.setattr("warmstart.models.whisper.family.PUBLISHED_LANGUAGES", there)
+    with pytest.raises(UserError, match=r"arms.w: Whisper has no token for language de"):
+        checks.arms.check_donors(study)
+
+
 def test_a_target_language_can_be_one_that_a_donor_knows():
     study = checked(demo(["fr"]))
     assert study.test_sets("it")[-1].lang == "fr"

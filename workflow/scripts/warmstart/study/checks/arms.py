@@ -117,18 +117,22 @@ def check_donors(study: Study) -> None:
 
 
 def _check_languages(study: Study, arm: Arm, donor: Path | None) -> None:
-    """Models of an arm know the languages that they hear, and so does its init where it is decoded
-    as published."""
+    """Models of an arm know the languages that they hear and are tested in, and so does its init
+    where it is decoded as published."""
     family = models.open_family(arm.family)
     sets = arm.training_sets or tuple(study.training_sets)
     heard = [lang for name in sets for lang in study.training_set(name).heard()]
+    heard += study.retained_languages
     with _said_of(study, arm):
         settings = slices.recipe_of(study, arm.name)
         family.check_languages(list(dict.fromkeys(heard)), settings, donor)
     asked = study.config["inits"][arm.init]["zero_shot"]
     if asked is None or study.zero_shot_arm(arm.init) != arm.name:
         return
-    told = list((asked["prompts"] or {}).values()) or study.languages
+    told = list((asked["prompts"] or {}).values()) or [
+        *study.languages,
+        *study.retained_languages,
+    ]
     with _said_of(study, arm, f"init {arm.init}: "):
         family.check_languages(told, None, donor)
 
