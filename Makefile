@@ -16,8 +16,8 @@ TEST_WORKERS ?= 2
 # One thread a process: two small jobs side by side use two cores better than one job on both.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo demo-whisper bundle test test-quick show debug lint format docs inits hours cost plan lock \
-  clean
+.PHONY: help demo demo-whisper bundle test test-quick show debug lint format docs inits hours cost \
+  plan lock clean
 
 help:
 	@echo "make demo        create $(VENV), run the demo study, print its headline table"

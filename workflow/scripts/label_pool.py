@@ -19,6 +19,7 @@ import contextlib
 from pathlib import Path
 
 from warmstart.data.mixing import Replay
+from warmstart.decoding.arguments import SETTINGS
 from warmstart.decoding.label_pool import Job, Spoken, label
 from warmstart.models import DEFAULT_FAMILY
 from warmstart.models.tier import Tier
@@ -27,8 +28,6 @@ from warmstart.run.errors import UserError
 from warmstart.study import stages
 from warmstart.study.grid import Run
 from warmstart.study.versions import VERSIONS
-
-SETTINGS = ("batch_size", "batch_duration_s", "device", "threads")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from warmstart.data import text
+from warmstart.evidence import row_files
 from warmstart.evidence.scoring import align_counts
 from warmstart.run import files
 
@@ -38,15 +39,8 @@ class Material:
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows of `COLUMNS`."""
-    import pyarrow
-    import pyarrow.parquet
-
-    schema = pyarrow.schema(
-        [(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()]
-    )
-    table = pyarrow.table({name: [row[name] for row in rows] for name in COLUMNS}, schema=schema)
-    with files.atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    with row_files.writing(path, COLUMNS.items()) as written:
+        written.add({name: [row[name] for row in rows] for name in COLUMNS})
 
 
 def read(paths: Sequence[Path]) -> pd.DataFrame | None:
