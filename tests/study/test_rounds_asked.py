@@ -125,6 +125,18 @@ def test_steps_of_epochs_follow_from_all_that_is_heard():
     assert round_files.heard(alone, "it_rounds") == {}
 
 
+def test_more_speech_to_hear_leaves_a_first_round_of_fixed_steps_as_it_is():
+    settings = {}
+    for hours in (0.2, 0.32):
+        for steps in ({"fixed": 480}, {"epochs": 10}):
+            made = asked(total_hours=hours)
+            made["training"]["steps"] = steps
+            config.validate(made)
+            settings[hours, next(iter(steps))] = round_files.training(Study(made, ROOT), RUN, 1)
+    assert settings[0.2, "fixed"] == settings[0.32, "fixed"]
+    assert [settings[hours, "epochs"]["round"]["hours"] for hours in (0.2, 0.32)] == [0.2, 0.32]
+
+
 def test_earlier_rounds_are_decoded_at_one_tier_and_are_in_no_other_table():
     study = make_once()
     found = round_files.hypotheses(study, "it")

@@ -92,7 +92,7 @@ class Recipe(TypedDict):
     noise: NotRequired[dict[str, Any]]  # manifest, snr_db, probability
     tokens: NotRequired[Literal["bpe", "char", "ipa"]]  # bpe where it is not said
     distil: NotRequired[dict[str, Any]]  # teachers, alpha, temperature; where there are teachers
-    round: NotRequired[dict[str, Any]]  # number; share of the run's steps; hours they follow from
+    round: NotRequired[dict[str, Any]]  # number; share of the run's steps; hours of epochs
     early_stop: EarlyStop | None
     average_last: int
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`

@@ -116,8 +116,10 @@ def training(study: Study, run: Run, number: int) -> dict[str, Any]:
     of_round = {
         "number": number,
         "share": list(of(study, run.training_set).shares()[number - 1]),
-        "hours": round(hours_of_steps(study, run.training_set, run.hours), 6),
     }
+    # Fixed steps follow from no hours: with other ones the first round stays as it is.
+    if settings["steps"].get("fixed") is None:
+        of_round["hours"] = round(hours_of_steps(study, run.training_set, run.hours), 6)
     return {**settings, "round": of_round}
 
 

@@ -222,7 +222,7 @@ def run_length_of(job: Job, ranks: Ranks) -> Length:
     # An epoch is a pass over all that is heard, as it is heard.
     stretch = run_length.stretch(job.settings["speed_perturb"])
     of_round = job.settings.get("round")
-    hours = of_round["hours"] if of_round else heard.hours + heard.replayed_hours
+    hours = (of_round or {}).get("hours", heard.hours + heard.replayed_hours)
     steps = run_length.resolve_steps(
         job.settings["steps"],
         hours * stretch,
