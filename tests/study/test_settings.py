@@ -125,6 +125,7 @@ def test_a_file_of_settings_is_named_by_what_is_in_it(tmp_path, monkeypatch):
     [
         *(("log_every_steps", 3), ("num_workers", 3), ("validate_every_steps", 3)),
         *(("max_unreadable_fraction", 0.5), ("stall_minutes", 5), ("blank_validations", 0)),
+        ("storage", "shar"),
     ],
 )
 def test_the_pace_of_a_training_is_no_part_of_what_it_makes(key, value):

@@ -217,6 +217,26 @@ def test_more_memory_or_threads_for_a_job_and_another_pace_of_training_run_nothi
     assert study.planned() == {}
 
 
+def test_shards_are_packed_and_the_models_taken_back(study):
+    config = study.read_config()
+    config["training"]["storage"] = "shar"
+    study.write_config(config)
+    jobs = study.planned()
+    assert (jobs["pack_pool"], jobs["train"]) == (1, 4)
+    models = {path: path.read_bytes() for path in study.folder.glob("results/runs/**/model.nemo")}
+    said = study.snakemake("--cores", "2", "--workflow-profile", "profiles/demo").stdout
+    assert said.count("nothing trained") >= 4
+    assert {path: path.read_bytes() for path in models} == models
+    assert study.planned() == {}
+    # Other weights: trained from the shards, in the real workflow.
+    config["training"]["optimizer"]["lr"] = 1e-3
+    study.write_config(config)
+    one = "results/runs/it/en/0.004h/seed1/model.nemo"
+    assert "pack_pool" not in study.planned(one)
+    study.snakemake("--cores", "1", "--workflow-profile", "profiles/demo", one)
+    assert (study.folder / one).read_bytes() != models[study.folder / one]
+
+
 def test_one_more_test_set_is_decoded_without_the_old_ones(study):
     config = study.read_config()
     config["languages"]["it"]["test_sets"] = ["same_voices", "new_voices"]

@@ -2,6 +2,7 @@
 
 in    results/manifests/...   training splits, and all test splits for the leak guard
 out   results/pools/{lang}.jsonl.gz, .qc.json   every usable cut of a language, in budget order
+      results/shar/{lang}/index.npy, report.json, *.tar   audio of a pool, where storage is shar
       results/budgets/{lang}/{hours}h.jsonl.gz, .json
       results/dirty_labels/{training_set}/{lang}/{hours}h.jsonl.gz, .json   texts made wrong
       results/mixtures/{training_set}/{hours}h.jsonl.gz, .json
@@ -38,6 +39,31 @@ rule build_pool:
         " --tests {params.tests:q} --settings {params.settings:q}"
         " --max-drop-fraction {params.limit} --output {output.pool:q} --report {output.report:q}"
         " --threads {threads} --log {log:q}"
+
+
+rule pack_pool:
+    input:
+        pool="results/pools/{lang}.jsonl.gz",
+    output:
+        index="results/shar/{lang}/index.npy",
+        report="results/shar/{lang}/report.json",
+    log:
+        "logs/pack_pool/{lang}.log",
+    benchmark:
+        "results/benchmarks/pack_pool/{lang}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=more(2000),
+    params:
+        program=program("pack_pool"),
+        version=VERSIONS["pack_pool"],
+    message:
+        "Shards of {wildcards.lang}"
+    shell:
+        "python {params.program:q} --pool {input.pool:q} --output {output.index:q}"
+        " --report {output.report:q} --version {params.version} --threads {threads} --log {log:q}"
 
 
 rule subset_budget:

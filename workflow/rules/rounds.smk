@@ -84,6 +84,7 @@ for FILE, ARMS in MODEL_FILES.items():
             cuts=lambda wildcards: round_files.cuts(STUDY, run_of(wildcards), int(wildcards.round)),
             start=round_start,
             noise=paths.training_noise(STUDY) or [],
+            packed=lambda wildcards: list(packed_pools(wildcards).values()),
             profile=batch_profile,
             validation=lambda wildcards: list(
                 paths.validation_manifests(STUDY, wildcards.training_set).values()
@@ -123,7 +124,7 @@ for FILE, ARMS in MODEL_FILES.items():
             settings=lambda wildcards: settings(
                 "train", round_files.training(STUDY, run_of(wildcards), int(wildcards.round))
             ),
-            pace=unwatched(lambda wildcards: PACES[wildcards.arm]),
+            pace=unwatched(pace_arguments),
             validation=lambda wildcards: VALIDATION[wildcards.training_set],
             text=lambda wildcards: TEXTS[wildcards.training_set, STUDY.arms[wildcards.arm].tokens],
             tokenizer=lambda wildcards, input: tokenizer_arguments(wildcards),

@@ -70,6 +70,17 @@ def expert_arguments(wildcards):
     return words
 
 
+def packed_pools(wildcards):
+    """Language -> index of the shards that a run reads; none where it reads files."""
+    return paths.packed_pools(STUDY, wildcards.training_set, wildcards.arm)
+
+
+def pace_arguments(wildcards):
+    """The pace, and the shards: no model changes with either."""
+    found = {lang: str(Path(index).parent) for lang, index in packed_pools(wildcards).items()}
+    return [PACES[wildcards.arm], *(["--packed", *named(found)] if found else [])]
+
+
 # What rounds of a run are trained by too.
 TRAIN = (
     # `exec`: a shell in between would die of a scheduler's SIGTERM, and the job would be over
@@ -98,6 +109,7 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
                 STUDY, wildcards.training_set, wildcards.hours
             ),
             noise=paths.training_noise(STUDY) or [],
+            packed=lambda wildcards: list(packed_pools(wildcards).values()),
             profile=batch_profile,
             validation=lambda wildcards: list(
                 paths.validation_manifests(STUDY, wildcards.training_set).values()
@@ -137,7 +149,7 @@ for (FILE, BESIDE), ARMS in TRAININGS.items():
                 f"{STUDY.donor(STUDY.arms[STUDY.peers(wildcards.arm)[0]].init)}={input.reference}"
             ),
             settings=lambda wildcards: RECIPES[wildcards.arm],
-            pace=unwatched(lambda wildcards: PACES[wildcards.arm]),
+            pace=unwatched(pace_arguments),
             validation=lambda wildcards: VALIDATION[wildcards.training_set],
             text=lambda wildcards: TEXTS[wildcards.training_set, STUDY.arms[wildcards.arm].tokens],
             # Not compared, because it takes `input`; the files themselves are.

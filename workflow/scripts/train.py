@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, what in (
         ("--experts", "the folder with the updates of a LoRA run that is fused"),
         ("--teachers", "the same of a run that teaches"),
+        ("--packed", "with storage: shar, the folder with the shards of its pool"),
     ):
         parser.add_argument(
             name,
@@ -164,6 +165,7 @@ def read_job(arguments: argparse.Namespace) -> Job:
         dev_cuts=dict(arguments.dev_cuts),
         experts=dict(arguments.experts),
         teachers=dict(arguments.teachers),
+        packed=dict(arguments.packed),
         text=stages.filled("texts", arguments.text),
         start=arguments.start,
         version=arguments.version,

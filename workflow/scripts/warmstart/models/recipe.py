@@ -97,6 +97,7 @@ class Recipe(TypedDict):
     average_last: int
     adaptation: dict[str, Any]  # `kind` and its options: `adaptation.Kind.schema`
     num_workers: int
+    storage: str
     log_every_steps: int
     stall_minutes: float
     blank_validations: int

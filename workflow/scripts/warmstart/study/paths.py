@@ -237,6 +237,18 @@ def writers(study: Study) -> dict[str, dict[str, Any]]:
     return found
 
 
+def packed(lang: str) -> str:
+    """Index of the shards that a language's pool is packed into."""
+    return f"results/shar/{lang}/index.npy"
+
+
+def packed_pools(study: Study, training_set: str, arm: str) -> dict[str, str]:
+    """Language -> index of the shards that a run reads; none where it reads files."""
+    if slices.recipe_of(study, arm).get("storage") != "shar":
+        return {}
+    return {lang: packed(lang) for lang in study.training_set(training_set).heard()}
+
+
 def training_noise(study: Study) -> str | None:
     """Manifest of the recordings that are mixed into training."""
     trained = (study.config["noise"] or {}).get("training")

@@ -570,6 +570,7 @@ _ORDER = {
                 "prepare_noise",
                 "prepare_noise_training",
                 "build_pool",
+                "pack_pool",
                 "subset_budget",
             ),
             *("corrupt_labels", "mix_training_set", "train_tokenizer", "list_unwritable"),

@@ -22,7 +22,7 @@ def pace(training: Recipe) -> dict[str, Any]:
     """Of the block `training`: how often a run is looked at and written down, how its audio is
     read, and when a run that gets nowhere stops. It changes no model."""
     names = {"log_every_steps", "num_workers", "max_unreadable_fraction"}
-    names |= {"stall_minutes", "blank_validations"}
+    names |= {"stall_minutes", "blank_validations", "storage"}
     names |= set() if stops_early(training) else {"validate_every_steps"}
     names |= set() if training["average_last"] > 1 else {"checkpoint_every_steps"}
     return {name: value for name, value in training.items() if name in names}

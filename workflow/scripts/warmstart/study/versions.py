@@ -15,6 +15,7 @@ VERSIONS = {
     "subset_budget": 1,
     "corrupt_labels": 1,
     "mix_training_set": 1,
+    "pack_pool": 1,
     "train_tokenizer": 1,
     "download_init": 1,
     "pretrain_init": 1,

@@ -11,6 +11,7 @@ import yaml
 from warmstart.adaptation import open_adaptation, peft_folder
 from warmstart.adaptation.base import Adaptation
 from warmstart.data import mixing, tokenizer
+from warmstart.data.shar import Packed
 from warmstart.models import kind_of, open_family
 from warmstart.models.base import Donor, Recogniser
 from warmstart.models.digests import tensors_digest
@@ -138,6 +139,7 @@ def train(job: Job, start: Start, length: Length, identity: dict[str, Any]) -> R
         callbacks=start.adaptation.callbacks(start.recogniser),
         targets=job.targets,
         profile=job.profile,
+        packed=Packed.of(job.train_cuts, list(job.packed.values())),
     )
 
 

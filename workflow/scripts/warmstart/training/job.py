@@ -43,6 +43,7 @@ class Job:
         teachers: language -> the same of a run that teaches.
         text: language -> its normaliser; with phones for tokens also the voice that reads them, and
             of what is replayed too.
+        packed: language -> folder with the shards of its pool; empty = files are read.
         start: model of the round before, which a later round goes on from; None = the donor.
         version: of the stage; checkpoints of another one are not continued.
     """
@@ -62,6 +63,7 @@ class Job:
     experts: dict[str, Path] = field(default_factory=dict)
     teachers: dict[str, Path] = field(default_factory=dict)
     text: dict[str, TextSettings] = field(default_factory=dict)
+    packed: dict[str, Path] = field(default_factory=dict)
     start: Path | None = None
     version: int = 0
     adaptation: dict[str, Any] = field(init=False)
@@ -81,6 +83,7 @@ class Job:
         for key, given, needed, what in (
             ("--experts", self.experts, fuses, f"adaptation is {block['kind']}"),
             ("--teachers", self.teachers, "distil" in self.settings, "the settings have distil"),
+            ("--packed", self.packed, self.settings.get("storage") == "shar", "storage is shar"),
         ):
             if bool(given) != bool(needed):
                 raise UserError(
@@ -170,6 +173,7 @@ class Job:
                 for folder in (*self.experts.values(), *self.teachers.values())
                 for name in (peft_folder.CONFIG, peft_folder.TENSORS)
             ),
+            *(folder / "index.npy" for folder in self.packed.values()),
             self.start,
         ):
             if path is not None and not path.exists():

@@ -22,6 +22,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from warmstart.data.shar import Packed
 from warmstart.data.targets import PLAIN, Targets
 from warmstart.models.base import Recogniser
 from warmstart.models.recipe import Recipe
@@ -54,6 +55,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     targets: Targets = PLAIN,
     profile: Profile | None = None,
+    packed: Packed | None = None,
 ) -> Recorder:
     """Train a model until `steps`, from the newest whole checkpoint in `run_dir/checkpoints` if
     there is one.
@@ -71,6 +73,7 @@ def fit(
         callbacks: of the adaptation; they are called after the recorder and before early stopping.
         targets: what is learnt of the cuts' texts.
         profile: how many utterances are in a batch; None = as `batch_duration_s` says.
+        packed: shards with the audio of the training cuts; None = it is read from its files.
 
     Returns:
         The recorder with the totals of the run.
@@ -93,7 +96,9 @@ def fit(
         "steps": steps,
     }
     checkpoints.claim(directory, identity, tidy=ranks.first)
-    loader, sampler = dataloader(recogniser, cuts_path, settings, seed, ranks, targets, profile)
+    loader, sampler = dataloader(
+        *(recogniser, cuts_path, settings, seed, ranks, targets, profile, packed)
+    )
     watchdog = Watchdog(run_dir, settings["stall_minutes"], ranks.rank)
     recorder = Recorder(
         *(run_dir, sampler, total_hours, steps, seed, settings, validate, ranks),

@@ -19,11 +19,12 @@ from lhotse.dataset.sampling.base import CutSampler, TimeConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import FixedBucketBatchSizeConstraint
 
 from warmstart.data import mixing
+from warmstart.data.shar import Packed
 from warmstart.data.targets import PLAIN, Targets
 from warmstart.models.base import Recogniser
 from warmstart.models.batches import Batch, SpeechDataset
 from warmstart.models.recipe import Recipe
-from warmstart.run.errors import UserError
+from warmstart.run.errors import Damaged, UserError
 from warmstart.training import buckets
 from warmstart.training.augment import Augmentation
 from warmstart.training.batch_profile import Profile
@@ -228,12 +229,18 @@ def batch_sampler(
 
 
 class _Telling(torch.utils.data.Dataset):
-    """Beside each batch, which of its cuts are in it."""
+    """Beside each batch, which of its cuts are in it. In place of both, why shards are damaged: a
+    worker that raises it would put its own traceback around the message."""
 
-    def __init__(self, dataset: SpeechDataset):
-        self._dataset = dataset
+    def __init__(self, dataset: SpeechDataset, packed: Packed | None):
+        self._dataset, self._packed = dataset, packed
 
-    def __getitem__(self, cuts: Any) -> tuple[Batch, list[bool]]:
+    def __getitem__(self, cuts: Any) -> tuple[Batch, list[bool]] | Damaged:
+        if self._packed is not None:
+            try:
+                cuts = self._packed.cuts(cuts)
+            except Damaged as error:
+                return error
         return self._dataset.hear(cuts)
 
 
@@ -251,9 +258,12 @@ class Loader(torch.utils.data.DataLoader):
         while True:
             asked = time.monotonic()
             try:
-                batch, heard = next(pairs)
+                pair = next(pairs)
             except StopIteration:
                 return
+            if isinstance(pair, Damaged):
+                raise pair
+            batch, heard = pair
             self.sampler.waited_s += time.monotonic() - asked
             self.sampler.tell(step, heard)
             yield batch
@@ -268,14 +278,16 @@ def dataloader(
     ranks: Ranks | None = None,
     targets: Targets = PLAIN,
     profile: Profile | None = None,
+    packed: Packed | None = None,
 ) -> tuple[Loader, EndlessSampler]:
-    """The batches of a run for its model, endless and resumable."""
+    """The batches of a run for its model, endless and resumable; with `packed` their audio is read
+    from shards."""
     rate = recogniser.sample_rate
     augmentation = Augmentation(seed, rate, settings["speed_perturb"], settings.get("noise"))
     inner = batch_sampler(cuts_path, settings, seed, rate, profile)
     sampler = EndlessSampler(inner, augmentation, ranks, targets)
     loader = Loader(
-        _Telling(recogniser.dataset()),
+        _Telling(recogniser.dataset(), packed),
         sampler=sampler,
         batch_size=None,
         num_workers=settings["num_workers"],
