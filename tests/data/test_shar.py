@@ -182,6 +182,64 @@ def test_a_decoder_that_starts_elsewhere_with_other_samples_is_not_believed(
     assert report["left_in_files"]["seek_not_exact"] >= 6
 
 
+@pytest.mark.parametrize("suffix", [".mp3", ".opus"])
+def test_parts_of_recordings_whose_seeks_are_not_exact_stay_in_files(tmp_path, suffix):
+    """With them in shards, some samples would be others than Lhotse reads."""
+    path = material.encode(material.audio(60, 48000, 3), tmp_path / f"session{suffix}", 48000)
+    with cut_lines.writing(tmp_path / "pool.jsonl.gz") as stream:
+        for number in range(12):
+            span = (1.3 + 3.71 * number, 3.2 + 3.71 * number)
+            stream.write(cut_lines.line(material.cut(path, f"part-{number}", (span,))))
+    report = pack(tmp_path / "pool.jsonl.gz", tmp_path / "shar")
+    assert (report["packed_as"], report["left_in_files"]) == ({}, {"seek_not_exact": 12})
+    cuts = CutSet.from_file(tmp_path / "pool.jsonl.gz")
+    for cut, own in zip(shar.Packed([tmp_path / "shar"]).cuts(cuts), cuts, strict=True):
+        assert np.array_equal(cut.load_audio(), own.load_audio())
+
+
+def test_a_file_that_the_decoder_knows_by_its_name_alone_stays_where_it_is(
+    pool, tmp_path, monkeypatch
+):
+    import soundfile
+
+    info = soundfile.info
+
+    def by_name(file, *arguments):
+        if not isinstance(file, (str, Path)) and file.read(4) == b"fLaC":
+            raise soundfile.LibsndfileError(1)
+        if not isinstance(file, (str, Path)):
+            file.seek(0)
+        return info(file, *arguments)
+
+    monkeypatch.setattr(soundfile, "info", by_name)
+    report = pack(pool, tmp_path)
+    assert report["left_in_files"] == {"needs_its_name": 3}  # whole-0, whole-5, whole-10
+
+
+def test_few_shards_are_open_at_a_time(pool, tmp_path, monkeypatch):
+    pack(pool, tmp_path)
+    monkeypatch.setattr(shar, "_OPEN_SHARDS", 2)
+    before = len(os.listdir("/proc/self/fd"))
+    reader = shar.Packed([tmp_path])
+    cuts = CutSet.from_file(pool)
+    for cut, own in zip(reader.cuts(cuts), cuts, strict=True):
+        assert np.array_equal(cut.load_audio(), own.load_audio())
+    # One is the map of the index.
+    assert len(os.listdir("/proc/self/fd")) <= before + 3
+
+
+def test_an_index_that_is_none_is_named(pool, tmp_path):
+    pack(pool, tmp_path)
+    index = tmp_path / shar.INDEX
+    index.write_bytes(index.read_bytes()[:200])
+    with pytest.raises(Damaged, match=r"index\.npy: cannot be read .*run rule pack_pool again"):
+        shar.Packed([tmp_path]).require(pool)
+    with open(index, "wb") as stream:
+        np.save(stream, np.zeros(3))
+    with pytest.raises(Damaged, match="not an index of shards"):
+        shar.Packed([tmp_path]).require(pool)
+
+
 def test_a_killed_packing_goes_on(pool, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     pack(pool, whole, shard_cuts=2)

@@ -252,12 +252,12 @@ def _packed(part: Any, path: Path) -> tuple[str, bytes, dict[str, Any], tuple[in
 
 
 def _whole(part: Any, path: Path) -> tuple[str, bytes, dict[str, Any], tuple[int, int, int]]:
-    data = path.read_bytes()
+    data, named = path.read_bytes(), _form(soundfile.info(path))
     try:
         in_memory = _form(soundfile.info(io.BytesIO(data)))
     except soundfile.LibsndfileError:
-        raise _Unfit("needs_its_name" if _form(soundfile.info(path)) else "unreadable") from None
-    if in_memory != _form(soundfile.info(path)):
+        in_memory = None
+    if in_memory != named:
         raise _Unfit("needs_its_name")
     manifest = part.recording.to_dict() | {"sources": _placeholder(part)}
     suffix = path.suffix.lower() or ".audio"
