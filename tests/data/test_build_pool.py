@@ -248,6 +248,7 @@ def test_report_lists_characters_and_those_of_tests_the_pool_lacks(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_workers_and_manifest_order_do_not_change_the_pool(tmp_path):
     training = {
         name: [cut(f"{name}{n}", corpus=name, speaker=f"{n % 7}") for n in range(50)]

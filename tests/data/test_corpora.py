@@ -186,6 +186,7 @@ def hub(site, code="it_it", commit="c" * 40):
     site.routes[f"/api{base}/paths-info/{commit}"] = (200, headers, json.dumps(entries).encode())
 
 
+@pytest.mark.slow
 def test_fleurs_from_the_hub_is_pinned_and_verified(site, tmp_path):
     """huggingface_hub reads its endpoint at import, so the program runs in a process of its own."""
     releases.fleurs(site.root)
@@ -249,6 +250,7 @@ def test_fleurs_from_the_hub_is_pinned_and_verified(site, tmp_path):
     assert not (directory / "complete.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["opus", "flac"])
 def test_mls_from_a_mirror(site, tmp_path, suffix):
     texts = releases.mls(site.root, suffix=suffix)
@@ -274,6 +276,7 @@ def test_mls_in_two_formats_lie_side_by_side(site, tmp_path):
         assert cut.recording.sources[0].source.endswith(suffix)
 
 
+@pytest.mark.slow
 def test_mls_unpacked_elsewhere_is_used_in_place(tmp_path):
     releases.mls(tmp_path / "www")
     shutil.unpack_archive(tmp_path / "www" / "mls_italian_opus.tar.gz", tmp_path / "copy")

@@ -25,6 +25,7 @@ def shipped(path: Path) -> Study:
     return Study(read_validated([path]))
 
 
+@pytest.mark.slow
 def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
     jobs = checkout.planned(config=None)
     # 50 runs; int4 at one tier each; de 10 runs x 5 (precision, tier) pairs.
@@ -37,6 +38,7 @@ def test_dry_run_of_the_full_study_needs_no_data(checkout: Checkout):
     assert jobs["build_bundle"] == jobs["describe_bundle"] == 8
 
 
+@pytest.mark.slow
 def test_dry_run_of_the_demo_starts_at_shipped_encoders(checkout: Checkout):
     jobs = checkout.planned(config="demo.yaml")
     assert jobs["train"] == 12
@@ -177,6 +179,7 @@ def test_edited_labels_over_own_audio_make_their_manifests_stale(checkout: Check
     assert checkout.planned(*target, config=str(path)) == {"download_corpus": 1}
 
 
+@pytest.mark.slow
 def test_noisy_test_sets_are_made_from_the_clean_ones(checkout: Checkout, tmp_path):
     config = smoke_config()
     config["noise"] = {"directory": "demo/speech/fr"}
@@ -307,6 +310,7 @@ def test_the_full_study_runs_in_another_folder(checkout: Checkout, tmp_path):
     assert "decode_de" not in output
 
 
+@pytest.mark.slow
 def test_a_block_that_stands_twice_is_not_lost_in_silence(checkout: Checkout, tmp_path):
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
     path = tmp_path / "twice.yaml"
@@ -340,6 +344,7 @@ def heavy_modules_of_a_dry_run(folder) -> set[str]:
     return set(done.stdout.strip().splitlines()[-1].split()[1:])
 
 
+@pytest.mark.slow
 def test_dry_run_imports_nothing_heavy_beyond_what_snakemake_does(checkout: Checkout, tmp_path):
     # Snakemake loads its plugins at every start, and the Slurm plugin imports pandas: that much is
     # not ours.

@@ -50,6 +50,7 @@ def test_every_module_is_in_a_room():
     assert rooms == set(FLOORS)
 
 
+@pytest.mark.slow
 def test_arrows_between_rooms_run_downwards_only():
     upwards = [
         (name, other)
@@ -62,6 +63,7 @@ def test_arrows_between_rooms_run_downwards_only():
     assert upwards == []
 
 
+@pytest.mark.slow
 def test_no_circle_anywhere():
     edges = {name: imports(path) for name, path in modules().items()}
     done: set[str] = set()
