@@ -210,17 +210,18 @@ def test_every_kind_of_precision_is_planned_and_only_pytorch_asks_for_gpus(
     ]
     config = smoke_config()
     config["precisions"] = yaml.safe_load(section.replace("  # ", "  "))["precisions"]
-    assert list(config["precisions"]) == ["full", "int4", "onnx", "int8", "int4rtn", "int4a4"]
+    expected = ["full", "int4", "onnx", "int8", "int4rtn", "int4a4", "int4fast"]
+    assert list(config["precisions"]) == expected
     config["resources"]["decode_gpus"] = 1
     config["decoding"]["device"] = "auto"
     validate(config)
     path = tmp_path / "precisions.yaml"
     path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     jobs = checkout.planned(config=str(path))
-    # 4 runs at 2 tiers; int4 for all runs, the four others for the 2 runs of the largest budget,
+    # 4 runs at 2 tiers; int4 for all runs, the five others for the 2 runs of the largest budget,
     # all at one tier.
-    assert jobs["decode_it"] == 4 * 2 + 4 + 4 * 2
-    assert jobs["quantize"] == 4 + 4 * 2
+    assert jobs["decode_it"] == 4 * 2 + 4 + 5 * 2
+    assert jobs["quantize"] == 4 + 5 * 2
     study = Study(config, ROOT)
     for precision, gpus, device in [
         ("int4a4", 0, "cpu"),
