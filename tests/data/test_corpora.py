@@ -208,6 +208,7 @@ def test_fleurs_from_the_hub_is_pinned_and_verified(site, tmp_path):
         environment = {
             **os.environ,
             "HF_ENDPOINT": site.url,
+            "HF_HUB_OFFLINE": "0",
             "HF_HOME": str(tmp_path / "hf"),
             "HF_TOKEN": "hf_secret",
         }
