@@ -13,15 +13,12 @@ language the graph ends in the states of the encoder, and a head is a graph of i
 (`export_head`).
 """
 
-import tempfile
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from warmstart.models.onnx_names import ProductNames
+from warmstart.models.onnx_trace import traced
 from warmstart.models.pointwise import as_products
 from warmstart.models.wav2vec2.architectures.base import SAMPLE_RATE
 from warmstart.models.wav2vec2.network import Network
@@ -29,7 +26,6 @@ from warmstart.models.wav2vec2.network import Network
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 17
 
 INPUTS = ["inputs", "lengths"]
 
@@ -165,29 +161,6 @@ def _traced(
     outputs: list[str],
     dynamic: dict[str, Any],
 ) -> "onnx.ModelProto":
-    import onnx
-
     linears = {name: part for name, part in network.named_modules() if isinstance(part, nn.Linear)}
-    with (
-        torch.no_grad(),
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        as_products(network) as products,
-    ):
-        # Of sizes that a trace takes for constants. Tests hold the graph to PyTorch at others.
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "model.onnx"
-        with ProductNames(linears | products) as names:
-            torch.onnx.export(
-                module.eval(),
-                example,
-                str(path),
-                input_names=inputs,
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamic_axes=dynamic,
-                dynamo=False,
-            )
-        model = onnx.load(str(path))
-    names.give(model)
-    return model
+    with as_products(network) as products:
+        return traced(module, linears | products, example, inputs, outputs, dynamic)

@@ -13,22 +13,18 @@ Source of the names and shapes: k2-fsa/sherpa-onnx, scripts/whisper/export-onnx.
 sherpa-onnx/csrc/offline-whisper-model.cc; of what is fed: offline-recognizer-whisper-impl.h.
 """
 
-import tempfile
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from warmstart.models.onnx_names import ProductNames
+from warmstart.models.onnx_trace import traced
 from warmstart.models.whisper import settings
 from warmstart.models.whisper.network import Network
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 17
 
 _FRAMES_A_SECOND = 100
 _WINDOW = round(settings.WINDOW_S * _FRAMES_A_SECOND)
@@ -167,25 +163,7 @@ def _traced(
     outputs: list[str],
     dynamic: dict[str, Any],
 ) -> "onnx.ModelProto":
-    import onnx
-
-    whisper = network.whisper
-    linears = {name: part for name, part in whisper.named_modules() if isinstance(part, nn.Linear)}
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # Of sizes that a trace takes for constants. Tests hold the graph to PyTorch at others.
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "model.onnx"
-        with ProductNames(linears) as names:
-            torch.onnx.export(
-                module.eval(),
-                example,
-                str(path),
-                input_names=inputs,
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamic_axes=dynamic,
-                dynamo=False,
-            )
-        model = onnx.load(str(path))
-    names.give(model)
-    return model
+    linears = {
+        name: part for name, part in network.whisper.named_modules() if isinstance(part, nn.Linear)
+    }
+    return traced(module, linears, example, inputs, outputs, dynamic)
