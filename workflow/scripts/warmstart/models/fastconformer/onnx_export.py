@@ -19,21 +19,16 @@ weights:
 """
 
 import copy
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warmstart.models.fastconformer.chunks import ChunkShape, set_tier
-from warmstart.models.onnx_names import ProductNames
+from warmstart.models.onnx_trace import traced
 from warmstart.models.tier import Tier
 from warmstart.run.errors import UserError
 
 if TYPE_CHECKING:
     import onnx
     import torch
-
-
-OPSET = 17
 
 
 INPUTS = [
@@ -193,7 +188,6 @@ def export(
     Raises:
         UserError: the tier was not trained, or see `require_exportable`.
     """
-    import onnx
     import torch
 
     require_exportable(tier)
@@ -201,7 +195,7 @@ def export(
     set_tier(encoder, tier)
     shape = ChunkShape.of(encoder)
     window = shape.again + shape.later
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    with torch.no_grad():
         step, linears = _exportable(encoder, tier, native, log_guard, head)
         channel, convolution = cache_shapes(encoder)
         example = (
@@ -211,22 +205,8 @@ def export(
             torch.randn(2, *convolution),
             torch.tensor([tier.left, tier.left]),
         )
-        path = Path(folder) / "encoder.onnx"
         outputs = OUTPUTS if head is None else ["log_probs", *OUTPUTS[1:]]
         dynamic = {name: {0: "batch"} for name in INPUTS + outputs}
         if native:
             dynamic["audio_signal"][2] = "time"
-        with ProductNames(linears) as names:
-            torch.onnx.export(
-                step,
-                example,
-                str(path),
-                input_names=INPUTS,
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamic_axes=dynamic,
-                dynamo=False,
-            )
-        model = onnx.load(str(path))
-        names.give(model)
-        return model
+        return traced(step, linears, example, INPUTS, outputs, dynamic)
