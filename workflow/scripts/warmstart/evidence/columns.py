@@ -26,6 +26,22 @@ class Column:
         return self.head or self.name.replace("_", " ").capitalize()
 
 
+def tested(of: str, over: str) -> tuple[Column, ...]:
+    """The tests of a change against zero and against `statistics.threshold_pp`, adjusted by Holm.
+
+    Args:
+        of: what the first one denies, in plain text.
+        over: the rows that are adjusted together.
+    """
+    return (
+        Column("p_value", "", f"two-sided, of “{of}”"),
+        Column("p_holm", "", f"`p_value` after Holm over {over}", "p (Holm)"),
+        Column("margin_pp", "pp", "`statistics.threshold_pp`"),
+        Column("equivalence_p_value", "", "larger p of the two one-sided tests"),
+        Column("equivalence_p_holm", "", "`equivalence_p_value` after Holm"),
+    )
+
+
 def estimate(name: str, suffix: str, unit: str, meaning: str, head: str = "") -> tuple[Column, ...]:
     """An estimate and the bounds of its interval: `wer_pct`, `wer_low_pct`, `wer_high_pct`."""
     return (

@@ -21,6 +21,7 @@ from warmstart.evidence.columns import (
     TRAINING_SET,
     Column,
     estimate,
+    tested,
 )
 from warmstart.evidence.display import Display
 from warmstart.evidence.keys import FULL, MEAN, Cell
@@ -120,11 +121,7 @@ class Analysis(base.Analysis):
         Column("wer_against_pct", "%", "that of `against`", "Its WER %"),
         *estimate("change", "pp", "pp", "`wer_pct` − `wer_against_pct`", "Change pp"),
         *estimate("relative", "pct", "%", "the change, relative to `wer_against_pct`", "Change %"),
-        Column("p_value", "", "two-sided, of “no change”"),
-        Column("p_holm", "", "`p_value` after Holm over the table", "p (Holm)"),
-        Column("margin_pp", "pp", "`statistics.threshold_pp`"),
-        Column("equivalence_p_value", "", "larger p of the two one-sided tests"),
-        Column("equivalence_p_holm", "", "`equivalence_p_value` after Holm"),
+        *tested("no change", "the table"),
         Column(
             "verdict",
             "",

@@ -20,6 +20,7 @@ from warmstart.evidence.columns import (
     TRAINING_SET,
     Column,
     estimate,
+    tested,
 )
 from warmstart.evidence.display import Display
 from warmstart.evidence.intervals import Draws
@@ -148,11 +149,7 @@ class Analysis(base.Analysis):
         *estimate("accuracy", "pct", "%", "utterances that went to the right model", "Right %"),
         *estimate("wer", "pct", "%", "word error rate of what the chosen models wrote", "WER %"),
         *estimate("cost", "pp", "pp", "`wer` − `wer` with the language given", "Cost pp"),
-        Column("p_value", "", "two-sided, of “no cost”"),
-        Column("p_holm", "", "`p_value` after Holm over all rows with a cost", "p (Holm)"),
-        Column("margin_pp", "pp", "`statistics.threshold_pp`"),
-        Column("equivalence_p_value", "", "larger p of the two one-sided tests"),
-        Column("equivalence_p_holm", "", "`equivalence_p_value` after Holm"),
+        *tested("no cost", "all rows with a cost"),
         Column(
             "verdict",
             "",
